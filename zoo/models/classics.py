@@ -1,0 +1,76 @@
+"""Notebook 001: a LeNet-inspired, a VGGNet-inspired and a custom net.
+
+The plan in the notebook promises batch normalization; no net of it has any. The weight plots
+show other layers than their titles say. Published accuracy: see the configs.
+"""
+
+from zoo.models.layers import Conv, Dense, Dropout, Flatten, Head, MaxPool, Net
+
+# 716,234 parameters. Titled "3-Convolution Layer": the third convolution is commented out.
+LENET3: Net = (
+    Conv(256, 3),
+    MaxPool(2),
+    Dropout(0.25),
+    Conv(128, 3),
+    MaxPool(2),
+    Dropout(0.25),
+    Flatten(),
+    Dense(128),
+    Dropout(0.5),
+    Dense(64),
+    Dropout(0.5),
+    Head(),
+)
+
+# 2,128,650 parameters.
+VGG5: Net = (
+    Conv(64, 3),
+    Conv(64, 3),
+    MaxPool(2),
+    Dropout(0.5),
+    Conv(256, 3),
+    Conv(256, 3),
+    MaxPool(2),
+    Dropout(0.5),
+    Conv(512, 3),
+    MaxPool(2),
+    Dropout(0.5),
+    Flatten(),
+    Dense(256),
+    Dropout(0.5),
+    Dense(128),
+    Dropout(0.5),
+    Dense(64),
+    Dropout(0.5),
+    Head(),
+)
+
+# 56,753,866 parameters. In the notebook it stays at chance level for two epochs.
+CUSTOM7: Net = (
+    Conv(64, 3),
+    Dropout(0.5),
+    Conv(128, 3),
+    Dropout(0.5),
+    Conv(256, 3),
+    Dropout(0.5),
+    Conv(512, 3),
+    Dropout(0.5),
+    Conv(768, 4),
+    MaxPool(2),
+    Dropout(0.5),
+    Conv(1024, 4),
+    Dropout(0.5),
+    Conv(2048, 4),
+    MaxPool(2),
+    Dropout(0.5),
+    Flatten(),
+    Dense(1024),
+    Dropout(0.4),
+    Dense(512),
+    Dropout(0.4),
+    Dense(256),
+    Dropout(0.5),
+    Dense(64),
+    Dropout(0.5),
+    Head(),
+)

@@ -1,0 +1,290 @@
+"""The layer vocabulary, and the one module that applies a list of layers.
+
+A net is a tuple of the frozen dataclasses below, in the order of its notebook's `model.add` lines.
+Everything that is said of a net (output shapes, smallest image, parameter names) is read off that
+tuple. Defaults are those of Keras 2.2: Glorot-uniform kernels, zero biases, `valid` padding, ReLU
+after every convolution and dense layer but the head.
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Literal, Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+Shape = tuple[int, ...]
+Padding = Literal["VALID", "SAME"]
+
+glorot_uniform = nn.initializers.glorot_uniform()
+glorot_normal = nn.initializers.glorot_normal()
+he_normal = nn.initializers.he_normal()
+
+
+class ImageTooSmallError(ValueError):
+    """The image is too small for the net: some layer would have an empty output."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """What a layer must know beside its input."""
+
+    name: str
+    train: bool
+    mask: jax.Array | None  # [B] bool: the examples that count in batch statistics; None: all
+    dtype: Any
+
+
+class Layer(Protocol):
+    """One line of a net."""
+
+    kind: ClassVar[str]  # stem of the layer's name: the second "conv" is conv_2
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Shape of one example's output, without the batch axis; may hold sizes below 1."""
+
+    def __call__(self, x: jax.Array, context: Context) -> jax.Array:
+        """The layer's output for x: [B, *input_shape]; call it inside a compact Flax method."""
+
+
+def _window_size(size: int, window: int, stride: int, padding: Padding) -> int:
+    """Output size along one axis (TensorFlow's convention, as in Keras)."""
+    if padding == "SAME":
+        return -(-size // stride)  # ceil
+    return (size - window) // stride + 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Conv:
+    """Convolution of stride 1 with a square kernel, bias and ReLU."""
+
+    kind: ClassVar[str] = "conv"
+    features: int
+    kernel_size: int  # side of the kernel, pixels
+    padding: Padding = "VALID"
+    kernel_init: nn.initializers.Initializer = glorot_uniform
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        height, width, _ = input_shape
+        return (
+            _window_size(height, self.kernel_size, 1, self.padding),
+            _window_size(width, self.kernel_size, 1, self.padding),
+            self.features,
+        )
+
+    def __call__(self, x: jax.Array, context: Context) -> jax.Array:
+        x = nn.Conv(
+            self.features,
+            (self.kernel_size, self.kernel_size),
+            padding=self.padding,
+            kernel_init=self.kernel_init,
+            dtype=context.dtype,
+            name=context.name,
+        )(x)
+        return nn.relu(x)
+
+
+@dataclasses.dataclass(frozen=True)
+class MaxPool:
+    """Maximum over square windows; `SAME` pads with minus infinity."""
+
+    kind: ClassVar[str] = "max_pool"
+    window: int  # side of the window, pixels
+    stride: int | None = None  # pixels; None: the window, as in Keras
+    padding: Padding = "VALID"
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        height, width, channels = input_shape
+        stride = self.stride or self.window
+        return (
+            _window_size(height, self.window, stride, self.padding),
+            _window_size(width, self.window, stride, self.padding),
+            channels,
+        )
+
+    def __call__(self, x: jax.Array, context: Context) -> jax.Array:
+        stride = self.stride or self.window
+        return nn.max_pool(x, (self.window, self.window), (stride, stride), self.padding)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dropout:
+    """Inverted dropout: in training, zero with probability `rate`, else divided by 1 - rate."""
+
+    kind: ClassVar[str] = "dropout"
+    rate: float
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def __call__(self, x: jax.Array, context: Context) -> jax.Array:
+        return nn.Dropout(self.rate, deterministic=not context.train, name=context.name)(x)
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchNorm:
+    """Batch normalization over all axes but the last, with Keras's constants."""
+
+    kind: ClassVar[str] = "batch_norm"
+    momentum: float = 0.99
+    epsilon: float = 1e-3
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def __call__(self, x: jax.Array, context: Context) -> jax.Array:
+        mask = context.mask
+        if mask is not None:
+            mask = mask.reshape(mask.shape + (1,) * (x.ndim - 1))  # [B, 1, ...]
+        return nn.BatchNorm(
+            use_running_average=not context.train,
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+            use_fast_variance=False,  # E[(x - mean)²], as TensorFlow: no cancellation
+            dtype=context.dtype,
+            name=context.name,
+        )(x, mask=mask)
+
+
+@dataclasses.dataclass(frozen=True)
+class Flatten:
+    """[B, H, W, C] -> [B, H * W * C], channels fastest, as in Keras."""
+
+    kind: ClassVar[str] = "flatten"
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        height, width, channels = input_shape
+        return (height * width * channels,)
+
+    def __call__(self, x: jax.Array, context: Context) -> jax.Array:
+        return x.reshape(x.shape[0], -1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dense:
+    """Dense layer with bias and ReLU."""
+
+    kind: ClassVar[str] = "dense"
+    features: int
+    kernel_init: nn.initializers.Initializer = glorot_uniform
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (self.features,)
+
+    def __call__(self, x: jax.Array, context: Context) -> jax.Array:
+        x = nn.Dense(
+            self.features, kernel_init=self.kernel_init, dtype=context.dtype, name=context.name
+        )(x)
+        return nn.relu(x)
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """The last line of every net: stands for a dense layer to `num_classes` logits.
+
+    The notebooks' softmax is not part of it: it belongs to the loss and to prediction.
+    """
+
+    kernel_init: nn.initializers.Initializer = glorot_uniform
+
+
+Net = tuple[Layer | Head, ...]
+
+
+def named_layers(net: Net) -> Iterator[tuple[str, Layer]]:
+    """Each layer before the head with its name: conv_1, max_pool_1, conv_2, dense_1, ..."""
+    counts: Counter[str] = Counter()
+    for layer in net:
+        if not isinstance(layer, Head):
+            counts[layer.kind] += 1
+            yield f"{layer.kind}_{counts[layer.kind]}", layer
+
+
+def layer_shapes(net: Net, image_shape: Sequence[int]) -> dict[str, Shape]:
+    """Output shape of each layer before the head, without the batch axis, in order.
+
+    Args:
+        net: the layers.
+        image_shape: (height, width, channels) of one image.
+
+    Raises:
+        ImageTooSmallError: naming the layer, its input and the smallest square image that works.
+    """
+    shapes: dict[str, Shape] = {}
+    shape: Shape = tuple(image_shape)
+    for name, layer in named_layers(net):
+        output_shape = layer.output_shape(shape)
+        if min(output_shape) < 1:
+            height, width = image_shape[:2]
+            smallest = min_image_size(net)
+            raise ImageTooSmallError(
+                f"a {height}x{width} image is too small for this net: {name} gets an input of "
+                f"{shape[0]}x{shape[1]}, smaller than its window; "
+                f"the smallest image that works is {smallest}x{smallest}"
+            )
+        shapes[name] = shape = output_shape
+    return shapes
+
+
+def min_image_size(net: Net) -> int:
+    """Side in pixels of the smallest square image that the net can take."""
+    size = 1
+    while True:
+        shape: Shape = (size, size, 1)
+        for _, layer in named_layers(net):
+            shape = layer.output_shape(shape)
+            if min(shape) < 1:
+                break
+        else:
+            return size
+        size += 1
+
+
+class ConvNet(nn.Module):
+    """Applies a list of layers to a batch of images.
+
+    Attributes:
+        net: the layers, in order.
+        num_classes: number of logits; 0 leaves the head away and gives the features before it.
+        dtype: the type that is computed in; parameters are float32 whatever it is.
+    """
+
+    net: Net
+    num_classes: int = 10
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, images: jax.Array, *, train: bool, mask: jax.Array | None = None
+    ) -> jax.Array:
+        """Logits [B, num_classes] (or features [B, F]), at least float32.
+
+        Args:
+            images: [B, height, width, channels]; float in [0, 1], or an integer type in 0..255.
+            train: drop units and use the batch's own statistics. Needs the `dropout` stream
+                where the net drops, and `mutable=["batch_stats"]` where it normalizes.
+            mask: [B] bool, the examples that count in batch statistics; None: all.
+
+        Raises:
+            ImageTooSmallError: a layer would have an empty output.
+            ValueError: `images` has not four axes.
+
+        Each layer's output can be had as `intermediates`: pass `mutable=["intermediates"]`.
+        """
+        if images.ndim != 4:
+            raise ValueError(f"images must be [B, height, width, channels], not {images.shape}")
+        layer_shapes(self.net, images.shape[1:])  # a clear error before any layer's own
+        x = images.astype(self.dtype)
+        if jnp.issubdtype(images.dtype, jnp.integer):
+            x = x / 255
+        for name, layer in named_layers(self.net):
+            x = layer(x, Context(name=name, train=train, mask=mask, dtype=self.dtype))
+            self.sow("intermediates", name, x)
+        head = self.net[-1]
+        if self.num_classes and isinstance(head, Head):
+            x = nn.Dense(
+                self.num_classes, kernel_init=head.kernel_init, dtype=self.dtype, name="head"
+            )(x)
+        return x.astype(jnp.promote_types(x.dtype, jnp.float32))
