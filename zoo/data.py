@@ -1,0 +1,218 @@
+"""Datasets by name, as uint8 images and integer labels in memory.
+
+| name | images | from |
+|---|---|---|
+| `digits` | 1,797 real 8x8 digits, resized to 28x28 | scikit-learn: no network, no file |
+| `mnist`, `fashion_mnist`, `kmnist` | 70,000 of 28x28 | TFDS, prepared without TensorFlow |
+| `idx` | any | four IDX files of your own in `manual_dir` |
+
+Decoded arrays are kept beside a prepared TFDS dataset, so that the next start reads them in
+milliseconds. A dataset that is not there is an error that says what to do, never a substitute.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from zoo.errors import ZooError
+from zoo.idx import FILENAMES, FILES, read_idx
+
+_TFDS_VERSION = "3.0.1"
+TFDS_DATASETS = ("mnist", "fashion_mnist", "kmnist")
+DATASETS = ("digits", *TFDS_DATASETS, "idx")
+
+Validation = Literal["test", "holdout"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Images and their labels."""
+
+    images: np.ndarray  # [N, height, width, channels] uint8
+    labels: np.ndarray  # [N] int32
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, part: slice) -> "Split":
+        return Split(self.images[part], self.labels[part])
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A training and a test split, in the order in which they were published."""
+
+    name: str
+    train: Split
+    test: Split
+    num_classes: int
+
+
+def load(
+    name: str, *, data_dir: str | Path | None = None, manual_dir: str | Path | None = None
+) -> Dataset:
+    """The dataset of that name, prepared first if need be.
+
+    Args:
+        name: one of `DATASETS`.
+        data_dir: where TFDS datasets lie; None or "": TFDS's own default, that is the
+            environment variable TFDS_DATA_DIR or ~/tensorflow_datasets.
+        manual_dir: a folder with already downloaded IDX files; None or "": for mnist the
+            environment variable ZOO_MNIST_DIR, if set.
+
+    Raises:
+        ZooError: unknown name; the dataset is not there and cannot be downloaded; damaged files.
+    """
+    if name not in DATASETS:
+        near = difflib.get_close_matches(name, DATASETS, n=2)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(DATASETS)}"
+        raise ZooError(f"unknown dataset {name!r}: {hint}")
+    if not manual_dir and name == "mnist":
+        manual_dir = os.environ.get("ZOO_MNIST_DIR")
+    manual_path = Path(manual_dir).expanduser() if manual_dir else None
+    if manual_path and not manual_path.is_dir() and name != "digits":
+        raise ZooError(f"the folder with downloaded files, {manual_path}, does not exist")
+
+    if name == "digits":
+        return _load_digits()
+    if name == "idx":
+        return _load_idx(manual_path)
+    data_path = Path(data_dir or _default_data_dir()).expanduser()
+    return _load_tfds(name, data_path, manual_path)
+
+
+def split_validation(dataset: Dataset, validation: Validation) -> tuple[Split, Split]:
+    """(training split, validation split).
+
+    "test" validates on the test split, as four of the notebooks do. "holdout" takes the last 20%
+    of the training split, as Keras's `validation_split=0.2` does (before any shuffling).
+    """
+    if validation == "test":
+        return dataset.train, dataset.test
+    count = int(len(dataset.train) * (1 - 0.2))  # Keras's own expression
+    return dataset.train[:count], dataset.train[count:]
+
+
+def _default_data_dir() -> str:
+    # As tfds.core.constants.get_default_data_dir, without importing TFDS.
+    return os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
+
+
+def _load_digits() -> Dataset:
+    """scikit-learn's digits, resized to 28x28; of each class every fifth image is for testing.
+
+    The images come in the order of their writers. The rest is dealt into five hands, one after
+    the other, so that the last 20%, which a hold-out takes, are not a few writers' alone.
+    """
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = np.stack(
+        [
+            np.asarray(
+                Image.fromarray(np.rint(image * (255 / 16)).astype(np.uint8)).resize(
+                    (28, 28), Image.Resampling.BILINEAR
+                )
+            )
+            for image in digits.images  # [8, 8] float, 0..16
+        ]
+    )[..., None]
+    labels = digits.target.astype(np.int32)
+    is_test = np.zeros(len(labels), bool)
+    for label in range(10):
+        is_test[np.flatnonzero(labels == label)[4::5]] = True
+    train = np.flatnonzero(~is_test)
+    train = np.concatenate([train[hand::5] for hand in range(5)])
+    test = np.flatnonzero(is_test)
+    return Dataset(
+        "digits", Split(images[train], labels[train]), Split(images[test], labels[test]), 10
+    )
+
+
+def _load_idx(manual_dir: Path | None) -> Dataset:
+    if manual_dir is None:
+        raise ZooError(f"dataset idx needs --config.manual_dir=FOLDER that holds {FILENAMES}")
+    splits = {}
+    for split, (images_name, labels_name) in FILES.items():
+        images = read_idx(manual_dir / images_name, num_axes=3)
+        labels = read_idx(manual_dir / labels_name, num_axes=1)
+        if len(images) != len(labels) or not len(labels):
+            raise ZooError(
+                f"{manual_dir / images_name} holds {len(images):,} images and {labels_name} "
+                f"{len(labels):,} labels: they must be equally many, and at least one"
+            )
+        splits[split] = Split(images[..., None], labels.astype(np.int32))
+    num_classes = int(max(split.labels.max() for split in splits.values())) + 1
+    return Dataset("idx", splits["train"], splits["test"], num_classes)
+
+
+def _load_tfds(name: str, data_dir: Path, manual_dir: Path | None) -> Dataset:
+    version_dir = data_dir / name / _TFDS_VERSION
+    splits = _read_cache(version_dir / "decoded")
+    if splits is None:
+        from zoo import mnist_tfds
+
+        if not (version_dir / "dataset_info.json").exists():
+            mnist_tfds.prepare(name, _TFDS_VERSION, data_dir, manual_dir)
+        splits = {
+            split: Split(images, labels)
+            for split, (images, labels) in mnist_tfds.read_prepared(version_dir).items()
+        }
+        try:
+            _write_cache(version_dir / "decoded", splits)
+        except OSError as error:  # a read-only dataset folder still serves
+            warnings.warn(f"decoded images are not cached: {error}", stacklevel=2)
+    return Dataset(name, splits["train"], splits["test"], num_classes=10)
+
+
+def _write_cache(cache_dir: Path, splits: dict[str, Split]) -> None:
+    """Writes one .npy per array and, last, a manifest with their sha256; each file atomically."""
+    cache_dir.mkdir(exist_ok=True)
+    manifest = {}
+    for split_name, split in splits.items():
+        for field in ("images", "labels"):
+            path = cache_dir / f"{split_name}_{field}.npy"
+            temporary = path.with_suffix(f".{os.getpid()}.tmp")
+            with open(temporary, "wb") as file:
+                np.save(file, getattr(split, field), allow_pickle=False)
+            manifest[path.name] = hashlib.sha256(temporary.read_bytes()).hexdigest()
+            temporary.replace(path)
+    temporary = cache_dir / f"manifest.{os.getpid()}.tmp"
+    temporary.write_text(json.dumps(manifest, indent=2))
+    temporary.replace(cache_dir / "manifest.json")
+
+
+def _read_cache(cache_dir: Path) -> dict[str, Split] | None:
+    """The memory-mapped splits, or None if there is no cache or anything about it is wrong."""
+    try:
+        manifest = json.loads((cache_dir / "manifest.json").read_text())
+        arrays = {}
+        for filename in (
+            "train_images.npy",
+            "train_labels.npy",
+            "test_images.npy",
+            "test_labels.npy",
+        ):
+            path = cache_dir / filename
+            if hashlib.sha256(path.read_bytes()).hexdigest() != manifest[filename]:
+                return None
+            arrays[path.stem] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    splits = {}
+    for split in ("train", "test"):
+        images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
+        if (images.dtype, labels.dtype) != (np.uint8, np.int32) or images.ndim != 4:
+            return None
+        if labels.shape != images.shape[:1]:
+            return None
+        splits[split] = Split(images, labels)
+    return splits

@@ -1,0 +1,9 @@
+"""The one exception for what a user can mend."""
+
+
+class ZooError(Exception):
+    """A mistake or a circumstance that the user can mend.
+
+    Its text is one sentence: what was wrong, with the value; what is allowed; what to do next.
+    Programs print it without a traceback and exit with status 2.
+    """
