@@ -1,0 +1,23 @@
+"""kernels_cnn7: notebook 000, kernel sizes.
+
+    python train.py --config configs/kernels_cnn7.py
+
+Adam, batches of 128, 12 epochs, validated on the test set.
+Published test accuracy 99.09%, loss 0.0352 (one run, no seed). Own: not run yet.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config() -> ConfigDict:
+    """The notebook's training of kernels_cnn7."""
+    config = default.get_config()
+    config.model = "kernels_cnn7"
+    config.dataset = "mnist"
+    config.validation = "test"
+    config.num_epochs = 12
+    config.batch_size = 128
+    config.optimizer.keras_eps = True
+    return config

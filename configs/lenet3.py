@@ -1,0 +1,24 @@
+"""lenet3: notebook 001, LeNet- and VGGNet-inspired and custom nets.
+
+    python train.py --config configs/lenet3.py
+
+Adadelta, batches of 128, 20 epochs, validated on the test set.
+Published test accuracy 99.24%, loss 0.0302 (one run, no seed). Own: not run yet.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config() -> ConfigDict:
+    """The notebook's training of lenet3."""
+    config = default.get_config()
+    config.model = "lenet3"
+    config.dataset = "mnist"
+    config.validation = "test"
+    config.num_epochs = 20
+    config.batch_size = 128
+    config.optimizer.name = "adadelta"
+    config.optimizer.learning_rate = 1.0
+    return config

@@ -1,0 +1,23 @@
+"""pooling_cnn3_late: notebook 003, alternate pooling.
+
+    python train.py --config configs/pooling_cnn3_late.py
+
+Adam, batches of 200, 10 epochs, the last 20% of the training set held out.
+Published test accuracy 99.01%, loss 0.0323 (one run, no seed). Own: not run yet.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config() -> ConfigDict:
+    """The notebook's training of pooling_cnn3_late."""
+    config = default.get_config()
+    config.model = "pooling_cnn3_late"
+    config.dataset = "mnist"
+    config.validation = "holdout"
+    config.num_epochs = 10
+    config.batch_size = 200
+    config.optimizer.keras_eps = True
+    return config

@@ -1,0 +1,172 @@
+"""What a configuration may hold: types, ranges, near matches for a mistyped key.
+
+The keys, with their units and defaults, stand in `configs/default.py`.
+"""
+
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+import zoo.models
+from zoo.data import DATASETS
+from zoo.errors import ZooError
+
+OPTIMIZERS = ("adam", "adamw", "adadelta", "sgd", "rmsprop", "lion", "muon")
+SCHEDULES = ("constant", "cosine", "one_cycle")
+DTYPES = ("float32", "bfloat16", "float16")
+
+# Keys that may change when a run goes on: they do not change its numbers.
+_FREE_ON_RESUME = ("data_dir", "manual_dir", "eval_batch_size", "num_epochs", "checkpoint.")
+
+
+class _Rule(NamedTuple):
+    type: type
+    allowed: Callable[[Any], bool]
+    text: str  # completes "must be ..."
+
+
+def _one_of(*choices: str) -> _Rule:
+    return _Rule(str, choices.__contains__, "one of " + ", ".join(choices))
+
+
+def _whole(low: int, high: float = math.inf) -> _Rule:
+    bound = f"of at least {low}" if high == math.inf else f"from {low} to {high:,.0f}"
+    return _Rule(int, lambda value: low <= value <= high, f"a whole number {bound}")
+
+
+def _decay() -> _Rule:
+    return _Rule(float, lambda value: 0 <= value < 1, "at least 0 and below 1")
+
+
+_ANY_TEXT = _Rule(str, lambda value: True, "text")
+_ANY_BOOL = _Rule(bool, lambda value: True, "True or False")
+_POSITIVE = _Rule(float, lambda value: 0 < value < math.inf, "above 0")
+_NOT_NEGATIVE = _Rule(float, lambda value: 0 <= value < math.inf, "0 or more")
+
+_RULES = {
+    "model": _ANY_TEXT,  # zoo.models knows the names
+    "dtype": _one_of(*DTYPES),
+    "seed": _whole(0, 2**32 - 1),
+    "dataset": _one_of(*DATASETS),
+    "data_dir": _ANY_TEXT,
+    "manual_dir": _ANY_TEXT,
+    "validation": _one_of("holdout", "test"),
+    "num_epochs": _whole(1),
+    "batch_size": _whole(1),
+    "eval_batch_size": _whole(1),
+    "optimizer.name": _one_of(*OPTIMIZERS),
+    "optimizer.learning_rate": _POSITIVE,
+    "optimizer.schedule": _one_of(*SCHEDULES),
+    "optimizer.warmup_epochs": _NOT_NEGATIVE,
+    "optimizer.b1": _decay(),
+    "optimizer.b2": _decay(),
+    "optimizer.rho": _decay(),
+    "optimizer.momentum": _decay(),
+    "optimizer.nesterov": _ANY_BOOL,
+    "optimizer.eps": _POSITIVE,
+    "optimizer.keras_eps": _ANY_BOOL,
+    "optimizer.weight_decay": _NOT_NEGATIVE,
+    "optimizer.clip_norm": _NOT_NEGATIVE,
+    "optimizer.accumulate_steps": _whole(1),
+    "checkpoint.every_epochs": _whole(0),
+    "checkpoint.keep_last": _whole(1),
+    "checkpoint.keep_best": _whole(0),
+    "checkpoint.best_metric": _one_of("val_accuracy", "val_loss"),
+}
+
+
+def validate(config: ConfigDict) -> None:
+    """Checks that the configuration has just the known keys, each in its range.
+
+    Raises:
+        ZooError: naming the first key that is wrong, its value and what is allowed.
+    """
+    values = flatten(config)
+    for key in values:
+        if key not in _RULES:
+            raise ZooError(unknown_key(key))
+    for key, rule in _RULES.items():
+        if key not in values:
+            raise ZooError(f"config.{key} is missing: start from configs/default.py")
+        if not _has_type(values[key], rule.type) or not rule.allowed(values[key]):
+            raise ZooError(wrong_value(key, values[key]))
+    try:
+        zoo.models.create_model(values["model"])
+    except ValueError as error:
+        raise ZooError(f"config.model: {error}") from None
+    if values["optimizer.schedule"] == "one_cycle" and values["optimizer.warmup_epochs"]:
+        raise ZooError(
+            "config.optimizer.warmup_epochs must be 0 with the one_cycle schedule, which warms up "
+            f"by itself, not {values['optimizer.warmup_epochs']!r}"
+        )
+
+
+def _has_type(value: Any, wanted: type) -> bool:
+    if isinstance(value, bool) or wanted is bool:  # to Python a bool is a whole number
+        return wanted is bool and isinstance(value, bool)
+    return isinstance(value, (int, float) if wanted is float else wanted)
+
+
+def is_key(key: str) -> bool:
+    """Whether a configuration has that key, as in "optimizer.name"."""
+    return key in _RULES
+
+
+def wrong_value(key: str, value: Any) -> str:
+    """The sentence for a value that a known key cannot have."""
+    return f"config.{key} must be {_RULES[key].text}, not {value!r}"
+
+
+def unknown_key(key: str) -> str:
+    """The sentence for a key that does not exist, with near matches."""
+    tail = "." + key.rsplit(".", 1)[-1]
+    near = [known for known in _RULES if known.endswith(tail)]  # learning_rate without optimizer.
+    near = near or difflib.get_close_matches(key, _RULES, n=2)
+    hint = f"did you mean {' or '.join(near)}?" if near else "the keys are in configs/default.py"
+    return f"unknown key config.{key}: {hint}"
+
+
+def flatten(config: ConfigDict | Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"optimizer.name": "adam", ...}"""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, (Mapping, ConfigDict)):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -> None:
+    """Checks that a run that was started with `old` can go on with `new`.
+
+    Raises:
+        ZooError: naming the keys that differ.
+    """
+    before, now = flatten(old), flatten(new)
+    differing = [
+        f"{key} ({before.get(key)!r} there, {now.get(key)!r} here)"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key) and not key.startswith(_FREE_ON_RESUME)
+    ]
+    if differing:
+        raise ZooError(
+            f"{where} holds a run with another configuration, {', '.join(differing)}: "
+            f"use the same configuration or another --workdir"
+        )
+    epochs = before["num_epochs"], now["num_epochs"]
+    if epochs[0] == epochs[1]:
+        return
+    if epochs[1] < epochs[0]:
+        raise ZooError(
+            f"{where} holds a run of {epochs[0]} epochs, which cannot become {epochs[1]}: "
+            f"num_epochs may only grow; use another --workdir"
+        )
+    if now["optimizer.schedule"] != "constant":
+        raise ZooError(
+            f"{where} holds a run of {epochs[0]} epochs, which cannot become {epochs[1]}: its "
+            f"{now['optimizer.schedule']} schedule was made for {epochs[0]}; use another --workdir"
+        )
