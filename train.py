@@ -1,0 +1,92 @@
+"""Trains a net, or goes on with a run that was interrupted: give the same command again.
+
+python train.py --config configs/vgg5.py [--config.KEY=VALUE ...] [--workdir DIR] [--quiet]
+"""
+
+import re
+import sys
+from pathlib import Path
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+import zoo.config
+from zoo.errors import ZooError
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Configuration file; any key in it can be set by --config.KEY=VALUE."
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder for history, checkpoints and plots; default: runs/NET-DATASET-SEED."
+)
+_QUIET = flags.DEFINE_bool("quiet", False, "Print nothing but the result.")
+
+
+def parse_config(argv: list[str]) -> ConfigDict:
+    """The configuration that a command line asks for.
+
+    Raises:
+        ZooError: whatever is wrong with the command line or with the configuration file.
+    """
+    for argument in argv[1:]:
+        override = re.match(r"--?(?:no)?config\.([^=]*)", argument)
+        if override and not zoo.config.is_key(override[1]):
+            raise ZooError(zoo.config.unknown_key(override[1]))
+    try:
+        unused = flags.FLAGS(argv)[1:]
+        config = _CONFIG.value
+        if config is not None:
+            config.to_dict()  # a file that is not there shows itself only now
+    except flags.IllegalFlagValueError as error:
+        override = re.match(r"flag --config\.([\w.]+)=(.*?): ", str(error), re.DOTALL)
+        if override:
+            raise ZooError(zoo.config.wrong_value(override[1], override[2])) from None
+        raise ZooError(str(error).strip().splitlines()[-1]) from None
+    except flags.Error as error:
+        raise ZooError(str(error).splitlines()[0]) from None
+    except OSError as error:
+        raise ZooError(f"cannot read the configuration file: {error.__cause__ or error}") from None
+    except Exception as error:  # the file is code: whatever it raises is the user's to mend
+        where = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise ZooError(
+            f"the configuration file cannot be loaded: {type(error).__name__}: {error}{where}"
+        ) from None
+    if unused:
+        raise ZooError(
+            f"unexpected argument {unused[0]!r}: options are --config FILE, "
+            f"--config.KEY=VALUE, --workdir DIR, --quiet"
+        )
+    if config is None:
+        raise ZooError("--config is missing: try --config configs/default.py")
+    zoo.config.validate(config)
+    return config
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command; gives the exit status."""
+    if {"-h", "--help"} & set(argv[1:]):
+        print(__doc__, flags.FLAGS.main_module_help(), sep="\n")
+        return 0
+    try:
+        config = parse_config(argv)
+        from zoo.training import train_and_evaluate  # only now: it takes a second to import
+
+        workdir = _WORKDIR.value or f"runs/{config.model}-{config.dataset}-{config.seed}"
+        train_and_evaluate(config, Path(workdir), quiet=_QUIET.value)
+    except ZooError as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"train.py: {error.strerror or error}: {error.filename}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "\ntrain.py: interrupted; the same command goes on from the last checkpoint",
+            file=sys.stderr,
+        )
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,110 @@
+"""Checkpoints of a run, in the folder `checkpoints` of its workdir. Nothing else imports Orbax.
+
+A checkpoint holds the whole train state, the metrics of its epoch and the configuration. Orbax
+writes into a temporary folder and renames it, so a killed run leaves the last one whole.
+"""
+
+import logging
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import absl.logging
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from zoo.errors import ZooError
+
+State = TypeVar("State")
+
+
+class Checkpoints:
+    """The checkpoints of one run; use it in a `with` statement."""
+
+    def __init__(self, workdir: Path, keep_last: int, keep_best: int, best_metric: str) -> None:
+        """Opens the folder, or makes it.
+
+        Args:
+            workdir: the run's folder.
+            keep_last: how many of the newest are kept.
+            keep_best: how many of the best are kept beside them.
+            best_metric: the metric that says which are best: largest if it ends in "accuracy",
+                smallest otherwise.
+        """
+        absl.logging.set_verbosity(absl.logging.ERROR)
+        logging.getLogger("absl").setLevel(logging.ERROR)
+        best_mode = "max" if best_metric.endswith("accuracy") else "min"
+
+        def metric_of(metrics: dict[str, float]) -> float:
+            return metrics[best_metric]
+
+        policy = checkpoint_managers.AnyPreservationPolicy(
+            [
+                checkpoint_managers.LatestN(keep_last),
+                checkpoint_managers.BestN(
+                    get_metric_fn=metric_of,
+                    reverse=best_mode == "min",  # the best come last
+                    n=keep_best,
+                    keep_checkpoints_without_metrics=False,
+                ),
+            ]
+        )
+        self._folder = (workdir / "checkpoints").absolute()
+        self._manager = ocp.CheckpointManager(
+            self._folder,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=policy,
+                best_fn=metric_of,  # has no say in what is kept, but makes Orbax save the metrics
+                best_mode=best_mode,
+                enable_async_checkpointing=False,
+                cleanup_tmp_directories=True,
+            ),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._manager.close()
+
+    def steps(self) -> list[int]:
+        """The steps of which there are checkpoints, oldest first."""
+        return sorted(self._manager.all_steps())
+
+    def save(
+        self, step: int, state: Any, metrics: dict[str, float], config: dict[str, Any]
+    ) -> None:
+        """Saves, and deletes what need not be kept; returns when all is on disk."""
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(state), config=ocp.args.JsonSave(config)
+            ),
+            metrics=metrics,
+        )
+        self._manager.wait_until_finished()
+
+    def restore(self, step: int, like: State) -> State:
+        """The state of that step, with the structure, types and placement of `like`.
+
+        Raises:
+            ZooError: the checkpoint cannot be read.
+        """
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        try:
+            restored = self._manager.restore(
+                step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
+            )
+        except (ValueError, KeyError, OSError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ZooError(
+                f"the checkpoint {self._folder / str(step)} cannot be read ({reason}): remove "
+                f"that folder, and the run goes on from the one before"
+            ) from None
+        return restored["state"]

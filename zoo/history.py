@@ -1,0 +1,118 @@
+"""A run's history: one JSON file that is always whole.
+
+    {"format": 1, "config": {...}, "environment": {...}, "model": {"name", "num_params"},
+     "epochs": [{"epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy",
+                 "learning_rate", "seconds", "images_per_second"}, ...],
+     "test": {"loss", "accuracy", "num_examples"} or null until the run is complete}
+
+Losses are in nats per image, accuracies are fractions. `loss` and `accuracy` are those of the
+training batches, with dropout and before each update, as Keras reports them. `seconds` is the wall
+time of the epoch with its validation, compilation included in the first; `images_per_second` is
+that of training alone. `learning_rate` is that of the epoch's last update.
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import zoo
+from zoo.errors import ZooError
+
+FILENAME = "history.json"
+_FORMAT = 1
+TIMINGS = ("seconds", "images_per_second")  # what may differ between two equal runs
+
+
+@dataclasses.dataclass
+class History:
+    """What is known of a run."""
+
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    model: dict[str, Any]
+    epochs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    test: dict[str, Any] | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """All epochs are done and the test set is scored."""
+        return self.test is not None and len(self.epochs) == self.config["num_epochs"]
+
+    def write(self, workdir: Path) -> None:
+        """Replaces workdir/history.json in one step: a reader sees the old or the new one."""
+        path = workdir / FILENAME
+        temporary = path.with_suffix(".tmp")
+        content = {"format": _FORMAT, **dataclasses.asdict(self)}
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1, allow_nan=False)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+
+
+def read(workdir: Path) -> History:
+    """The history in a run's folder.
+
+    Raises:
+        ZooError: there is none, it is damaged, or it is of another format.
+    """
+    path = workdir / FILENAME
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("format") != _FORMAT:
+            raise ZooError(f"{path} is of another format than this version of the zoo reads")
+        return History(**content)
+    except FileNotFoundError:
+        raise ZooError(f"{path} does not exist: name the folder of a run") from None
+    except OSError as error:
+        raise ZooError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ZooError(
+            f"{path} is damaged: move it away together with its folder, or use another --workdir"
+        ) from None
+
+
+def environment() -> dict[str, Any]:
+    """Versions, device and commit that a run's numbers depend on."""
+    device = jax.devices()[0]
+    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    return {
+        "zoo": zoo.__version__,
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in packages},
+        "platform": device.platform,
+        "device": device.device_kind,
+        "device_count": jax.device_count(),
+        "cpu_count": os.cpu_count(),
+        "git_commit": _git_commit(),
+    }
+
+
+def _git_commit() -> str | None:
+    """The commit of the zoo's source, "+" if it was changed since; None outside a checkout."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        tracked = subprocess.run(
+            [*git, "ls-files", "--error-unmatch", "__init__.py"], capture_output=True, check=False
+        )
+        if tracked.returncode:
+            return None  # installed, perhaps inside somebody else's checkout
+        commit = subprocess.run(
+            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changes = subprocess.run(
+            [*git, "status", "--porcelain", "--untracked-files=no", "."],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+" if changes.strip() else "")

@@ -1,0 +1,208 @@
+"""The pure core of training: the state, one step, and many steps as one compiled program.
+
+Nothing here touches files, clocks or screens. All randomness is a function of
+(seed, stream, count), so a resumed run replays exactly.
+"""
+
+import enum
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+import zoo.models
+
+Batch = dict[str, jax.Array]
+"""image [B, H, W, C] uint8, label [B] int32, mask [B] bool: False marks padding."""
+
+
+class TrainState(struct.PyTreeNode):
+    """Everything that a step changes or draws on; arrays only."""
+
+    step: jax.Array  # [] int32, steps done
+    seed: jax.Array  # [] uint32
+    params: Any
+    batch_stats: Any  # {} for nets without batch normalization
+    opt_state: Any
+
+
+class Metrics(struct.PyTreeNode):
+    """Sums over examples; divided once, on the host."""
+
+    loss_sum: jax.Array  # [] float32, nats
+    num_correct: jax.Array  # [] int32
+    num_examples: jax.Array  # [] int32
+
+    @classmethod
+    def zeros(cls) -> "Metrics":
+        return cls(jnp.zeros(()), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+
+    def __add__(self, other: "Metrics") -> "Metrics":
+        return jax.tree.map(jnp.add, self, other)
+
+    def means(self) -> dict[str, float]:
+        """{"loss": nats per example, "accuracy": fraction}"""
+        sums = jax.device_get(self)
+        count = int(sums.num_examples)
+        return {"loss": float(sums.loss_sum) / count, "accuracy": int(sums.num_correct) / count}
+
+
+class Stream(enum.IntEnum):
+    """Independent streams of randomness of one seed."""
+
+    INIT = 0
+    ORDER = 1
+    DROPOUT = 2
+
+
+def random_key(seed: jax.Array | int, stream: Stream, count: jax.Array | int = 0) -> jax.Array:
+    """The key for the count-th draw of a stream."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), stream), count)
+
+
+def create_train_state(
+    model: zoo.models.ConvNet,
+    tx: optax.GradientTransformation,
+    seed: int,
+    image_shape: tuple[int, int, int],
+) -> TrainState:
+    """A fresh state: parameters drawn from the seed, nothing trained.
+
+    Raises:
+        ImageTooSmallError: images of that shape are too small for the net.
+    """
+
+    def init(seed: jax.Array) -> TrainState:
+        images = jnp.zeros((1, *image_shape))
+        variables = model.init(random_key(seed, Stream.INIT), images, train=False)
+        params = variables["params"]
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            seed=seed,
+            params=params,
+            batch_stats=variables.get("batch_stats", {}),
+            opt_state=tx.init(params),
+        )
+
+    return jax.jit(init)(jnp.uint32(seed))
+
+
+def _sums(logits: jax.Array, batch: Batch) -> Metrics:
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])  # [B]
+    mask = batch["mask"]
+    return Metrics(
+        loss_sum=jnp.sum(losses, where=mask),
+        num_correct=jnp.sum((logits.argmax(-1) == batch["label"]) & mask),
+        num_examples=jnp.sum(mask),
+    )
+
+
+def make_train_step(
+    model: zoo.models.ConvNet, tx: optax.GradientTransformation
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """A pure function: train_step(state, batch) -> (state, metrics).
+
+    The loss is the mean cross-entropy of the examples that are not padding. The metrics are those
+    of the batch before the update, with dropout, as Keras reports them.
+    Compile it with `jax.jit(train_step, donate_argnums=0)`.
+    """
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        def loss_fn(params: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:
+            logits, updates = model.apply(
+                {"params": params, "batch_stats": state.batch_stats},
+                batch["image"],
+                train=True,
+                mask=batch["mask"],
+                rngs={"dropout": random_key(state.seed, Stream.DROPOUT, state.step)},
+                mutable=["batch_stats"],
+            )
+            metrics = _sums(logits, batch)
+            batch_stats = updates.get("batch_stats", {})
+            return metrics.loss_sum / metrics.num_examples, (batch_stats, metrics)
+
+        grads, (batch_stats, metrics) = jax.grad(loss_fn, has_aux=True)(state.params)
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        state = state.replace(
+            step=state.step + 1,
+            params=optax.apply_updates(state.params, updates),
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+        )
+        return state, metrics
+
+    return train_step
+
+
+def make_eval_step(model: zoo.models.ConvNet) -> Callable[[Any, Batch], Metrics]:
+    """A pure function: eval_step(variables, batch) -> metrics, without dropout."""
+
+    def eval_step(variables: Any, batch: Batch) -> Metrics:
+        logits: Any = model.apply(variables, batch["image"], train=False)
+        return _sums(logits, batch)
+
+    return eval_step
+
+
+def padded_order(order: jax.Array, batch_size: int) -> jax.Array:
+    """Indices [N] as batches [ceil(N / batch_size), batch_size]; -1 pads the last."""
+    num_batches = -(-len(order) // batch_size)
+    padding = num_batches * batch_size - len(order)
+    return jnp.pad(order, (0, padding), constant_values=-1).reshape(num_batches, batch_size)
+
+
+def take_batch(split: Any, indices: jax.Array) -> Batch:
+    """The batch of those indices; an index of -1 gives a masked example.
+
+    Args:
+        split: (images [N, H, W, C], labels [N]) on the device.
+        indices: [B] int32.
+    """
+    images, labels = split
+    safe = jnp.maximum(indices, 0)
+    return {"image": images[safe], "label": labels[safe], "mask": indices >= 0}
+
+
+def make_train_program(
+    train_step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]],
+) -> Callable[..., tuple[TrainState, Metrics]]:
+    """Compiles run(state, metrics, split, order) -> (state, metrics), a step per row of `order`.
+
+    `split` is (images, labels) on the device, `order` int32 [steps, batch]; the new metrics are
+    added to those given. State and metrics are donated: their buffers are used up.
+    """
+
+    def run(
+        state: TrainState, metrics: Metrics, split: Any, order: jax.Array
+    ) -> tuple[TrainState, Metrics]:
+        def body(carry: tuple[TrainState, Metrics], indices: jax.Array) -> tuple[Any, None]:
+            state, metrics = carry
+            state, new = train_step(state, take_batch(split, indices))
+            return (state, metrics + new), None
+
+        return _scan(body, (state, metrics), order)
+
+    return jax.jit(run, donate_argnums=(0, 1))
+
+
+def make_eval_program(
+    eval_step: Callable[[Any, Batch], Metrics],
+) -> Callable[..., Metrics]:
+    """Compiles run(variables, metrics, split, order) -> metrics, as `make_train_program`."""
+
+    def run(variables: Any, metrics: Metrics, split: Any, order: jax.Array) -> Metrics:
+        def body(metrics: Metrics, indices: jax.Array) -> tuple[Metrics, None]:
+            return metrics + eval_step(variables, take_batch(split, indices)), None
+
+        return _scan(body, metrics, order)
+
+    return jax.jit(run, donate_argnums=1)
+
+
+def _scan(body: Callable[[Any, jax.Array], tuple[Any, None]], carry: Any, order: jax.Array) -> Any:
+    if len(order) == 1:  # no loop, which XLA would compile worse on a CPU
+        return body(carry, order[0])[0]
+    return jax.lax.scan(body, carry, order)[0]

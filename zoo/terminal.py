@@ -1,0 +1,77 @@
+"""What a training run says: a header, a bar within each epoch, a line after it, the result.
+
+The bar goes to standard error and only to a terminal; lines go to standard output.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tqdm import tqdm
+
+from zoo.steps import Metrics
+
+_BAR = (
+    "{desc} {percentage:3.0f}% {bar:24} {n_fmt}/{total_fmt}{postfix}  {rate_fmt}  {remaining} left"
+)
+
+
+class Terminal:
+    """Prints for a person; with quiet=True only the result."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
+
+    def say(self, text: str) -> None:
+        """A line that --quiet leaves away."""
+        if not self._quiet:
+            print(text, flush=True)
+
+    def result(self, text: str) -> None:
+        """A line that is always printed."""
+        print(text, flush=True)
+
+    @contextlib.contextmanager
+    def progress(self, title: str, num_images: int) -> Iterator[Callable[[int, Metrics], None]]:
+        """A bar; call what it yields with the images just sent to the device and the sums so far.
+
+        Reading the sums waits for the device, so that is done ten times a second at most, and not
+        at all where no bar is shown.
+        """
+        with tqdm(
+            total=num_images,
+            desc=title,
+            unit=" images",
+            bar_format=_BAR,
+            leave=False,
+            dynamic_ncols=True,
+            disable=True if self._quiet else None,  # None: where there is no terminal
+        ) as bar:
+            sent, shown_at = 0, time.monotonic()
+
+            def update(num_sent: int, metrics: Metrics) -> None:
+                nonlocal sent, shown_at
+                sent = min(sent + num_sent, num_images)  # the last batch is padded
+                if not bar.disable and time.monotonic() - shown_at > 0.1:
+                    bar.set_postfix_str("  " + _metrics_text(metrics.means()), refresh=False)
+                    bar.update(sent - bar.n)
+                    shown_at = time.monotonic()
+
+            yield update
+
+    def epoch(self, record: dict[str, Any], num_epochs: int) -> None:
+        """The line of a finished epoch, `record` being its entry in the history."""
+        width = len(str(num_epochs))
+        metrics = {key: record[key] for key in ("loss", "accuracy", "val_loss", "val_accuracy")}
+        self.say(
+            f"epoch {record['epoch']:{width}}/{num_epochs}  {record['seconds']:6.1f} s  "
+            f"{record['images_per_second']:7,.0f} images/s  {_metrics_text(metrics)}"
+        )
+
+
+def _metrics_text(metrics: dict[str, float]) -> str:
+    return "  ".join(
+        f"{name} {value:.2%}" if name.endswith("accuracy") else f"{name} {value:.4f}"
+        for name, value in metrics.items()
+    )

@@ -1,0 +1,272 @@
+"""A whole run: epochs, validation, history, checkpoints, and going on where it stopped."""
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+import zoo.config
+import zoo.data
+import zoo.history
+import zoo.models
+import zoo.optim
+import zoo.plot
+from zoo.checkpoint import Checkpoints
+from zoo.errors import ZooError
+from zoo.history import History
+from zoo.steps import (
+    Metrics,
+    Stream,
+    TrainState,
+    create_train_state,
+    make_eval_program,
+    make_eval_step,
+    make_train_program,
+    make_train_step,
+    padded_order,
+    random_key,
+)
+from zoo.terminal import Terminal
+
+__all__ = ["Metrics", "TrainState", "make_eval_step", "make_train_step", "train_and_evaluate"]
+
+
+def train_and_evaluate(
+    config: ml_collections.ConfigDict, workdir: str | Path, *, quiet: bool = False
+) -> History:
+    """Trains a net as the configuration says, or goes on with the run that `workdir` holds.
+
+    Writes into workdir: `history.json` after each epoch, `checkpoints/`, and `history.png` at the
+    end. A run that is complete is left as it is.
+
+    Args:
+        config: as in configs/default.py.
+        workdir: the run's folder.
+        quiet: print nothing but the result.
+
+    Raises:
+        ZooError: the configuration, the data or the workdir is not usable, or the loss diverged.
+        OSError: something cannot be written.
+    """
+    zoo.config.validate(config)
+    workdir, terminal = Path(workdir), Terminal(quiet)
+    history = _past_history(config, workdir)
+    if history and history.is_complete:
+        terminal.say(f"{workdir} is complete ({len(history.epochs)} epochs): nothing to do")
+        terminal.result(_result_line(history))
+        return history
+
+    dataset = zoo.data.load(config.dataset, data_dir=config.data_dir, manual_dir=config.manual_dir)
+    workdir.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(config, dataset, terminal)
+    state = trainer.init()
+    if history is None:
+        history = History(
+            config=config.to_dict(),
+            environment=zoo.history.environment(),
+            model={"name": config.model, "num_params": _num_params(state)},
+        )
+    with Checkpoints(
+        workdir,
+        keep_last=config.checkpoint.keep_last,
+        keep_best=config.checkpoint.keep_best,
+        best_metric=config.checkpoint.best_metric,
+    ) as checkpoints:
+        steps = checkpoints.steps()
+        if steps:
+            state = checkpoints.restore(steps[-1], like=state)
+        epochs_done = trainer.epochs_done(state)
+        history.config = config.to_dict()  # num_epochs may have grown
+        history.epochs = history.epochs[:epochs_done]  # what came after is done again
+        history.test = None
+        terminal.say(_header(history, trainer, workdir))
+        for epoch in range(epochs_done + 1, config.num_epochs + 1):
+            state, record = trainer.run_epoch(state, epoch)
+            _check_finite(record, workdir)
+            history.epochs.append(record)
+            # History first: it is cut to the checkpoint on resume, so dying in between loses
+            # nothing.
+            history.write(workdir)
+            every = config.checkpoint.every_epochs
+            if every and (epoch % every == 0 or epoch == config.num_epochs):
+                metrics = {name: record[name] for name in ("val_loss", "val_accuracy")}
+                checkpoints.save(record["step"], state, metrics, history.config)
+            terminal.epoch(record, config.num_epochs)
+    history.test = trainer.test(state, history.epochs[-1])
+    zoo.plot.plot_histories({workdir.name: history}, workdir / "history.png")
+    history.write(workdir)
+    terminal.say(f"wrote history.json, history.png and checkpoints to {workdir}")
+    terminal.result(_result_line(history))
+    return history
+
+
+class Trainer:
+    """One run's model, optimizer, compiled programs, and data on the device."""
+
+    def __init__(
+        self, config: ml_collections.ConfigDict, dataset: zoo.data.Dataset, terminal: Terminal
+    ) -> None:
+        """Builds the model and the optimizer and moves the data to the device."""
+        train_split, val_split = zoo.data.split_validation(dataset, config.validation)
+        self.config = config
+        self.dataset = dataset
+        self.num_train, self.num_val = len(train_split), len(val_split)
+        self._terminal = terminal
+        self._train_split = _on_device(train_split)
+        self._val_split = _on_device(val_split)
+
+        self._steps_per_epoch = math.ceil(self.num_train / config.batch_size)
+        self._schedule = zoo.optim.make_schedule(
+            config.optimizer, self._steps_per_epoch, config.num_epochs
+        )
+        self._tx = zoo.optim.make_optimizer(config.optimizer, self._schedule)
+        self._model = zoo.models.create_model(
+            config.model, num_classes=dataset.num_classes, dtype=jnp.dtype(config.dtype)
+        )
+        self._train = make_train_program(make_train_step(self._model, self._tx))
+        self._evaluate = make_eval_program(make_eval_step(self._model))
+
+    def init(self) -> TrainState:
+        """The state at step 0.
+
+        Raises:
+            ZooError: the dataset's images are too small for the net.
+        """
+        image_shape = self.dataset.train.images.shape[1:]
+        try:
+            return create_train_state(self._model, self._tx, self.config.seed, image_shape)
+        except zoo.models.ImageTooSmallError as error:
+            raise ZooError(f"{self.config.model} on {self.config.dataset}: {error}") from None
+
+    def epochs_done(self, state: TrainState) -> int:
+        """How many whole epochs the state has seen."""
+        return int(state.step) // self._steps_per_epoch
+
+    def run_epoch(self, state: TrainState, epoch: int) -> tuple[TrainState, dict[str, Any]]:
+        """Trains one epoch and validates; `state` is used up. Gives the history's record too."""
+        start = time.perf_counter()
+        title = f"epoch {epoch}/{self.config.num_epochs}"
+        state, train = self._train_epoch(state, epoch, title)
+        train_seconds = time.perf_counter() - start
+        val = self._evaluate_split(state, self._val_split, f"{title} validation")
+        step = int(state.step)
+        updates_done = step // self.config.optimizer.accumulate_steps
+        return state, {
+            "epoch": epoch,
+            "step": step,
+            **train.means(),
+            **{f"val_{name}": value for name, value in val.means().items()},
+            "learning_rate": float(self._schedule(max(0, updates_done - 1))),
+            "seconds": time.perf_counter() - start,
+            "images_per_second": self.num_train / train_seconds,
+        }
+
+    def test(self, state: TrainState, last_record: dict[str, Any]) -> dict[str, Any]:
+        """The test set's loss and accuracy, by the state after the last epoch."""
+        if self.config.validation == "test":  # scored already
+            means = {name: last_record[f"val_{name}"] for name in ("loss", "accuracy")}
+        else:
+            means = self._evaluate_split(state, _on_device(self.dataset.test), "test").means()
+        return {**means, "num_examples": len(self.dataset.test)}
+
+    def _train_epoch(self, state: TrainState, epoch: int, title: str) -> tuple[TrainState, Metrics]:
+        key = random_key(state.seed, Stream.ORDER, epoch)
+        batches = padded_order(jax.random.permutation(key, self.num_train), self.config.batch_size)
+        metrics = Metrics.zeros()
+        with self._terminal.progress(title, self.num_train) as progress:
+            for piece in _pieces(batches):
+                state, metrics = self._train(state, metrics, self._train_split, piece)
+                progress(piece.size, metrics)
+            jax.block_until_ready(metrics)
+        return state, metrics
+
+    def _evaluate_split(self, state: TrainState, split: Any, title: str) -> Metrics:
+        num_examples = len(split[1])
+        batch_size = min(self.config.eval_batch_size, num_examples)
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        metrics = Metrics.zeros()
+        with self._terminal.progress(title, num_examples) as progress:
+            for piece in _pieces(padded_order(jnp.arange(num_examples), batch_size)):
+                metrics = self._evaluate(variables, metrics, split, piece)
+                progress(piece.size, metrics)
+            jax.block_until_ready(metrics)
+        return metrics
+
+
+def _pieces(order: jax.Array) -> Iterator[jax.Array]:
+    """Cuts an epoch [steps, batch] into the pieces that run as one program each.
+
+    On a CPU a piece is one step: XLA runs convolutions inside a loop many times slower there.
+    Elsewhere it is a tenth of an epoch, so that a progress bar still moves.
+    """
+    length = 1 if jax.default_backend() == "cpu" else math.ceil(len(order) / 10)
+    for start in range(0, len(order), length):
+        yield order[start : start + length]
+
+
+def _on_device(split: zoo.data.Split) -> tuple[jax.Array, jax.Array]:
+    return jnp.asarray(split.images), jnp.asarray(split.labels)
+
+
+def _num_params(state: TrainState) -> int:
+    """Parameters with the moving statistics, as Keras counts them."""
+    return sum(leaf.size for leaf in jax.tree.leaves((state.params, state.batch_stats)))
+
+
+def _past_history(config: ml_collections.ConfigDict, workdir: Path) -> History | None:
+    """The history of the run that workdir holds, None if it holds none.
+
+    Raises:
+        ZooError: it holds a run that cannot go on with this configuration.
+    """
+    if (workdir / zoo.history.FILENAME).exists():
+        history = zoo.history.read(workdir)
+        zoo.config.check_same_run(history.config, config.to_dict(), str(workdir))
+        return history
+    if (workdir / "checkpoints").exists() and any((workdir / "checkpoints").iterdir()):
+        raise ZooError(
+            f"{workdir} holds checkpoints but no {zoo.history.FILENAME}: use another --workdir"
+        )
+    return None
+
+
+def _check_finite(record: dict[str, Any], workdir: Path) -> None:
+    for name in ("loss", "val_loss"):
+        if not math.isfinite(record[name]):
+            raise ZooError(
+                f"{name} is {record[name]} in epoch {record['epoch']} at learning rate "
+                f"{record['learning_rate']:g}: lower config.optimizer.learning_rate or set "
+                f"config.optimizer.clip_norm; checkpoints of the epochs before are in {workdir}"
+            )
+
+
+def _header(history: History, trainer: Trainer, workdir: Path) -> str:
+    config, environment = history.config, history.environment
+    on_test = config["validation"] == "test"
+    validated = "validated on the test set" if on_test else f"{trainer.num_val:,} held out"
+    lines = [
+        f"{config['model']}: {history.model['num_params']:,} parameters, seed {config['seed']}",
+        f"{config['dataset']}: {trainer.num_train:,} training images, {validated}, "
+        f"{len(trainer.dataset.test):,} test images",
+        f"{environment['platform']} ({environment['device']}), jax {environment['jax']}, "
+        f"writing to {workdir}",
+    ]
+    if on_test and config["checkpoint"]["keep_best"]:
+        lines.append("note: the best checkpoint is chosen by test data (validation=test)")
+    if history.epochs:
+        lines.append(f"going on after epoch {len(history.epochs)} of {config['num_epochs']}")
+    return "\n".join(lines)
+
+
+def _result_line(history: History) -> str:
+    test = history.test
+    assert test is not None
+    return (
+        f"test: loss {test['loss']:.4f}, accuracy {test['accuracy']:.2%} "
+        f"of {test['num_examples']:,} images after {len(history.epochs)} epochs"
+    )
