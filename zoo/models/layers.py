@@ -271,7 +271,8 @@ class ConvNet(nn.Module):
             ImageTooSmallError: a layer would have an empty output.
             ValueError: `images` has not four axes.
 
-        Each layer's output can be had as `intermediates`: pass `mutable=["intermediates"]`.
+        Layer outputs (after the ReLU) are the intermediates `conv_1_output`, `max_pool_1_output`, ...:
+        pass `mutable=["intermediates"]` to get them.
         """
         if images.ndim != 4:
             raise ValueError(f"images must be [B, height, width, channels], not {images.shape}")
@@ -281,7 +282,7 @@ class ConvNet(nn.Module):
             x = x / 255
         for name, layer in named_layers(self.net):
             x = layer(x, Context(name=name, train=train, mask=mask, dtype=self.dtype))
-            self.sow("intermediates", name, x)
+            self.sow("intermediates", f"{name}_output", x)
         head = self.net[-1]
         if self.num_classes and isinstance(head, Head):
             x = nn.Dense(

@@ -1,0 +1,90 @@
+"""Fixtures: golden facts of the nets, tiny data in the IDX format, tiny configurations."""
+
+import gzip
+import json
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from configs import default
+from zoo.idx import FILES
+
+ROOT = Path(__file__).parent.parent
+GOLDEN = json.loads((ROOT / "tests/golden/nets.json").read_text())
+REAL_MNIST_DIR = os.environ.get("ZOO_MNIST_DIR")
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    """Writes a gzipped IDX file of unsigned bytes."""
+    header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+    path.write_bytes(gzip.compress(header + array.astype(np.uint8).tobytes()))
+
+
+def write_idx_dataset(
+    folder: Path, num_train: int, num_test: int, size: int = 28, seed: int = 0
+) -> None:
+    """Four IDX files: images of ten classes that a net can tell apart, with noise."""
+    rng = np.random.default_rng(seed)
+    patterns = rng.integers(0, 200, (10, size, size))
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, count in (("train", num_train), ("test", num_test)):
+        labels = np.arange(count) % 10
+        images = patterns[labels] + rng.integers(0, 56, (count, size, size))
+        write_idx(folder / FILES[split][0], images)
+        write_idx(folder / FILES[split][1], labels)
+
+
+@pytest.fixture(scope="session")
+def idx_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an IDX data set of 72 training and 20 test images."""
+    folder = tmp_path_factory.mktemp("idx")
+    write_idx_dataset(folder, num_train=72, num_test=20)
+    return folder
+
+
+@pytest.fixture
+def tiny_config(idx_dir: Path) -> ConfigDict:
+    """A run that takes seconds: dropout and batch norm, a partial last batch, two epochs."""
+    config = default.get_config()
+    config.model = "kernels_cnn5"
+    config.dataset = "idx"
+    config.manual_dir = str(idx_dir)
+    config.validation = "test"
+    config.num_epochs = 2
+    config.batch_size = 16
+    return config
+
+
+@pytest.fixture(scope="session")
+def mnist_manual_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The genuine MNIST files where ZOO_MNIST_DIR names them, else small ones of the same form."""
+    if REAL_MNIST_DIR:
+        return Path(REAL_MNIST_DIR).absolute()
+    folder = tmp_path_factory.mktemp("small_mnist")
+    write_idx_dataset(folder, num_train=600, num_test=100)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `python ARGUMENTS...` in the repository's root, as a user does."""
+
+    def run(*arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            cwd=ROOT,
+            env={**os.environ, **env},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run
