@@ -40,6 +40,10 @@ def abstract_variables(model: ConvNet, image_shape: tuple[int, ...] = (28, 28, 1
     return jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
 
 
+def abstract_logits(model: ConvNet, variables: Any, images: Any) -> Any:
+    return jax.eval_shape(lambda *args: model.apply(*args, train=False), variables, images)
+
+
 def averaging_variables(model: ConvNet, image_shape: tuple[int, ...] = (28, 28, 1)) -> Any:
     """Positive kernels that average: every ReLU is active, nothing overflows. No compilation.
 
@@ -143,8 +147,7 @@ def test_logits_have_shape_and_type(name: str, batch_size: int) -> None:
     for dtype in (jnp.float32, jnp.bfloat16):
         model = create_model(name, num_classes=7, dtype=dtype)
         images = jax.ShapeDtypeStruct((batch_size, 28, 28, 1), jnp.uint8)
-        apply = lambda variables, images: model.apply(variables, images, train=False)  # noqa: E731
-        logits = jax.eval_shape(apply, abstract_variables(model), images)
+        logits = abstract_logits(model, abstract_variables(model), images)
         assert (logits.shape, logits.dtype) == ((batch_size, 7), jnp.float32)
 
 
@@ -229,9 +232,8 @@ def test_any_larger_image_works(name: str, extra: tuple[int, int], channels: int
     model = create_model(name, num_classes=3)
     size = min_image_size(model.net)
     shape = (size + extra[0], size + extra[1], channels)
-    apply = lambda variables, images: model.apply(variables, images, train=False)  # noqa: E731
     images = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
-    assert jax.eval_shape(apply, abstract_variables(model, shape), images).shape == (2, 3)
+    assert abstract_logits(model, abstract_variables(model, shape), images).shape == (2, 3)
 
 
 def test_uint8_and_scaled_float_images_give_the_same_logits() -> None:

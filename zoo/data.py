@@ -106,10 +106,12 @@ def _default_data_dir() -> str:
 
 
 def _load_digits() -> Dataset:
-    """scikit-learn's digits, resized to 28x28; of each class every fifth image is for testing.
+    """scikit-learn's digits, resized to 28x28.
 
-    The images come in the order of their writers. The rest is dealt into five hands, one after
-    the other, so that the last 20%, which a hold-out takes, are not a few writers' alone.
+    The images come in the order of their writers. Each class is dealt into five hands, one image
+    after the other; the training split is the first four hands in turn, the test split the fifth.
+    So every writer is in both, and the last 20% of the training split, which a hold-out takes, are
+    all of the fourth hand: no class and no writer is over-represented in it.
     """
     from PIL import Image
     from sklearn.datasets import load_digits
@@ -126,12 +128,11 @@ def _load_digits() -> Dataset:
         ]
     )[..., None]
     labels = digits.target.astype(np.int32)
-    is_test = np.zeros(len(labels), bool)
+    hand = np.empty(len(labels), np.int32)
     for label in range(10):
-        is_test[np.flatnonzero(labels == label)[4::5]] = True
-    train = np.flatnonzero(~is_test)
-    train = np.concatenate([train[hand::5] for hand in range(5)])
-    test = np.flatnonzero(is_test)
+        hand[labels == label] = np.arange(np.sum(labels == label)) % 5
+    dealt = np.argsort(hand, kind="stable")
+    train, test = dealt[hand[dealt] < 4], dealt[hand[dealt] == 4]
     return Dataset(
         "digits", Split(images[train], labels[train]), Split(images[test], labels[test]), 10
     )

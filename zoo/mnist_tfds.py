@@ -18,6 +18,7 @@ import absl.logging
 import numpy as np
 import requests
 import tensorflow_datasets as tfds
+from google.protobuf.json_format import ParseError
 from PIL import Image
 from tensorflow_datasets.core import hashing
 from tensorflow_datasets.core.download.checksums import compute_url_info, get_all_url_infos
@@ -129,7 +130,21 @@ def read_prepared(version_dir: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]
 
     Examples come in the order of the IDX files. TFDS stores them sorted by the hash of their
     index, salted with the split's name; sorting the indices by that hash gives the order back.
+
+    Raises:
+        ZooError: the prepared dataset is damaged.
     """
+    try:
+        return _decode(version_dir)
+    except (RuntimeError, OSError, ValueError, KeyError, ParseError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ZooError(
+            f"the prepared dataset in {version_dir} is damaged ({reason}): remove that folder, "
+            f"and it is prepared anew"
+        ) from None
+
+
+def _decode(version_dir: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     absl.logging.set_verbosity(absl.logging.ERROR)  # "OpenCV is not installed": Pillow is enough
     builder = tfds.builder_from_directory(version_dir)
     splits = {}

@@ -34,7 +34,16 @@ IDS = {
     "ablation_cnn7_dropout": "n004_cnn7_dropout",
 }
 STEMS = {"maxpool": "max_pool", "batchnorm": "batch_norm"}
-FIELDS = ("kernel_shape", "kernel_init", "rate", "pool", "strides", "padding", "momentum", "epsilon")
+FIELDS = (
+    "kernel_shape",
+    "kernel_init",
+    "rate",
+    "pool",
+    "strides",
+    "padding",
+    "momentum",
+    "epsilon",
+)
 
 
 def convert_layer(layer: dict, is_head: bool) -> dict:

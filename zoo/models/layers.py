@@ -271,8 +271,8 @@ class ConvNet(nn.Module):
             ImageTooSmallError: a layer would have an empty output.
             ValueError: `images` has not four axes.
 
-        Layer outputs (after the ReLU) are the intermediates `conv_1_output`, `max_pool_1_output`, ...:
-        pass `mutable=["intermediates"]` to get them.
+        With `mutable=["intermediates"]`, the layers' outputs (after the ReLU) are given too, as
+        `conv_1_output`, `max_pool_1_output` and so on.
         """
         if images.ndim != 4:
             raise ValueError(f"images must be [B, height, width, channels], not {images.shape}")
