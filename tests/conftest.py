@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -35,10 +36,23 @@ def write_idx_dataset(
     patterns = rng.integers(0, 200, (10, size, size))
     folder.mkdir(parents=True, exist_ok=True)
     for split, count in (("train", num_train), ("test", num_test)):
-        labels = np.arange(count) % 10
+        labels = (9 - np.arange(count)) % 10  # the largest label comes first: ten classes always
         images = patterns[labels] + rng.integers(0, 56, (count, size, size))
         write_idx(folder / FILES[split][0], images)
         write_idx(folder / FILES[split][1], labels)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Compiles a program once for all tests, those in other processes included."""
+    folder = str(tmp_path_factory.mktemp("compilation_cache"))
+    settings = {
+        "jax_compilation_cache_dir": folder,
+        "jax_persistent_cache_min_compile_time_secs": 0.5,
+    }
+    for name, value in settings.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)
 
 
 @pytest.fixture(scope="session")

@@ -81,7 +81,6 @@ def train_and_evaluate(
         if steps:
             state = checkpoints.restore(steps[-1], like=state)
         epochs_done = trainer.epochs_done(state)
-        history.config = config.to_dict()  # num_epochs may have grown
         history.epochs = history.epochs[:epochs_done]  # what came after is done again
         history.test = None
         terminal.say(_header(history, trainer, workdir))
@@ -227,6 +226,7 @@ def _past_history(config: ml_collections.ConfigDict, workdir: Path) -> History |
     if (workdir / zoo.history.FILENAME).exists():
         history = zoo.history.read(workdir)
         zoo.config.check_same_run(history.config, config.to_dict(), str(workdir))
+        history.config = config.to_dict()  # num_epochs may have grown
         return history
     if (workdir / "checkpoints").exists() and any((workdir / "checkpoints").iterdir()):
         raise ZooError(

@@ -1,0 +1,143 @@
+"""Configurations: one per net, as its notebook trained; wrong ones are a sentence."""
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import GOLDEN, ROOT
+from ml_collections import ConfigDict
+
+from configs import default
+from zoo.config import check_same_run, flatten, unknown_key, validate
+from zoo.errors import ZooError
+
+
+def config_of(name: str) -> ConfigDict:
+    return importlib.import_module(f"configs.{name}").get_config()
+
+
+def test_every_net_has_a_config_and_every_config_a_net() -> None:
+    names = {path.stem for path in (ROOT / "configs").glob("*.py")}
+    assert names == {*GOLDEN, "default"}
+
+
+@pytest.mark.parametrize("name", sorted(GOLDEN))
+def test_configs_train_as_the_notebooks_did(name: str) -> None:
+    config, golden = config_of(name), GOLDEN[name]
+    validate(config)
+    optimizer = config.optimizer
+    assert {
+        "model": config.model,
+        "dataset": config.dataset,
+        "batch_size": config.batch_size,
+        "num_epochs": config.num_epochs,
+        "validation": config.validation,
+        "optimizer": optimizer.name,
+        "learning_rate": optimizer.learning_rate,
+        "epsilon": optimizer.eps,
+        "is_keras_adam": optimizer.keras_eps,
+    } == {
+        "model": name,
+        "dataset": "mnist",
+        **{key: golden[key] for key in ("batch_size", "num_epochs", "validation", "optimizer")},
+        "learning_rate": golden["learning_rate"],
+        "epsilon": golden["epsilon"],
+        "is_keras_adam": golden["optimizer"] == "adam",
+    }
+    # Keras's constants, where Optax's defaults differ
+    assert (optimizer.b1, optimizer.b2, optimizer.rho) == (0.9, 0.999, 0.95)
+
+
+@pytest.mark.parametrize("name", sorted(GOLDEN))
+def test_config_docstrings_give_the_command_and_the_published_accuracy(name: str) -> None:
+    text = importlib.import_module(f"configs.{name}").__doc__
+    assert text is not None
+    assert f"python train.py --config configs/{name}.py" in text
+    assert f"notebook {GOLDEN[name]['notebook']}" in text
+    assert f"{GOLDEN[name]['published_accuracy']:.2%}" in text
+
+
+def test_every_key_of_the_default_config_has_a_comment() -> None:
+    lines = Path(default.__file__).read_text().splitlines()
+    keys = [line for line in lines if " = " in line and "ConfigDict()" not in line]
+    assert len(keys) == len(flatten(default.get_config()))
+    assert all("  # " in line for line in keys)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"num_epochs": -1}, "config.num_epochs must be a whole number of at least 1, not -1"),
+        ({"num_epochs": True}, "config.num_epochs must be a whole number of at least 1, not True"),
+        ({"seed": 2**32}, r"config.seed must be a whole number from 0 to 4,294,967,295, not"),
+        ({"batch_size": 0}, "config.batch_size must be a whole number of at least 1, not 0"),
+        ({"model": "vgg6"}, r"config.model: unknown net 'vgg6': did you mean vgg5"),
+        ({"dataset": "cifar"}, "config.dataset must be one of digits, mnist, .*, not 'cifar'"),
+        ({"validation": "train"}, "config.validation must be one of holdout, test, not 'train'"),
+        ({"optimizer.name": "adma"}, "config.optimizer.name must be one of adam, .*, not 'adma'"),
+        ({"optimizer.learning_rate": 0.0}, "config.optimizer.learning_rate must be above 0, not"),
+        ({"optimizer.learning_rate": float("nan")}, "must be above 0, not nan"),
+        ({"optimizer.b1": 1.0}, "config.optimizer.b1 must be at least 0 and below 1, not 1.0"),
+        (
+            {"optimizer.schedule": "one_cycle", "optimizer.warmup_epochs": 1.0},
+            "warmup_epochs must be 0 with the one_cycle schedule",
+        ),
+    ],
+)
+def test_a_value_out_of_range_is_one_sentence(change: dict[str, Any], sentence: str) -> None:
+    config = default.get_config()
+    for key, value in change.items():
+        owner = config.optimizer if key.startswith("optimizer.") else config
+        with owner.ignore_type():
+            owner[key.removeprefix("optimizer.")] = value
+    with pytest.raises(ZooError, match=sentence) as error:
+        validate(config)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_and_an_extra_key_are_one_sentence() -> None:
+    config = default.get_config()
+    config.nmu_epochs = 3
+    with pytest.raises(ZooError, match=r"unknown key config.nmu_epochs: did you mean num_epochs"):
+        validate(config)
+    config = default.get_config()
+    del config.optimizer["eps"]
+    with pytest.raises(ZooError, match=r"config.optimizer.eps is missing"):
+        validate(config)
+
+
+def test_a_mistyped_key_names_its_neighbours() -> None:
+    assert "did you mean num_epochs" in unknown_key("epochs")
+    assert "did you mean optimizer.learning_rate" in unknown_key("learning_rate")
+    assert "did you mean optimizer.learning_rate" in unknown_key("optimizer.learning_rat")
+    assert "configs/default.py" in unknown_key("zzz")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda config: config.update(model="vgg5"), r"model \('pooling_cnn3' there, 'vgg5' here"),
+        (lambda config: config.optimizer.update(eps=1e-8), r"optimizer.eps \(1e-07 there, 1e-08"),
+        (lambda config: config.update(num_epochs=3), "num_epochs may only grow"),
+    ],
+)
+def test_another_configuration_cannot_go_on_with_a_run(
+    change: Callable[[ConfigDict], None], sentence: str
+) -> None:
+    old, new = default.get_config(), default.get_config()
+    change(new)
+    with pytest.raises(ZooError, match=sentence):
+        check_same_run(old.to_dict(), new.to_dict(), "runs/x")
+
+
+def test_more_epochs_and_other_places_can_go_on_with_a_run() -> None:
+    old, new = default.get_config(), default.get_config()
+    new.num_epochs = 99
+    new.data_dir = "/elsewhere"
+    new.checkpoint.keep_last = 5
+    check_same_run(old.to_dict(), new.to_dict(), "runs/x")
+    old.optimizer.schedule = new.optimizer.schedule = "cosine"
+    with pytest.raises(ZooError, match=r"its cosine schedule was made for 30"):
+        check_same_run(old.to_dict(), new.to_dict(), "runs/x")

@@ -1,0 +1,68 @@
+"""Curves from history files alone."""
+
+from pathlib import Path
+
+import pytest
+from test_history import history_of
+
+from zoo.errors import ZooError
+from zoo.history import History
+from zoo.plot import main, plot_histories
+
+STARTS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
+
+
+def write_run(folder: Path, history: History) -> Path:
+    folder.mkdir(parents=True)
+    history.write(folder)
+    return folder
+
+
+@pytest.mark.parametrize("suffix", STARTS)
+def test_one_and_several_runs_in_every_format(tmp_path: Path, suffix: str) -> None:
+    runs = [str(write_run(tmp_path / name, history_of(n))) for name, n in (("a", 1), ("b", 9))]
+    for arguments in (runs[:1], runs):
+        output = tmp_path / f"{len(arguments)}{suffix}"
+        assert main([*arguments, "-o", str(output)]) == 0
+        assert output.read_bytes().startswith(STARTS[suffix])
+
+
+def test_curves_are_labelled_with_names_units_and_what_was_validated_on(tmp_path: Path) -> None:
+    plot_histories({"my-run": history_of(3)}, tmp_path / "x.svg")
+    text = (tmp_path / "x.svg").read_text()
+    for label in (
+        "loss (nats per image)",
+        "accuracy (%)",
+        "epoch",
+        "my-run, training",
+        "my-run, held out",
+    ):
+        assert f"<!-- {label} -->" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nowhere", "-o", "x.png"], "nowhere/history.json does not exist"),
+        (["RUN", "-o", "x.gif"], "its name must end in .png, .svg, .pdf"),
+        (["EMPTY", "-o", "x.png"], "nothing to draw"),
+        (["RUN", "-o", "no/such/folder/x.png"], "cannot write no/such/folder/x.png"),
+    ],
+)
+def test_wrong_input_is_one_sentence_and_status_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    run = write_run(tmp_path / "run", history_of())
+    empty = write_run(tmp_path / "empty", history_of(0))
+    arguments = [
+        {"RUN": str(run), "EMPTY": str(empty)}.get(argument, argument) for argument in arguments
+    ]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert len(error.splitlines()) == 1
+
+
+def test_no_history_no_picture(tmp_path: Path) -> None:
+    with pytest.raises(ZooError, match="nothing to draw"):
+        plot_histories({}, tmp_path / "x.png")

@@ -1,0 +1,264 @@
+"""Whole runs: every net trains, a resumed run equals one that was never interrupted."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from conftest import GOLDEN, write_idx_dataset
+from ml_collections import ConfigDict
+
+import zoo.history
+import zoo.plot
+from zoo import training
+from zoo.checkpoint import Checkpoints
+from zoo.errors import ZooError
+from zoo.history import TIMINGS, History
+from zoo.models import list_models
+from zoo.terminal import Terminal
+from zoo.training import Trainer, train_and_evaluate
+
+
+def untimed(history: History) -> list[dict[str, Any]]:
+    """The epochs without what the clock says."""
+    return [
+        {key: value for key, value in record.items() if key not in TIMINGS}
+        for record in history.epochs
+    ]
+
+
+def files_of(workdir: Path) -> dict[str, tuple[int, bytes]]:
+    return {
+        str(path.relative_to(workdir)): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(workdir.rglob("*"))
+        if path.is_file()
+    }
+
+
+def last_state(config: ConfigDict, workdir: Path) -> Any:
+    dataset = zoo.data.load("idx", manual_dir=config.manual_dir)
+    like = Trainer(config, dataset, Terminal(quiet=True)).init()
+    with Checkpoints(workdir, 1, 1, "val_accuracy") as checkpoints:
+        return checkpoints.restore(checkpoints.steps()[-1], like=like)
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_every_net_trains_two_steps(name: str, tmp_path: Path, tiny_config: ConfigDict) -> None:
+    write_idx_dataset(tmp_path / "idx", num_train=4, num_test=2)
+    tiny_config.update(
+        model=name, manual_dir=str(tmp_path / "idx"), num_epochs=1, batch_size=2, eval_batch_size=2
+    )
+    history = train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+    assert history.is_complete
+    assert history.model == {"name": name, "num_params": GOLDEN[name]["params"]["total"]}
+    assert history.epochs[0]["step"] == 2
+    assert np.isfinite(history.epochs[0]["loss"])
+    assert history.test is not None
+    assert history.test["num_examples"] == 2
+    assert (tmp_path / "run/checkpoints/2").is_dir()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"name": "adadelta", "learning_rate": 1.0}, {"keras_eps": True, "accumulate_steps": 3}],
+    ids=["adam", "adadelta", "keras adam, accumulation over the epoch's end"],
+)
+def test_resume_equals_uninterrupted_run(
+    tmp_path: Path, tiny_config: ConfigDict, changes: dict[str, Any]
+) -> None:
+    """2 + 2 epochs equal 4 bit for bit: dropout, batch norm, a partial batch."""
+    tiny_config.optimizer.update(changes)
+    tiny_config.num_epochs = 4
+    whole = train_and_evaluate(tiny_config, tmp_path / "whole", quiet=True)
+
+    tiny_config.num_epochs = 2
+    half = train_and_evaluate(tiny_config, tmp_path / "parts", quiet=True)
+    assert half.is_complete
+    tiny_config.num_epochs = 4
+    parts = train_and_evaluate(tiny_config, tmp_path / "parts", quiet=True)
+
+    assert untimed(parts) == untimed(whole)
+    assert parts.test == whole.test
+    states = [last_state(tiny_config, tmp_path / name) for name in ("whole", "parts")]
+    jax.tree.map(np.testing.assert_array_equal, *states)
+    assert jax.tree.leaves(states[0].batch_stats)
+
+
+def test_history_beyond_the_checkpoint_is_done_again(
+    tmp_path: Path, tiny_config: ConfigDict
+) -> None:
+    """As after a death between the history's write and the checkpoint's."""
+    expected = train_and_evaluate(tiny_config, tmp_path / "whole", quiet=True)
+    tiny_config.num_epochs = 1
+    train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+    history = zoo.history.read(tmp_path / "run")
+    tiny_config.num_epochs = history.config["num_epochs"] = 2
+    history.epochs.append({**history.epochs[0], "epoch": 2, "loss": 99.0})
+    history.test = None
+    history.write(tmp_path / "run")
+    again = train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+    assert untimed(again) == untimed(expected)
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again(
+    tmp_path: Path, tiny_config: ConfigDict
+) -> None:
+    expected = train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+    shutil.rmtree(tmp_path / "run/checkpoints")
+    history = zoo.history.read(tmp_path / "run")
+    history.test = None
+    history.write(tmp_path / "run")
+    assert untimed(train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)) == untimed(
+        expected
+    )
+
+
+def test_a_complete_run_is_left_as_it_is(
+    tmp_path: Path, tiny_config: ConfigDict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = train_and_evaluate(tiny_config, tmp_path / "run")
+    before = files_of(tmp_path / "run")
+    capsys.readouterr()
+    again = train_and_evaluate(tiny_config, tmp_path / "run")
+    assert again == first
+    assert files_of(tmp_path / "run") == before
+    assert "is complete (2 epochs): nothing to do" in capsys.readouterr().out
+
+
+def test_a_run_writes_history_checkpoints_and_picture(
+    tmp_path: Path, tiny_config: ConfigDict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_config.validation = "holdout"
+    workdir = tmp_path / "deep" / "run"
+    history = train_and_evaluate(tiny_config, workdir)
+    assert zoo.history.read(workdir) == history
+    content = json.loads((workdir / "history.json").read_text())
+    assert content["format"] == 1
+    assert content["config"]["optimizer"]["name"] == "adam"
+    assert {"jax", "flax", "optax", "platform", "device", "git_commit"} <= set(
+        content["environment"]
+    )
+    assert list(content["epochs"][0]) == [
+        "epoch",
+        "step",
+        "loss",
+        "accuracy",
+        "val_loss",
+        "val_accuracy",
+        "learning_rate",
+        "seconds",
+        "images_per_second",
+    ]
+    assert [record["step"] for record in content["epochs"]] == [4, 8]  # 57 images, batches of 16
+    assert content["test"]["num_examples"] == 20
+    assert (workdir / "history.png").read_bytes().startswith(b"\x89PNG")
+    assert (workdir / "checkpoints/8").is_dir()
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "kernels_cnn5: 248,545 parameters, seed 0"
+    assert lines[1] == "idx: 57 training images, 15 held out, 20 test images"
+    assert lines[3].startswith("epoch 1/2 ")
+    assert "val_accuracy" in lines[3]
+    assert lines[-1].startswith("test: loss ")
+
+
+def test_selection_by_test_data_is_said(
+    tmp_path: Path, tiny_config: ConfigDict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_config.num_epochs = 1
+    train_and_evaluate(tiny_config, tmp_path / "run")
+    assert "the best checkpoint is chosen by test data" in capsys.readouterr().out
+
+
+def test_quiet_prints_the_result_alone(
+    tmp_path: Path, tiny_config: ConfigDict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_config.num_epochs = 1
+    train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+    captured = capsys.readouterr()
+    assert captured.out.startswith("test: loss ")
+    assert len(captured.out.splitlines()) == 1
+    assert captured.err == ""
+
+
+def test_every_image_is_trained_on_and_scored(tmp_path: Path, tiny_config: ConfigDict) -> None:
+    """The partial last batches count: 72 = 4 * 16 + 8 for training, 20 = 2 * 8 + 4 for scoring."""
+    tiny_config.update(num_epochs=1, eval_batch_size=8)
+    seen = []
+
+    class Recorder(Trainer):
+        def _train_epoch(self, *args: Any) -> Any:
+            state, metrics = super()._train_epoch(*args)
+            seen.append(int(metrics.num_examples))
+            return state, metrics
+
+        def _evaluate_split(self, *args: Any) -> Any:
+            metrics = super()._evaluate_split(*args)
+            seen.append(int(metrics.num_examples))
+            return metrics
+
+    dataset = zoo.data.load("idx", manual_dir=tiny_config.manual_dir)
+    trainer = Recorder(tiny_config, dataset, Terminal(quiet=True))
+    _, record = trainer.run_epoch(trainer.init(), 1)
+    assert seen == [72, 20]
+    assert record["step"] == 5
+
+
+def test_pieces_of_many_steps_give_the_same_epoch(
+    tmp_path: Path, tiny_config: ConfigDict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop for accelerators, run on this device, against the loop for CPUs."""
+    tiny_config.num_epochs = 1
+    single = train_and_evaluate(tiny_config, tmp_path / "single", quiet=True)
+    monkeypatch.setattr(training.jax, "default_backend", lambda: "gpu")
+    pieces = list(training._pieces(np.zeros((25, 4), np.int32)))  # type: ignore[arg-type]
+    assert [len(piece) for piece in pieces] == [3] * 8 + [1]
+    many = train_and_evaluate(tiny_config, tmp_path / "many", quiet=True)
+    for key, value in untimed(single)[0].items():
+        assert many.epochs[0][key] == pytest.approx(value, rel=1e-4), key
+
+
+def test_a_loss_that_diverges_stops_the_run_and_keeps_the_checkpoints(
+    tmp_path: Path, tiny_config: ConfigDict
+) -> None:
+    train_and_evaluate(tiny_config, tmp_path / "good", quiet=True)
+    tiny_config.optimizer.update(name="sgd", learning_rate=1e30)
+    with pytest.raises(ZooError, match=r"loss is (nan|inf) in epoch 1 at learning rate 1e\+30"):
+        train_and_evaluate(tiny_config, tmp_path / "bad", quiet=True)
+    assert not (tmp_path / "bad/history.json").exists()
+
+
+def test_images_too_small_for_the_net_are_one_sentence(
+    tmp_path: Path, tiny_config: ConfigDict
+) -> None:
+    write_idx_dataset(tmp_path / "idx", num_train=10, num_test=10, size=20)
+    tiny_config.update(model="vgg5", manual_dir=str(tmp_path / "idx"))
+    with pytest.raises(ZooError, match=r"vgg5 on idx: a 20x20 image is too small .* is 28x28"):
+        train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+
+
+def test_workdir_of_another_run_is_refused(tmp_path: Path, tiny_config: ConfigDict) -> None:
+    tiny_config.num_epochs = 1
+    train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+    before = files_of(tmp_path / "run")
+    tiny_config.seed = 7
+    with pytest.raises(ZooError, match=r"another configuration, seed \(0 there, 7 here\)"):
+        train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+    assert files_of(tmp_path / "run") == before
+
+
+def test_checkpoints_without_history_are_refused(tmp_path: Path, tiny_config: ConfigDict) -> None:
+    tiny_config.num_epochs = 1
+    train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+    (tmp_path / "run/history.json").unlink()
+    with pytest.raises(ZooError, match=r"holds checkpoints but no history\.json"):
+        train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+
+
+def test_bfloat16_trains(tmp_path: Path, tiny_config: ConfigDict) -> None:
+    tiny_config.update(dtype="bfloat16", num_epochs=1)
+    history = train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+    assert np.isfinite(history.epochs[0]["val_loss"])
