@@ -3,6 +3,7 @@
 python train.py --config configs/vgg5.py [--config.KEY=VALUE ...] [--workdir DIR] [--quiet]
 """
 
+import difflib
 import re
 import sys
 from pathlib import Path
@@ -32,11 +33,10 @@ def parse_config(argv: list[str]) -> ConfigDict:
         override = re.match(r"--?(?:no)?config\.([^=]*)", argument)
         if override and not zoo.config.is_key(override[1]):
             raise ZooError(zoo.config.unknown_key(override[1]))
+    _check_config_file(argv)
     try:
         unused = flags.FLAGS(argv)[1:]
         config = _CONFIG.value
-        if config is not None:
-            config.to_dict()  # a file that is not there shows itself only now
     except flags.IllegalFlagValueError as error:
         override = re.match(r"flag --config\.([\w.]+)=(.*?): ", str(error), re.DOTALL)
         if override:
@@ -44,8 +44,6 @@ def parse_config(argv: list[str]) -> ConfigDict:
         raise ZooError(str(error).strip().splitlines()[-1]) from None
     except flags.Error as error:
         raise ZooError(str(error).splitlines()[0]) from None
-    except OSError as error:
-        raise ZooError(f"cannot read the configuration file: {error.__cause__ or error}") from None
     except Exception as error:  # the file is code: whatever it raises is the user's to mend
         where = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
         raise ZooError(
@@ -60,6 +58,20 @@ def parse_config(argv: list[str]) -> ConfigDict:
         raise ZooError("--config is missing: try --config configs/default.py")
     zoo.config.validate(config)
     return config
+
+
+def _check_config_file(argv: list[str]) -> None:
+    """Says so, with near matches, if the file after --config is not there."""
+    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
+        match = re.fullmatch(r"--?config(?:=(.*))?", argument, re.DOTALL)
+        if not match:
+            continue
+        path = Path(following if match[1] is None else match[1])
+        if not path.is_file():
+            known = [str(file) for file in sorted(Path("configs").glob("*.py"))]
+            near = difflib.get_close_matches(str(path), known, n=2)
+            hint = f"did you mean {' or '.join(near)}?" if near else "try configs/default.py"
+            raise ZooError(f"the configuration file {str(path)!r} does not exist: {hint}")
 
 
 def main(argv: list[str]) -> int:

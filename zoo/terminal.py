@@ -12,9 +12,8 @@ from tqdm import tqdm
 
 from zoo.steps import Metrics
 
-_BAR = (
-    "{desc} {percentage:3.0f}% {bar:24} {n_fmt}/{total_fmt}{postfix}  {rate_fmt}  {remaining} left"
-)
+# tqdm sets the comma before the postfix itself.
+_BAR = "{desc} {bar} {n_fmt}/{total_fmt}{postfix}, {rate_fmt}, {remaining} left"
 
 
 class Terminal:
@@ -42,9 +41,10 @@ class Terminal:
         with tqdm(
             total=num_images,
             desc=title,
-            unit=" images",
+            unit=" img",
             bar_format=_BAR,
             leave=False,
+            mininterval=0.0,  # update() itself keeps to ten times a second
             dynamic_ncols=True,
             disable=True if self._quiet else None,  # None: where there is no terminal
         ) as bar:
@@ -54,7 +54,7 @@ class Terminal:
                 nonlocal sent, shown_at
                 sent = min(sent + num_sent, num_images)  # the last batch is padded
                 if not bar.disable and time.monotonic() - shown_at > 0.1:
-                    bar.set_postfix_str("  " + _metrics_text(metrics.means()), refresh=False)
+                    bar.set_postfix_str(_metrics_text(metrics.means(), ", "), refresh=False)
                     bar.update(sent - bar.n)
                     shown_at = time.monotonic()
 
@@ -70,8 +70,8 @@ class Terminal:
         )
 
 
-def _metrics_text(metrics: dict[str, float]) -> str:
-    return "  ".join(
+def _metrics_text(metrics: dict[str, float], separator: str = "  ") -> str:
+    return separator.join(
         f"{name} {value:.2%}" if name.endswith("accuracy") else f"{name} {value:.4f}"
         for name, value in metrics.items()
     )

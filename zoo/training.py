@@ -152,7 +152,7 @@ class Trainer:
         title = f"epoch {epoch}/{self.config.num_epochs}"
         state, train = self._train_epoch(state, epoch, title)
         train_seconds = time.perf_counter() - start
-        val = self._evaluate_split(state, self._val_split, f"{title} validation")
+        val = self._evaluate_split(state, self._val_split, "validation")
         step = int(state.step)
         updates_done = step // self.config.optimizer.accumulate_steps
         return state, {

@@ -1,0 +1,287 @@
+"""train.py and zoo.plot as a user runs them, in processes of their own."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import REAL_MNIST_DIR, ROOT, write_idx, write_idx_dataset
+from test_training import untimed
+
+import zoo.history
+from zoo.idx import FILES
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def tiny(idx_dir: Path, workdir: Path, *more: str) -> list[str]:
+    """Arguments for a run of seconds."""
+    return [
+        "train.py",
+        "--config=configs/pooling_cnn3.py",
+        "--config.dataset=idx",
+        f"--config.manual_dir={idx_dir}",
+        "--config.batch_size=16",
+        "--config.num_epochs=2",
+        f"--workdir={workdir}",
+        *more,
+    ]
+
+
+def test_a_run_from_the_command_line(run_python: Run, idx_dir: Path, tmp_path: Path) -> None:
+    workdir = tmp_path / "a run"
+    arguments = tiny(idx_dir, workdir, "--config.optimizer.learning_rate=0.002")
+    result = run_python(*arguments)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("pooling_cnn3: 87,914 parameters, seed 0\n")
+    assert "\r" not in result.stdout  # no bar where there is no terminal
+    assert f"wrote history.json, history.png and checkpoints to {workdir}" in result.stdout
+    assert json.loads((workdir / "history.json").read_text())["config"]["optimizer"][
+        "learning_rate"
+    ] == pytest.approx(0.002)
+
+    again = run_python(*arguments)
+    assert again.returncode == 0
+    assert again.stdout.startswith(f"{workdir} is complete (2 epochs): nothing to do\ntest: loss ")
+
+    picture = tmp_path / "curves.svg"
+    assert run_python("-m", "zoo.plot", workdir, "-o", picture).returncode == 0
+    assert picture.read_bytes().startswith(b"<?xml")
+
+
+def test_quiet(run_python: Run, idx_dir: Path, tmp_path: Path) -> None:
+    result = run_python(*tiny(idx_dir, tmp_path / "run", "--quiet"))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert len(result.stdout.splitlines()) == 1
+    assert result.stdout.startswith("test: loss ")
+
+
+def test_a_terminal_shows_a_live_bar(tmp_path: Path) -> None:
+    write_idx_dataset(tmp_path / "idx", num_train=2000, num_test=20)
+    main, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))  # 24 x 80
+    arguments = tiny(tmp_path / "idx", tmp_path / "run", "--config.num_epochs=1")
+    process = subprocess.Popen(
+        [sys.executable, *arguments], cwd=ROOT, stdout=terminal, stderr=terminal
+    )
+    os.close(terminal)
+    output = b""
+    while select.select([main], [], [], 120)[0]:
+        try:
+            piece = os.read(main, 4096)
+        except OSError:  # the process has closed its side
+            break
+        if not piece:
+            break
+        output += piece
+    os.close(main)
+    assert process.wait(timeout=60) == 0
+    parts = output.decode().split("\r")
+    bars = [part for part in parts if re.search(r"^epoch 1/1 .*, loss \d", part)]
+    assert bars, parts
+    assert re.search(
+        r" \d+/1600, loss \d\.\d{4}, accuracy \d+\.\d\d%, +[\d.]+ img/s, [\d:]+ left$", bars[-1]
+    )
+    assert all(len(part.rstrip("\n")) <= 80 for part in bars)
+
+
+def test_a_run_killed_in_mid_epoch_goes_on_bit_for_bit(run_python: Run, tmp_path: Path) -> None:
+    """SIGKILL after the first epoch's checkpoint, while the second is under way."""
+    write_idx_dataset(tmp_path / "idx", num_train=3000, num_test=100)
+
+    def arguments(name: str) -> list[str]:
+        return tiny(tmp_path / "idx", tmp_path / name, "--config.num_epochs=3")
+
+    assert run_python(*arguments("whole")).returncode == 0
+    process = subprocess.Popen(
+        [sys.executable, *arguments("killed")], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch 1/3"):  # printed once the checkpoint is on disk
+            break
+    time.sleep(0.3)  # an epoch takes about a second
+    process.send_signal(signal.SIGKILL)
+    process.stdout.close()
+    assert process.wait() == -signal.SIGKILL
+    done = len(zoo.history.read(tmp_path / "killed").epochs)
+    assert 1 <= done < 3
+
+    result = run_python(*arguments("killed"))
+    assert result.returncode == 0
+    assert "going on after epoch" in result.stdout
+    whole, killed = (zoo.history.read(tmp_path / name) for name in ("whole", "killed"))
+    assert untimed(killed) == untimed(whole)
+    assert killed.test == whole.test
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    write_idx_dataset(tmp_path / "idx", num_train=3000, num_test=100)
+    process = subprocess.Popen(
+        [sys.executable, *tiny(tmp_path / "idx", tmp_path / "run", "--config.num_epochs=500")],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch   1/500"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.strip().splitlines() == [
+        "train.py: interrupted; the same command goes on from the last checkpoint"
+    ]
+
+
+def broken_idx(folder: Path, damage: str) -> None:
+    write_idx_dataset(folder, num_train=20, num_test=10)
+    path = folder / FILES["train"][0]
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-100])
+    else:
+        write_idx(path, np.zeros(20))
+
+
+NO_NETWORK = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--config.nmu_epochs=3"], "unknown key config.nmu_epochs: did you mean num_epochs"),
+        (["--config.optimizer.lr=1"], "unknown key config.optimizer.lr: "),
+        (["--config.num_epochs=three"], "config.num_epochs must be a whole number of at least 1"),
+        (["--config.num_epochs=1.5"], "config.num_epochs must be a whole number of at least 1"),
+        (["--config.num_epochs=-1"], "config.num_epochs must be a whole number of at least 1"),
+        (["--config.model=vgg6"], "config.model: unknown net 'vgg6': did you mean vgg5"),
+        (["--config.dataset=cifar10"], "config.dataset must be one of digits, mnist"),
+        (["--config.validation=none"], "config.validation must be one of holdout, test"),
+        (
+            ["--config=configs/vgg55.py"],
+            "'configs/vgg55.py' does not exist: did you mean configs/vgg5.py",
+        ),
+        (["--config=TEXT"], "the configuration file cannot be loaded: SyntaxError: "),
+        (["--config=BROKEN"], "the configuration file cannot be loaded: ZeroDivisionError"),
+        (["--config=EMPTY"], "the configuration file cannot be loaded: AttributeError"),
+        (["--workdri=x"], "Unknown command line flag 'workdri'. Did you mean: workdir"),
+        (["configs/vgg5.py"], "unexpected argument 'configs/vgg5.py': options are --config FILE"),
+        (["--workdir=/dev/null/run", "--config.dataset=digits"], "/dev/null/run"),
+        (
+            ["--config.dataset=kmnist", "--config.data_dir=TMP"],
+            "kmnist is not prepared, no manual_dir was given, and http",
+        ),
+        (
+            ["--config.dataset=mnist", "--config.manual_dir=TMP/none", "--config.data_dir=TMP"],
+            "TMP/none, does not exist",
+        ),
+        (
+            ["--config.dataset=idx", "--config.manual_dir=TMP/truncated"],
+            "TMP/truncated/train-images-idx3-ubyte.gz is truncated: get it again",
+        ),
+        (
+            ["--config.dataset=mnist", "--config.manual_dir=TMP/magic", "--config.data_dir=TMP"],
+            "TMP/magic/train-images-idx3-ubyte.gz is no IDX file of 3-axis bytes: it starts with",
+        ),
+        (["--workdir=TMP/other"], "TMP/other holds a run with another configuration"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_command_is_one_sentence_and_status_2(
+    run_python: Run, tmp_path: Path, arguments: list[str], sentence: str
+) -> None:
+    names = "".join(arguments)
+    for damage in ("truncated", "magic"):
+        if damage in names:
+            broken_idx(tmp_path / damage, damage)
+    if "other" in names:
+        (tmp_path / "other").mkdir()
+        from configs import vgg5
+
+        config = vgg5.get_config().to_dict()
+        zoo.history.History(config, {}, {}).write(tmp_path / "other")
+    (tmp_path / "broken.py").write_text("1 / 0")
+    (tmp_path / "empty.py").write_text("")
+    (tmp_path / "text.txt").write_text("no Python at all")
+    replace = {
+        "TMP": str(tmp_path),
+        "BROKEN": str(tmp_path / "broken.py"),
+        "EMPTY": str(tmp_path / "empty.py"),
+        "TEXT": str(tmp_path / "text.txt"),
+    }
+
+    def fill(text: str) -> str:
+        for name, value in replace.items():
+            text = text.replace(name, value)
+        return text
+
+    result = run_python(
+        "train.py",
+        *(
+            []
+            if any(a.startswith("--config=") for a in arguments)
+            else ["--config=configs/default.py"]
+        ),
+        *map(fill, arguments),
+        *([] if "--workdir" in names else [f"--workdir={tmp_path / 'run'}"]),
+        **NO_NETWORK,
+    )
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert result.stdout == ""
+    assert fill(sentence) in result.stderr
+    assert result.stderr.startswith("train.py: ")
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_config_missing_is_one_sentence_and_status_2(run_python: Run) -> None:
+    result = run_python("train.py")
+    assert result.returncode == 2
+    assert result.stderr == "train.py: --config is missing: try --config configs/default.py\n"
+
+
+def test_help_names_every_option(run_python: Run) -> None:
+    result = run_python("train.py", "--help")
+    assert result.returncode == 0
+    for option in ("--config", "--workdir", "--[no]quiet"):
+        assert option in result.stdout
+
+
+def test_mnist_through_train_py(run_python: Run, mnist_manual_dir: Path, tmp_path: Path) -> None:
+    """The genuine files where ZOO_MNIST_DIR names them; small ones, as idx, elsewhere."""
+    dataset = "mnist" if REAL_MNIST_DIR else "idx"
+    arguments: list[Any] = [
+        "train.py",
+        "--config=configs/ablation_cnn3.py",
+        "--config.model=pooling_cnn3",
+        f"--config.dataset={dataset}",
+        f"--config.manual_dir={mnist_manual_dir}",
+        f"--config.data_dir={tmp_path / 'tfds'}",
+        "--config.num_epochs=1",
+        "--config.batch_size=500",
+        f"--workdir={tmp_path / 'run'}",
+    ]
+    result = run_python(*arguments)
+    assert result.returncode == 0, result.stderr
+    history = zoo.history.read(tmp_path / "run")
+    assert history.test is not None
+    if REAL_MNIST_DIR:
+        assert "mnist: 60,000 training images" in result.stdout
+        assert "Preparing mnist in" in result.stderr
+        assert history.test["num_examples"] == 10_000
+        assert history.test["accuracy"] > 0.9
