@@ -54,8 +54,10 @@ def plot_histories(histories: Mapping[str, History], path: Path) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(
-        *loss_axes.get_legend_handles_labels(),
+    handles, labels = loss_axes.get_legend_handles_labels()  # training, validation, training, ...
+    figure.legend(  # filled column by column: training left, validation right
+        [*handles[::2], *handles[1::2]],
+        [*labels[::2], *labels[1::2]],
         loc="outside lower center",
         ncols=2,
         frameon=False,
@@ -74,7 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        histories = {str(run): zoo.history.read(run) for run in options.runs}
+        names = [run.resolve().name for run in options.runs]
+        if len(set(names)) < len(names):
+            names = [str(run) for run in options.runs]
+        histories = {
+            name: zoo.history.read(run) for name, run in zip(names, options.runs, strict=True)
+        }
         plot_histories(histories, options.output)
     except ZooError as error:
         print(f"zoo.plot: {error}", file=sys.stderr)

@@ -1,0 +1,40 @@
+"""What the README says is so."""
+
+import re
+
+from conftest import GOLDEN, ROOT
+
+from zoo.models import list_models
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_table_of_nets_equals_the_goldens() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \| (\d+): .*? \| (\d+) \| ([\d,]+) \| ([\d.]+%) \|$", README, re.MULTILINE
+    )
+    assert {name: tuple(rest) for name, *rest in rows} == {
+        name: (
+            golden["notebook"],
+            str(golden["num_convolutions"]),
+            f"{golden['params']['total']:,}",
+            f"{golden['published_accuracy']:.2%}",
+        )
+        for name, golden in GOLDEN.items()
+    }
+    assert len(rows) == len(list_models())
+
+
+def test_python_examples_run() -> None:
+    for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
+        namespace: dict[str, object] = {}
+        exec(block, namespace)
+        assert namespace["logits"].shape == (1, 10)  # type: ignore[attr-defined]
+
+
+def test_every_linked_file_and_config_exists() -> None:
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
+    configs = re.findall(r"configs/\w+\.py", README)
+    assert links
+    for path in [*links, *configs]:
+        assert (ROOT / path).exists(), path
