@@ -34,7 +34,7 @@ def test_python_examples_run() -> None:
 
 def test_every_linked_file_and_config_exists() -> None:
     links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
-    configs = re.findall(r"configs/\w+\.py", README)
+    configs = re.findall(r"configs/[a-z0-9_]+\.py", README)
     assert links
     for path in [*links, *configs]:
         assert (ROOT / path).exists(), path
