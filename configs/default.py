@@ -32,10 +32,10 @@ def get_config() -> ConfigDict:
     optimizer.learning_rate = 1e-3  # peak value, per update
     optimizer.schedule = "constant"  # constant, cosine (to 0), one_cycle
     optimizer.warmup_epochs = 0.0  # epochs of linear warm-up; not for one_cycle
-    optimizer.b1 = 0.9  # adam, adamw, lion: decay of the gradient's mean, per update
-    optimizer.b2 = 0.999  # adam, adamw, lion: decay of its square's mean, per update
+    optimizer.b1 = 0.9  # adam, adamw, lion, muon: decay of the gradient's mean, per update
+    optimizer.b2 = 0.999  # adam, adamw: decay of its square's mean; lion: of its mean (0.99)
     optimizer.rho = 0.95  # adadelta, rmsprop: decay of the squares' means, per update
-    optimizer.momentum = 0.0  # sgd, rmsprop, muon: decay of the velocity, per update
+    optimizer.momentum = 0.0  # sgd, rmsprop: decay of the velocity, per update
     optimizer.nesterov = False  # sgd, muon: look ahead along the velocity
     optimizer.eps = 1e-7  # added to denominators
     optimizer.keras_eps = False  # adam: add eps before the bias correction, as Keras does

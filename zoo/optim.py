@@ -62,7 +62,7 @@ def make_optimizer(config: Any, schedule: optax.Schedule) -> optax.GradientTrans
         case "muon":
             tx = optax.contrib.muon(
                 schedule,
-                beta=config.momentum,
+                beta=config.b1,
                 nesterov=config.nesterov,
                 eps=config.eps,
                 weight_decay=decay,
