@@ -20,7 +20,7 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder for history, checkpoints and plots; default: runs/NET-DATASET-SEED."
 )
-_QUIET = flags.DEFINE_bool("quiet", False, "Print nothing but the result.")
+_QUIET = flags.DEFINE_bool("quiet", False, "Print nothing but the result on standard output.")
 
 
 def parse_config(argv: list[str]) -> ConfigDict:
@@ -54,8 +54,10 @@ def parse_config(argv: list[str]) -> ConfigDict:
             f"unexpected argument {unused[0]!r}: options are --config FILE, "
             f"--config.KEY=VALUE, --workdir DIR, --quiet"
         )
-    if config is None:
+    if not flags.FLAGS["config"].present:
         raise ZooError("--config is missing: try --config configs/default.py")
+    if not isinstance(config, ConfigDict):
+        raise ZooError("the configuration file's get_config() must return a ConfigDict")
     zoo.config.validate(config)
     return config
 
@@ -89,7 +91,8 @@ def main(argv: list[str]) -> int:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"train.py: {error.strerror or error}: {error.filename}", file=sys.stderr)
+        place = f": {error.filename}" if error.filename else ""
+        print(f"train.py: {error.strerror or error}{place}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(

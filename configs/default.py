@@ -37,7 +37,7 @@ def get_config() -> ConfigDict:
     optimizer.rho = 0.95  # adadelta, rmsprop: decay of the squares' means, per update
     optimizer.momentum = 0.0  # sgd, rmsprop: decay of the velocity, per update
     optimizer.nesterov = False  # sgd, muon: look ahead along the velocity
-    optimizer.eps = 1e-7  # added to denominators
+    optimizer.eps = 1e-7  # added to denominators (adadelta: to squares, inside the root)
     optimizer.keras_eps = False  # adam: add eps before the bias correction, as Keras does
     optimizer.weight_decay = 0.0  # of kernels; adamw, lion, muon: decoupled; the others: L2
     optimizer.clip_norm = 0.0  # largest global norm of a gradient; 0: no clipping
@@ -45,7 +45,7 @@ def get_config() -> ConfigDict:
 
     checkpoint = config.checkpoint = ConfigDict()
     checkpoint.every_epochs = 1  # 0: never; such a run cannot be resumed
-    checkpoint.keep_last = 1  # newest checkpoints that are kept
+    checkpoint.keep_last = 2  # newest checkpoints that are kept
     checkpoint.keep_best = 1  # best checkpoints that are kept beside them
     checkpoint.best_metric = "val_accuracy"  # val_accuracy (largest) or val_loss (smallest)
 

@@ -71,13 +71,22 @@ def test_metrics_and_config_are_readable_beside_the_state(tmp_path: Path) -> Non
     assert json.loads((folder / "config/metadata").read_text()) == {"model": "x"}
 
 
-def test_a_damaged_checkpoint_is_one_sentence(tmp_path: Path) -> None:
+def test_cut_metrics_are_one_sentence(tmp_path: Path) -> None:
+    save_all(tmp_path, [metrics_of(0.5)], "val_accuracy", keep_last=1, keep_best=1)
+    (tmp_path / "checkpoints/1/metrics/metrics").write_text("")
+    with pytest.raises(ZooError, match=r"checkpoint in .* is damaged .* move the damaged one away"):
+        Checkpoints(tmp_path, 1, 1, "val_accuracy")
+
+
+def test_a_cut_state_is_one_sentence(tmp_path: Path) -> None:
     save_all(tmp_path, [metrics_of(0.5)], "val_accuracy", keep_last=1, keep_best=1)
     for path in (tmp_path / "checkpoints/1/state").rglob("*"):
         if path.is_file():
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with (
         Checkpoints(tmp_path, 1, 1, "val_accuracy") as checkpoints,
-        pytest.raises(ZooError, match=r"checkpoints/1 cannot be read .* remove that folder"),
+        pytest.raises(
+            ZooError, match=r"checkpoints/1 cannot be read .* goes on from its beginning"
+        ),
     ):
         checkpoints.restore(1, like=state_of(0))

@@ -67,7 +67,22 @@ def test_complete_means_all_epochs_and_the_test_set() -> None:
     assert not history.is_complete
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "3", '{"format": 1}', '{"epochs": []}', "\0"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "3",
+        "\0",
+        '{"format": 1}',
+        '{"epochs": []}',
+        '{"format": 1, "config": 3, "environment": {}, "model": {}}',
+        '{"format": 1, "config": {"num_epochs": 1}, "environment": {}, "model": {},"epochs": [{}]}',
+        "[" * 100_000,
+    ],
+    ids=range(10),
+)
 def test_a_damaged_history_is_one_sentence(tmp_path: Path, content: str) -> None:
     (tmp_path / "history.json").write_text(content)
     with pytest.raises(ZooError, match=r"history\.json is damaged: move it away"):

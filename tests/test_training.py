@@ -6,17 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from conftest import GOLDEN, write_idx_dataset
 from ml_collections import ConfigDict
 
+import zoo.data
 import zoo.history
-import zoo.plot
+import zoo.models
 from zoo import training
 from zoo.checkpoint import Checkpoints
 from zoo.errors import ZooError
 from zoo.history import TIMINGS, History
+from zoo.lock import locked
 from zoo.models import list_models
 from zoo.terminal import Terminal
 from zoo.training import Trainer, train_and_evaluate
@@ -256,6 +260,97 @@ def test_checkpoints_without_history_are_refused(tmp_path: Path, tiny_config: Co
     (tmp_path / "run/history.json").unlink()
     with pytest.raises(ZooError, match=r"holds checkpoints but no history\.json"):
         train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+
+
+def test_more_epochs_of_a_warm_up_equal_uninterrupted_ones(
+    tmp_path: Path, tiny_config: ConfigDict
+) -> None:
+    """A warm-up longer than the first run: the schedule must not depend on num_epochs."""
+    tiny_config.optimizer.warmup_epochs = 3.0
+    whole = train_and_evaluate(tiny_config, tmp_path / "whole", quiet=True)
+    tiny_config.num_epochs = 1
+    train_and_evaluate(tiny_config, tmp_path / "parts", quiet=True)
+    tiny_config.num_epochs = 2
+    parts = train_and_evaluate(tiny_config, tmp_path / "parts", quiet=True)
+    assert untimed(parts) == untimed(whole)
+
+
+def test_idx_files_of_another_folder_are_another_run(
+    tmp_path: Path, tiny_config: ConfigDict
+) -> None:
+    tiny_config.num_epochs = 1
+    train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+    tiny_config.manual_dir = str(tmp_path)
+    with pytest.raises(ZooError, match=r"another configuration, manual_dir"):
+        train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+
+
+def test_a_second_process_in_the_same_workdir_is_refused(
+    tmp_path: Path, tiny_config: ConfigDict
+) -> None:
+    (tmp_path / "run").mkdir()
+    with locked(tmp_path / "run"), pytest.raises(ZooError, match="another process is training"):
+        train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+
+
+def test_a_run_without_checkpoints_says_so_and_starts_again(
+    tmp_path: Path, tiny_config: ConfigDict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_config.checkpoint.every_epochs = 0
+    tiny_config.num_epochs = 1
+    first = train_and_evaluate(tiny_config, tmp_path / "run")
+    assert "wrote history.json, history.png to" in capsys.readouterr().out
+    tiny_config.num_epochs = 2
+    second = train_and_evaluate(tiny_config, tmp_path / "run")
+    assert "left no checkpoint, so it starts from its beginning" in capsys.readouterr().out
+    assert untimed(second)[0] == untimed(first)[0]
+
+
+def test_going_on_in_another_environment_is_said_and_kept(
+    tmp_path: Path, tiny_config: ConfigDict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_config.num_epochs = 1
+    history = train_and_evaluate(tiny_config, tmp_path / "run")
+    history.environment["jax"] = "0.0.1"
+    history.write(tmp_path / "run")
+    capsys.readouterr()
+    tiny_config.num_epochs = 2
+    history = train_and_evaluate(tiny_config, tmp_path / "run")
+    output = capsys.readouterr().out
+    assert "jax 0.0.1" not in output
+    assert "note: not as before: jax; the numbers may differ in a last bit" in output
+    assert [(old["jax"], old["until_epoch"]) for old in history.earlier_environments] == [
+        ("0.0.1", 1)
+    ]
+    assert zoo.history.read(tmp_path / "run") == history
+
+
+def test_a_history_that_lacks_epochs_of_the_checkpoint_is_refused(
+    tmp_path: Path, tiny_config: ConfigDict
+) -> None:
+    history = train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+    history.epochs, history.test = history.epochs[:1], None
+    history.write(tmp_path / "run")
+    with pytest.raises(ZooError, match=r"lacks epochs that the checkpoint has seen \(1 of 2\)"):
+        train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+
+
+def test_a_step_in_a_loop_of_ones_own() -> None:
+    """What zoo.training offers to other code suffices for a loop."""
+    model = zoo.models.create_model("pooling_cnn3")
+    tx = optax.adam(1e-3)
+    state = training.create_train_state(model, tx, seed=0, image_shape=(28, 28, 1))
+    step = jax.jit(training.make_train_step(model, tx), donate_argnums=0)
+    batch = {
+        "image": jnp.zeros((2, 28, 28, 1), jnp.uint8),
+        "label": jnp.zeros(2, jnp.int32),
+        "mask": jnp.ones(2, bool),
+    }
+    old = state.params["conv_1"]["kernel"]
+    state, metrics = step(state, batch)
+    assert metrics.means()["loss"] > 0
+    assert old.is_deleted()  # donated: no second copy of the state in memory
 
 
 def test_bfloat16_trains(tmp_path: Path, tiny_config: ConfigDict) -> None:

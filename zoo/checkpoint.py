@@ -31,6 +31,9 @@ class Checkpoints:
             keep_best: how many of the best are kept beside them.
             best_metric: the metric that says which are best: largest if it ends in "accuracy",
                 smallest otherwise.
+
+        Raises:
+            ZooError: a checkpoint that is there is damaged.
         """
         absl.logging.set_verbosity(absl.logging.ERROR)
         logging.getLogger("absl").setLevel(logging.ERROR)
@@ -51,16 +54,20 @@ class Checkpoints:
             ]
         )
         self._folder = (workdir / "checkpoints").absolute()
-        self._manager = ocp.CheckpointManager(
-            self._folder,
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=policy,
-                best_fn=metric_of,  # has no say in what is kept, but makes Orbax save the metrics
-                best_mode=best_mode,
-                enable_async_checkpointing=False,
-                cleanup_tmp_directories=True,
-            ),
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=policy,
+            best_fn=metric_of,  # has no say in what is kept, but makes Orbax save the metrics
+            best_mode=best_mode,
+            enable_async_checkpointing=False,
+            cleanup_tmp_directories=True,
         )
+        try:
+            self._manager = ocp.CheckpointManager(self._folder, options=options)
+        except (ValueError, KeyError) as error:
+            raise ZooError(
+                f"a checkpoint in {self._folder} is damaged ({_first_line(error)}): move the "
+                f"damaged one away, and the run goes on from the newest that is left"
+            ) from None
 
     def __enter__(self) -> Self:
         return self
@@ -102,9 +109,14 @@ class Checkpoints:
                 step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
             )
         except (ValueError, KeyError, OSError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            others = [str(other) for other in self.steps() if other != step]
+            rest = f"from that of step {others[-1]}" if others else "from its beginning"
             raise ZooError(
-                f"the checkpoint {self._folder / str(step)} cannot be read ({reason}): remove "
-                f"that folder, and the run goes on from the one before"
+                f"the checkpoint {self._folder / str(step)} cannot be read "
+                f"({_first_line(error)}): move it away, and the run goes on {rest}"
             ) from None
         return restored["state"]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -18,7 +18,8 @@ OPTIMIZERS = ("adam", "adamw", "adadelta", "sgd", "rmsprop", "lion", "muon")
 SCHEDULES = ("constant", "cosine", "one_cycle")
 DTYPES = ("float32", "bfloat16", "float16")
 
-# Keys that may change when a run goes on: they do not change its numbers.
+# Keys that may change when a run goes on: they do not change its numbers. (For the dataset idx,
+# manual_dir says which dataset it is.)
 _FREE_ON_RESUME = ("data_dir", "manual_dir", "eval_batch_size", "num_epochs", "checkpoint.")
 
 
@@ -147,10 +148,12 @@ def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -
         ZooError: naming the keys that differ.
     """
     before, now = flatten(old), flatten(new)
+    is_idx = now["dataset"] == "idx"
+    free = tuple(key for key in _FREE_ON_RESUME if not (is_idx and key == "manual_dir"))
     differing = [
         f"{key} ({before.get(key)!r} there, {now.get(key)!r} here)"
         for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key) and not key.startswith(_FREE_ON_RESUME)
+        if before.get(key) != now.get(key) and not key.startswith(free)
     ]
     if differing:
         raise ZooError(

@@ -77,9 +77,6 @@ def load(
     if not manual_dir and name == "mnist":
         manual_dir = os.environ.get("ZOO_MNIST_DIR")
     manual_path = Path(manual_dir).expanduser() if manual_dir else None
-    if manual_path and not manual_path.is_dir() and name != "digits":
-        raise ZooError(f"the folder with downloaded files, {manual_path}, does not exist")
-
     if name == "digits":
         return _load_digits()
     if name == "idx":
@@ -93,10 +90,18 @@ def split_validation(dataset: Dataset, validation: Validation) -> tuple[Split, S
 
     "test" validates on the test split, as four of the notebooks do. "holdout" takes the last 20%
     of the training split, as Keras's `validation_split=0.2` does (before any shuffling).
+
+    Raises:
+        ZooError: the dataset is too small to hold any image out.
     """
     if validation == "test":
         return dataset.train, dataset.test
     count = int(len(dataset.train) * (1 - 0.2))  # Keras's own expression
+    if not count:
+        raise ZooError(
+            f"{dataset.name} has only {len(dataset.train)} training image, too few to hold any "
+            f"out: use --config.validation=test"
+        )
     return dataset.train[:count], dataset.train[count:]
 
 
@@ -108,10 +113,9 @@ def _default_data_dir() -> str:
 def _load_digits() -> Dataset:
     """scikit-learn's digits, resized to 28x28.
 
-    The images come in the order of their writers. Each class is dealt into five hands, one image
-    after the other; the training split is the first four hands in turn, the test split the fifth.
-    So every writer is in both, and the last 20% of the training split, which a hold-out takes, are
-    all of the fourth hand: no class and no writer is over-represented in it.
+    The images come in the order of their writers. Of each class every fifth image is for testing.
+    The others are dealt into five hands, class by class and one image after the other, and come
+    hand after hand: so the last 20%, which a hold-out takes, are spread over classes and writers.
     """
     from PIL import Image
     from sklearn.datasets import load_digits
@@ -128,11 +132,14 @@ def _load_digits() -> Dataset:
         ]
     )[..., None]
     labels = digits.target.astype(np.int32)
-    hand = np.empty(len(labels), np.int32)
+    rank = np.empty(len(labels), np.int32)  # position among the images of the same class
     for label in range(10):
-        hand[labels == label] = np.arange(np.sum(labels == label)) % 5
-    dealt = np.argsort(hand, kind="stable")
-    train, test = dealt[hand[dealt] < 4], dealt[hand[dealt] == 4]
+        rank[labels == label] = np.arange(np.sum(labels == label))
+    is_test = rank % 5 == 4
+    test = np.flatnonzero(is_test)
+    train = np.flatnonzero(~is_test)
+    hand = (rank - rank // 5)[train] % 5  # rank // 5 images of the class before it are for testing
+    train = train[np.argsort(hand, kind="stable")]
     return Dataset(
         "digits", Split(images[train], labels[train]), Split(images[test], labels[test]), 10
     )
@@ -141,18 +148,30 @@ def _load_digits() -> Dataset:
 def _load_idx(manual_dir: Path | None) -> Dataset:
     if manual_dir is None:
         raise ZooError(f"dataset idx needs --config.manual_dir=FOLDER that holds {FILENAMES}")
+    if not manual_dir.is_dir():
+        raise ZooError(f"the folder with downloaded files, {manual_dir}, does not exist")
     splits = {}
     for split, (images_name, labels_name) in FILES.items():
-        images = read_idx(manual_dir / images_name, num_axes=3)
-        labels = read_idx(manual_dir / labels_name, num_axes=1)
+        images = read_idx(_gzipped_or_plain(manual_dir / images_name), num_axes=3)
+        labels = read_idx(_gzipped_or_plain(manual_dir / labels_name), num_axes=1)
         if len(images) != len(labels) or not len(labels):
             raise ZooError(
                 f"{manual_dir / images_name} holds {len(images):,} images and {labels_name} "
                 f"{len(labels):,} labels: they must be equally many, and at least one"
             )
         splits[split] = Split(images[..., None], labels.astype(np.int32))
+    shapes = [splits[name].images.shape[1:3] for name in ("train", "test")]
+    if shapes[0] != shapes[1] or 0 in shapes[0]:
+        raise ZooError(
+            f"{manual_dir} holds training images of {shapes[0][0]}x{shapes[0][1]} and test images "
+            f"of {shapes[1][0]}x{shapes[1][1]}: they must be of one size, and not empty"
+        )
     num_classes = int(max(split.labels.max() for split in splits.values())) + 1
     return Dataset("idx", splits["train"], splits["test"], num_classes)
+
+
+def _gzipped_or_plain(path: Path) -> Path:
+    return path if path.exists() else path.with_suffix("")
 
 
 def _load_tfds(name: str, data_dir: Path, manual_dir: Path | None) -> Dataset:
@@ -177,6 +196,8 @@ def _load_tfds(name: str, data_dir: Path, manual_dir: Path | None) -> Dataset:
 def _write_cache(cache_dir: Path, splits: dict[str, Split]) -> None:
     """Writes one .npy per array and, last, a manifest with their sha256; each file atomically."""
     cache_dir.mkdir(exist_ok=True)
+    for left in cache_dir.glob("*.tmp"):  # by a process that was killed
+        left.unlink(missing_ok=True)
     manifest = {}
     for split_name, split in splits.items():
         for field in ("images", "labels"):

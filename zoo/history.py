@@ -3,12 +3,15 @@
     {"format": 1, "config": {...}, "environment": {...}, "model": {"name", "num_params"},
      "epochs": [{"epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy",
                  "learning_rate", "seconds", "images_per_second"}, ...],
-     "test": {"loss", "accuracy", "num_examples"} or null until the run is complete}
+     "test": {"loss", "accuracy", "num_examples"} or null until the run is complete,
+     "earlier_environments": [{..., "until_epoch"}, ...]}
 
 Losses are in nats per image, accuracies are fractions. `loss` and `accuracy` are those of the
 training batches, with dropout and before each update, as Keras reports them. `seconds` is the wall
 time of the epoch with its validation, compilation included in the first; `images_per_second` is
-that of training alone. `learning_rate` is that of the epoch's last update.
+that of training alone. `learning_rate` is that of the epoch's last update. `environment` is that
+of the last start; where a run went on with other versions or on another device, the earlier ones
+follow.
 """
 
 import dataclasses
@@ -27,6 +30,7 @@ from zoo.errors import ZooError
 
 FILENAME = "history.json"
 _FORMAT = 1
+_RECORD_KEYS = ("epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy")
 TIMINGS = ("seconds", "images_per_second")  # what may differ between two equal runs
 
 
@@ -39,6 +43,7 @@ class History:
     model: dict[str, Any]
     epochs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     test: dict[str, Any] | None = None
+    earlier_environments: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     @property
     def is_complete(self) -> bool:
@@ -68,15 +73,31 @@ def read(workdir: Path) -> History:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("format") != _FORMAT:
             raise ZooError(f"{path} is of another format than this version of the zoo reads")
-        return History(**content)
+        history = History(**content)
+        _check_form(history)
+        return history
     except FileNotFoundError:
         raise ZooError(f"{path} does not exist: name the folder of a run") from None
     except OSError as error:
         raise ZooError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ZooError(
             f"{path} is damaged: move it away together with its folder, or use another --workdir"
         ) from None
+
+
+def _check_form(history: History) -> None:
+    """Raises TypeError or KeyError unless the parts have the form that readers rely on."""
+    for part in (history.config, history.environment, history.model, history.test or {}):
+        if not isinstance(part, dict):
+            raise TypeError
+    numbers: list[tuple[dict[str, Any], tuple[str, ...]]] = [(history.config, ("num_epochs",))]
+    numbers += [(record, _RECORD_KEYS) for record in history.epochs]
+    if history.test is not None:
+        numbers.append((history.test, ("loss", "accuracy", "num_examples")))
+    for part, keys in numbers:
+        if not all(isinstance(part[key], int | float) for key in keys):
+            raise TypeError
 
 
 def environment() -> dict[str, Any]:

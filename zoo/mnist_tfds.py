@@ -64,6 +64,8 @@ def prepare(name: str, version: str, data_dir: Path, manual_dir: Path | None) ->
     Raises:
         ZooError: files are missing and cannot be downloaded, or are not the published ones.
     """
+    if manual_dir and not manual_dir.is_dir():
+        raise ZooError(f"the folder with downloaded files, {manual_dir}, does not exist")
     for filename in _check_manual_files(name, manual_dir):
         _check_reachable(name, _STOCK_BUILDERS[name].URL + filename, manual_dir)
     parent = _STOCK_BUILDERS[name]
@@ -82,6 +84,9 @@ def prepare(name: str, version: str, data_dir: Path, manual_dir: Path | None) ->
     except (requests.RequestException, DownloadError, NonMatchingChecksumError) as error:
         reason = f"the download failed ({str(error).splitlines()[0]})"
         raise ZooError(_unavailable(name, reason, manual_dir)) from None
+    except OSError:
+        if not builder.is_prepared():  # else another process was faster
+            raise
 
 
 def _check_manual_files(name: str, manual_dir: Path | None) -> list[str]:

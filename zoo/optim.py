@@ -17,7 +17,7 @@ def make_schedule(config: Any, steps_per_epoch: int, num_epochs: int) -> optax.S
     """
     updates_per_epoch = steps_per_epoch / config.accumulate_steps
     num_updates = max(1, round(num_epochs * updates_per_epoch))
-    warmup = min(num_updates, round(config.warmup_epochs * updates_per_epoch))
+    warmup = round(config.warmup_epochs * updates_per_epoch)
     peak = config.learning_rate
     if config.schedule == "one_cycle":
         return optax.cosine_onecycle_schedule(num_updates, peak)
@@ -55,7 +55,11 @@ def make_optimizer(config: Any, schedule: optax.Schedule) -> optax.GradientTrans
             tx = optax.sgd(schedule, momentum=config.momentum or None, nesterov=config.nesterov)
         case "rmsprop":
             tx = optax.rmsprop(
-                schedule, decay=config.rho, eps=config.eps, momentum=config.momentum or None
+                schedule,
+                decay=config.rho,
+                eps=config.eps,
+                eps_in_sqrt=False,  # as Keras 2.2
+                momentum=config.momentum or None,
             )
         case "lion":
             tx = optax.lion(schedule, config.b1, config.b2, weight_decay=decay, mask=_is_kernel)

@@ -15,10 +15,10 @@ import zoo.data
 import zoo.history
 import zoo.models
 import zoo.optim
-import zoo.plot
 from zoo.checkpoint import Checkpoints
 from zoo.errors import ZooError
 from zoo.history import History
+from zoo.lock import locked
 from zoo.steps import (
     Metrics,
     Stream,
@@ -33,7 +33,14 @@ from zoo.steps import (
 )
 from zoo.terminal import Terminal
 
-__all__ = ["Metrics", "TrainState", "make_eval_step", "make_train_step", "train_and_evaluate"]
+__all__ = [
+    "Metrics",
+    "TrainState",
+    "create_train_state",
+    "make_eval_step",
+    "make_train_step",
+    "train_and_evaluate",
+]
 
 
 def train_and_evaluate(
@@ -62,15 +69,28 @@ def train_and_evaluate(
         return history
 
     dataset = zoo.data.load(config.dataset, data_dir=config.data_dir, manual_dir=config.manual_dir)
-    workdir.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(config, dataset, terminal)
     state = trainer.init()
-    if history is None:
-        history = History(
-            config=config.to_dict(),
-            environment=zoo.history.environment(),
-            model={"name": config.model, "num_params": _num_params(state)},
-        )
+    workdir.mkdir(parents=True, exist_ok=True)
+    with locked(workdir):
+        history = _run(config, workdir, terminal, trainer, state)
+    terminal.result(_result_line(history))
+    return history
+
+
+def _run(
+    config: ml_collections.ConfigDict,
+    workdir: Path,
+    terminal: Terminal,
+    trainer: "Trainer",
+    state: TrainState,
+) -> History:
+    """Goes from `state`, or from the newest checkpoint, to the end."""
+    history = _past_history(config, workdir) or History(
+        config=config.to_dict(),
+        environment=zoo.history.environment(),
+        model={"name": config.model, "num_params": _num_params(state)},
+    )
     with Checkpoints(
         workdir,
         keep_last=config.checkpoint.keep_last,
@@ -80,27 +100,28 @@ def train_and_evaluate(
         steps = checkpoints.steps()
         if steps:
             state = checkpoints.restore(steps[-1], like=state)
-        epochs_done = trainer.epochs_done(state)
-        history.epochs = history.epochs[:epochs_done]  # what came after is done again
-        history.test = None
-        terminal.say(_header(history, trainer, workdir))
-        for epoch in range(epochs_done + 1, config.num_epochs + 1):
+        note = _rewind(history, trainer.epochs_done(state), workdir)
+        terminal.say(_header(history, trainer, workdir) + note)
+        every = config.checkpoint.every_epochs
+        for epoch in range(len(history.epochs) + 1, config.num_epochs + 1):
             state, record = trainer.run_epoch(state, epoch)
             _check_finite(record, workdir)
             history.epochs.append(record)
             # History first: it is cut to the checkpoint on resume, so dying in between loses
             # nothing.
             history.write(workdir)
-            every = config.checkpoint.every_epochs
             if every and (epoch % every == 0 or epoch == config.num_epochs):
                 metrics = {name: record[name] for name in ("val_loss", "val_accuracy")}
                 checkpoints.save(record["step"], state, metrics, history.config)
             terminal.epoch(record, config.num_epochs)
+
+    from zoo.plot import plot_histories  # only now: matplotlib takes half a second to import
+
     history.test = trainer.test(state, history.epochs[-1])
-    zoo.plot.plot_histories({workdir.name: history}, workdir / "history.png")
+    plot_histories({workdir.name: history}, workdir / "history.png")
     history.write(workdir)
-    terminal.say(f"wrote history.json, history.png and checkpoints to {workdir}")
-    terminal.result(_result_line(history))
+    written = "history.json, history.png" + (" and checkpoints" if every else "")
+    terminal.say(f"wrote {written} to {workdir}")
     return history
 
 
@@ -235,13 +256,42 @@ def _past_history(config: ml_collections.ConfigDict, workdir: Path) -> History |
     return None
 
 
+def _rewind(history: History, epochs_done: int, workdir: Path) -> str:
+    """Cuts the history to what the state has seen; gives what is to be said of it, or "".
+
+    Raises:
+        ZooError: the history lacks epochs that the state has seen.
+    """
+    if len(history.epochs) < epochs_done:
+        raise ZooError(
+            f"{workdir / zoo.history.FILENAME} lacks epochs that the checkpoint has seen "
+            f"({len(history.epochs)} of {epochs_done}): use another --workdir"
+        )
+    note = ""
+    if epochs_done:
+        note = f"\ngoing on after epoch {epochs_done} of {history.config['num_epochs']}"
+    elif history.epochs:
+        note = "\nnote: the run that was here left no checkpoint, so it starts from its beginning"
+    history.epochs = history.epochs[:epochs_done]  # what came after is done again
+    history.test = None
+
+    now = zoo.history.environment()
+    changed = [key for key, value in now.items() if history.environment.get(key) != value]
+    if epochs_done and changed:
+        history.earlier_environments.append({**history.environment, "until_epoch": epochs_done})
+        note += f"\nnote: not as before: {', '.join(changed)}; the numbers may differ in a last bit"
+    history.environment = now
+    return note
+
+
 def _check_finite(record: dict[str, Any], workdir: Path) -> None:
     for name in ("loss", "val_loss"):
         if not math.isfinite(record[name]):
             raise ZooError(
                 f"{name} is {record[name]} in epoch {record['epoch']} at learning rate "
-                f"{record['learning_rate']:g}: lower config.optimizer.learning_rate or set "
-                f"config.optimizer.clip_norm; checkpoints of the epochs before are in {workdir}"
+                f"{record['learning_rate']:g}: use a lower config.optimizer.learning_rate, or "
+                f"config.optimizer.clip_norm, and another --workdir; what was saved before stays "
+                f"in {workdir}"
             )
 
 
@@ -256,10 +306,8 @@ def _header(history: History, trainer: Trainer, workdir: Path) -> str:
         f"{environment['platform']} ({environment['device']}), jax {environment['jax']}, "
         f"writing to {workdir}",
     ]
-    if on_test and config["checkpoint"]["keep_best"]:
+    if on_test and config["checkpoint"]["every_epochs"] and config["checkpoint"]["keep_best"]:
         lines.append("note: the best checkpoint is chosen by test data (validation=test)")
-    if history.epochs:
-        lines.append(f"going on after epoch {len(history.epochs)} of {config['num_epochs']}")
     return "\n".join(lines)
 
 
