@@ -3,11 +3,15 @@
 python train.py --config configs/vgg5.py [--config.KEY=VALUE ...] [--workdir DIR] [--quiet]
 """
 
+import contextlib
 import difflib
+import os
 import re
+import signal
 import sys
 from pathlib import Path
 
+import absl.logging
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
@@ -34,6 +38,7 @@ def parse_config(argv: list[str]) -> ConfigDict:
         if override and not zoo.config.is_key(override[1]):
             raise ZooError(zoo.config.unknown_key(override[1]))
     _check_config_file(argv)
+    absl.logging.set_verbosity(absl.logging.ERROR)
     try:
         unused = flags.FLAGS(argv)[1:]
         config = _CONFIG.value
@@ -41,14 +46,12 @@ def parse_config(argv: list[str]) -> ConfigDict:
         override = re.match(r"flag --config\.([\w.]+)=(.*?): ", str(error), re.DOTALL)
         if override:
             raise ZooError(zoo.config.wrong_value(override[1], override[2])) from None
-        raise ZooError(str(error).strip().splitlines()[-1]) from None
-    except flags.Error as error:
-        raise ZooError(str(error).splitlines()[0]) from None
-    except Exception as error:  # the file is code: whatever it raises is the user's to mend
-        where = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        raise ZooError(
-            f"the configuration file cannot be loaded: {type(error).__name__}: {error}{where}"
-        ) from None
+        raise ZooError(" ".join(str(error).split())) from None
+    except flags.UnrecognizedFlagError as error:
+        raise ZooError(str(error)) from None
+    except (Exception, SystemExit) as error:  # it is code: whatever it raises is for its author
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ZooError(f"the configuration file cannot be loaded: {reason}") from None
     if unused:
         raise ZooError(
             f"unexpected argument {unused[0]!r}: options are --config FILE, "
@@ -68,7 +71,12 @@ def _check_config_file(argv: list[str]) -> None:
         match = re.fullmatch(r"--?config(?:=(.*))?", argument, re.DOTALL)
         if not match:
             continue
-        path = Path(following if match[1] is None else match[1])
+        name = following if match[1] is None else match[1]
+        path = Path(name)
+        if not name or name.startswith("-"):
+            raise ZooError("--config needs a file: try --config configs/default.py")
+        if path.is_dir():
+            raise ZooError(f"the configuration file {name!r} is a folder: name a file in it")
         if not path.is_file():
             known = [str(file) for file in sorted(Path("configs").glob("*.py"))]
             near = difflib.get_close_matches(str(path), known, n=2)
@@ -90,18 +98,26 @@ def main(argv: list[str]) -> int:
     except ZooError as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader has left, as in ... | head
+        return 128 + signal.SIGPIPE
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""
         print(f"train.py: {error.strerror or error}{place}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(
-            "\ntrain.py: interrupted; the same command goes on from the last checkpoint",
-            file=sys.stderr,
-        )
-        return 130
     return 0
 
 
+def _stop(signum: int, frame: object) -> None:
+    """Ends the process at once. Checkpoints and histories are whole at any moment."""
+    message = "\ntrain.py: stopped; the same command goes on from the last checkpoint\n"
+    os.write(sys.stderr.fileno(), message.encode())
+    os._exit(128 + signum)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    status = main(sys.argv)
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    os._exit(status)  # past the thread pools of Orbax, which complain when they are torn down

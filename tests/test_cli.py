@@ -128,7 +128,8 @@ def test_a_run_killed_in_mid_epoch_goes_on_bit_for_bit(run_python: Run, tmp_path
     assert killed.test == whole.test
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_says_how_to_go_on(tmp_path: Path, number: signal.Signals) -> None:
     write_idx_dataset(tmp_path / "idx", num_train=3000, num_test=100)
     process = subprocess.Popen(
         [sys.executable, *tiny(tmp_path / "idx", tmp_path / "run", "--config.num_epochs=500")],
@@ -141,11 +142,11 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     for line in process.stdout:
         if line.startswith("epoch   1/500"):
             break
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, error = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert error.strip().splitlines() == [
-        "train.py: interrupted; the same command goes on from the last checkpoint"
+        "train.py: stopped; the same command goes on from the last checkpoint"
     ]
 
 
@@ -166,9 +167,18 @@ NO_NETWORK = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0
     [
         (["--config.nmu_epochs=3"], "unknown key config.nmu_epochs: did you mean num_epochs"),
         (["--config.optimizer.lr=1"], "unknown key config.optimizer.lr: "),
-        (["--config.num_epochs=three"], "config.num_epochs must be a whole number of at least 1"),
-        (["--config.num_epochs=1.5"], "config.num_epochs must be a whole number of at least 1"),
-        (["--config.num_epochs=-1"], "config.num_epochs must be a whole number of at least 1"),
+        (
+            ["--config.num_epochs=three"],
+            "config.num_epochs must be a whole number from 1 to 2,147,483,647",
+        ),
+        (
+            ["--config.num_epochs=1.5"],
+            "config.num_epochs must be a whole number from 1 to 2,147,483,647",
+        ),
+        (
+            ["--config.num_epochs=-1"],
+            "config.num_epochs must be a whole number from 1 to 2,147,483,647",
+        ),
         (["--config.model=vgg6"], "config.model: unknown net 'vgg6': did you mean vgg5"),
         (["--config.dataset=cifar10"], "config.dataset must be one of digits, mnist"),
         (["--config.validation=none"], "config.validation must be one of holdout, test"),
@@ -178,6 +188,13 @@ NO_NETWORK = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0
         ),
         (["--config=TEXT"], "the configuration file cannot be loaded: SyntaxError: "),
         (["--config=BROKEN"], "the configuration file cannot be loaded: ZeroDivisionError"),
+        (["--config=EXIT"], "the configuration file cannot be loaded: SystemExit: 3"),
+        (["--config=NONE"], "file's get_config() must return a ConfigDict"),
+        (["--config="], "--config needs a file: try --config configs/default.py"),
+        (["--config=configs"], "the configuration file 'configs' is a folder"),
+        (["--config.optimizer=adam"], "config.optimizer is a group of keys: did you mean"),
+        (["--config.model=VGG5"], "unknown net 'VGG5': did you mean vgg5"),
+        (["--workdir=gs://bucket/run"], "--workdir must be a folder of this machine"),
         (["--config=EMPTY"], "the configuration file cannot be loaded: AttributeError"),
         (["--workdri=x"], "Unknown command line flag 'workdri'. Did you mean: workdir"),
         (["configs/vgg5.py"], "unexpected argument 'configs/vgg5.py': options are --config FILE"),
@@ -188,7 +205,7 @@ NO_NETWORK = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0
         ),
         (
             ["--config.dataset=mnist", "--config.manual_dir=TMP/none", "--config.data_dir=TMP"],
-            "TMP/none, does not exist",
+            "TMP/none, which should hold downloaded files, is no folder",
         ),
         (
             ["--config.dataset=idx", "--config.manual_dir=TMP/truncated"],
@@ -214,15 +231,19 @@ def test_a_wrong_command_is_one_sentence_and_status_2(
         from configs import vgg5
 
         config = vgg5.get_config().to_dict()
-        zoo.history.History(config, {}, {}).write(tmp_path / "other")
+        zoo.history.History(config, {}, {}, {}).write(tmp_path / "other")
     (tmp_path / "broken.py").write_text("1 / 0")
     (tmp_path / "empty.py").write_text("")
     (tmp_path / "text.txt").write_text("no Python at all")
+    (tmp_path / "exit.py").write_text("raise SystemExit(3)")
+    (tmp_path / "none.py").write_text("def get_config(): pass")
     replace = {
         "TMP": str(tmp_path),
         "BROKEN": str(tmp_path / "broken.py"),
         "EMPTY": str(tmp_path / "empty.py"),
         "TEXT": str(tmp_path / "text.txt"),
+        "EXIT": str(tmp_path / "exit.py"),
+        "NONE": str(tmp_path / "none.py"),
     }
 
     def fill(text: str) -> str:

@@ -69,16 +69,28 @@ def test_every_key_of_the_default_config_has_a_comment() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"num_epochs": -1}, "config.num_epochs must be a whole number of at least 1, not -1"),
-        ({"num_epochs": True}, "config.num_epochs must be a whole number of at least 1, not True"),
+        (
+            {"num_epochs": -1},
+            "config.num_epochs must be a whole number from 1 to 2,147,483,647, not -1",
+        ),
+        (
+            {"num_epochs": True},
+            "config.num_epochs must be a whole number from 1 to 2,147,483,647, not True",
+        ),
         ({"seed": 2**32}, r"config.seed must be a whole number from 0 to 4,294,967,295, not"),
-        ({"batch_size": 0}, "config.batch_size must be a whole number of at least 1, not 0"),
+        (
+            {"batch_size": 0},
+            "config.batch_size must be a whole number from 1 to 2,147,483,647, not 0",
+        ),
         ({"model": "vgg6"}, r"config.model: unknown net 'vgg6': did you mean vgg5"),
         ({"dataset": "cifar"}, "config.dataset must be one of digits, mnist, .*, not 'cifar'"),
         ({"validation": "train"}, "config.validation must be one of holdout, test, not 'train'"),
         ({"optimizer.name": "adma"}, "config.optimizer.name must be one of adam, .*, not 'adma'"),
-        ({"optimizer.learning_rate": 0.0}, "config.optimizer.learning_rate must be above 0, not"),
-        ({"optimizer.learning_rate": float("nan")}, "must be above 0, not nan"),
+        (
+            {"optimizer.learning_rate": 0.0},
+            "config.optimizer.learning_rate must be a finite number above 0, not",
+        ),
+        ({"optimizer.learning_rate": float("nan")}, "must be a finite number above 0, not nan"),
         ({"optimizer.b1": 1.0}, "config.optimizer.b1 must be at least 0 and below 1, not 1.0"),
         (
             {"optimizer.schedule": "one_cycle", "optimizer.warmup_epochs": 1.0},
@@ -113,6 +125,7 @@ def test_a_mistyped_key_names_its_neighbours() -> None:
     assert "did you mean optimizer.learning_rate" in unknown_key("learning_rate")
     assert "did you mean optimizer.learning_rate" in unknown_key("optimizer.learning_rat")
     assert "configs/default.py" in unknown_key("zzz")
+    assert "is a group of keys: did you mean optimizer.name" in unknown_key("optimizer")
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def history_of(num_epochs: int = 2) -> History:
         for epoch in range(1, num_epochs + 1)
     ]
     config = {"num_epochs": num_epochs, "validation": "holdout"}
-    return History(config, {"jax": "0"}, {"name": "vgg5", "num_params": 1}, epochs)
+    return History(config, {"jax": "0"}, {"name": "vgg5", "num_params": 1}, {}, epochs)
 
 
 def test_a_history_survives_the_file(tmp_path: Path) -> None:
@@ -77,11 +77,13 @@ def test_complete_means_all_epochs_and_the_test_set() -> None:
         "\0",
         '{"format": 1}',
         '{"epochs": []}',
-        '{"format": 1, "config": 3, "environment": {}, "model": {}}',
-        '{"format": 1, "config": {"num_epochs": 1}, "environment": {}, "model": {},"epochs": [{}]}',
+        '{"format": 1, "config": 3, "environment": {}, "model": {}, "data": {}}',
+        '{"format": 1, "config": {}, "environment": {}, "model": {}, "data": {}, "epochs": []}',
+        '{"format": 1, "config": {"num_epochs": 1}, "environment": {}, "model": {}, "data": {}'
+        ', "epochs": [{}]}',
         "[" * 100_000,
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_a_damaged_history_is_one_sentence(tmp_path: Path, content: str) -> None:
     (tmp_path / "history.json").write_text(content)

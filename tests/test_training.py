@@ -285,6 +285,40 @@ def test_idx_files_of_another_folder_are_another_run(
         train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
 
 
+def test_other_data_in_the_same_folder_is_another_run(
+    tmp_path: Path, tiny_config: ConfigDict
+) -> None:
+    write_idx_dataset(tmp_path / "idx", num_train=20, num_test=10)
+    tiny_config.update(manual_dir=str(tmp_path / "idx"), num_epochs=1)
+    train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+    write_idx_dataset(tmp_path / "idx", num_train=30, num_test=10)
+    tiny_config.num_epochs = 2
+    with pytest.raises(ZooError, match=r"a run on other data .*'num_train': 20.* there"):
+        train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+
+
+def test_a_batch_larger_than_the_dataset_is_the_dataset(
+    tmp_path: Path, tiny_config: ConfigDict
+) -> None:
+    tiny_config.update(batch_size=2**31 - 1, num_epochs=1)
+    history = train_and_evaluate(tiny_config, tmp_path / "run $x_1$", quiet=True)
+    assert history.epochs[0]["step"] == 1
+    assert (tmp_path / "run $x_1$/history.png").exists()
+
+
+def test_a_full_disk_is_one_sentence(
+    tmp_path: Path, tiny_config: ConfigDict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What TensorStore says of a full disk; the real thing is tried where a tmpfs can be had."""
+
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise ValueError("RESOURCE_EXHAUSTED: Error writing x [source locations=...]\nmore")
+
+    monkeypatch.setattr("orbax.checkpoint.CheckpointManager.save", full)
+    with pytest.raises(ZooError, match=r"cannot save a checkpoint .* make room"):
+        train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+
+
 def test_a_second_process_in_the_same_workdir_is_refused(
     tmp_path: Path, tiny_config: ConfigDict
 ) -> None:
@@ -302,6 +336,11 @@ def test_a_run_without_checkpoints_says_so_and_starts_again(
     first = train_and_evaluate(tiny_config, tmp_path / "run")
     assert "wrote history.json, history.png to" in capsys.readouterr().out
     tiny_config.num_epochs = 2
+    with pytest.raises(ZooError, match="complete run but no checkpoint from which it could go on"):
+        train_and_evaluate(tiny_config, tmp_path / "run")
+    assert zoo.history.read(tmp_path / "run") == first
+    first.test = None  # as if it had been killed before its end
+    first.write(tmp_path / "run")
     second = train_and_evaluate(tiny_config, tmp_path / "run")
     assert "left no checkpoint, so it starts from its beginning" in capsys.readouterr().out
     assert untimed(second)[0] == untimed(first)[0]

@@ -36,7 +36,8 @@ class Checkpoints:
             ZooError: a checkpoint that is there is damaged.
         """
         absl.logging.set_verbosity(absl.logging.ERROR)
-        logging.getLogger("absl").setLevel(logging.ERROR)
+        for name in ("absl", "asyncio"):  # asyncio tells again of errors that are raised here
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         best_mode = "max" if best_metric.endswith("accuracy") else "min"
 
         def metric_of(metrics: dict[str, float]) -> float:
@@ -87,15 +88,22 @@ class Checkpoints:
     def save(
         self, step: int, state: Any, metrics: dict[str, float], config: dict[str, Any]
     ) -> None:
-        """Saves, and deletes what need not be kept; returns when all is on disk."""
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state), config=ocp.args.JsonSave(config)
-            ),
-            metrics=metrics,
+        """Saves, and deletes what need not be kept; returns when all is on disk.
+
+        Raises:
+            ZooError: it cannot be written; the checkpoints before stay as they are.
+        """
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(state), config=ocp.args.JsonSave(config)
         )
-        self._manager.wait_until_finished()
+        try:
+            self._manager.save(step, args=items, metrics=metrics)
+            self._manager.wait_until_finished()
+        except (ValueError, OSError) as error:  # a full disk is a ValueError of TensorStore's
+            raise ZooError(
+                f"cannot save a checkpoint in {self._folder} ({_first_line(error)}): make room, "
+                f"and the same command goes on from the one before"
+            ) from None
 
     def restore(self, step: int, like: State) -> State:
         """The state of that step, with the structure, types and placement of `like`.
@@ -119,4 +127,4 @@ class Checkpoints:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

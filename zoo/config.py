@@ -4,7 +4,6 @@ The keys, with their units and defaults, stand in `configs/default.py`.
 """
 
 import difflib
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -33,9 +32,8 @@ def _one_of(*choices: str) -> _Rule:
     return _Rule(str, choices.__contains__, "one of " + ", ".join(choices))
 
 
-def _whole(low: int, high: float = math.inf) -> _Rule:
-    bound = f"of at least {low}" if high == math.inf else f"from {low} to {high:,.0f}"
-    return _Rule(int, lambda value: low <= value <= high, f"a whole number {bound}")
+def _whole(low: int, high: int = 2**31 - 1) -> _Rule:
+    return _Rule(int, lambda value: low <= value <= high, f"a whole number from {low} to {high:,}")
 
 
 def _decay() -> _Rule:
@@ -44,8 +42,9 @@ def _decay() -> _Rule:
 
 _ANY_TEXT = _Rule(str, lambda value: True, "text")
 _ANY_BOOL = _Rule(bool, lambda value: True, "True or False")
-_POSITIVE = _Rule(float, lambda value: 0 < value < math.inf, "above 0")
-_NOT_NEGATIVE = _Rule(float, lambda value: 0 <= value < math.inf, "0 or more")
+_LARGEST = 1e38  # nearly the largest float32
+_POSITIVE = _Rule(float, lambda value: 0 < value < _LARGEST, "a finite number above 0")
+_NOT_NEGATIVE = _Rule(float, lambda value: 0 <= value < _LARGEST, "a finite number, 0 or more")
 
 _RULES = {
     "model": _ANY_TEXT,  # zoo.models knows the names
@@ -123,6 +122,8 @@ def wrong_value(key: str, value: Any) -> str:
 
 def unknown_key(key: str) -> str:
     """The sentence for a key that does not exist, with near matches."""
+    if group := [known for known in _RULES if known.startswith(key + ".")]:
+        return f"config.{key} is a group of keys: did you mean {group[0]} or {group[1]}?"
     tail = "." + key.rsplit(".", 1)[-1]
     near = [known for known in _RULES if known.endswith(tail)]  # learning_rate without optimizer.
     near = near or difflib.get_close_matches(key, _RULES, n=2)

@@ -149,7 +149,7 @@ def _load_idx(manual_dir: Path | None) -> Dataset:
     if manual_dir is None:
         raise ZooError(f"dataset idx needs --config.manual_dir=FOLDER that holds {FILENAMES}")
     if not manual_dir.is_dir():
-        raise ZooError(f"the folder with downloaded files, {manual_dir}, does not exist")
+        raise ZooError(f"{manual_dir}, which should hold the IDX files, is no folder")
     splits = {}
     for split, (images_name, labels_name) in FILES.items():
         images = read_idx(_gzipped_or_plain(manual_dir / images_name), num_axes=3)
@@ -171,7 +171,8 @@ def _load_idx(manual_dir: Path | None) -> Dataset:
 
 
 def _gzipped_or_plain(path: Path) -> Path:
-    return path if path.exists() else path.with_suffix("")
+    plain = path.with_suffix("")
+    return plain if plain.exists() and not path.exists() else path
 
 
 def _load_tfds(name: str, data_dir: Path, manual_dir: Path | None) -> Dataset:

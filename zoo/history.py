@@ -1,6 +1,7 @@
 """A run's history: one JSON file that is always whole.
 
     {"format": 1, "config": {...}, "environment": {...}, "model": {"name", "num_params"},
+     "data": {"num_train", "num_val", "num_test", "num_classes"},
      "epochs": [{"epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy",
                  "learning_rate", "seconds", "images_per_second"}, ...],
      "test": {"loss", "accuracy", "num_examples"} or null until the run is complete,
@@ -41,6 +42,7 @@ class History:
     config: dict[str, Any]
     environment: dict[str, Any]
     model: dict[str, Any]
+    data: dict[str, int]
     epochs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     test: dict[str, Any] | None = None
     earlier_environments: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -72,7 +74,10 @@ def read(workdir: Path) -> History:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("format") != _FORMAT:
-            raise ZooError(f"{path} is of another format than this version of the zoo reads")
+            raise ZooError(
+                f"{path} is of another format than this version of the zoo reads: use that "
+                f"version, or another --workdir"
+            )
         history = History(**content)
         _check_form(history)
         return history
@@ -88,7 +93,7 @@ def read(workdir: Path) -> History:
 
 def _check_form(history: History) -> None:
     """Raises TypeError or KeyError unless the parts have the form that readers rely on."""
-    for part in (history.config, history.environment, history.model, history.test or {}):
+    for part in (history.config, history.environment, history.model, history.data):
         if not isinstance(part, dict):
             raise TypeError
     numbers: list[tuple[dict[str, Any], tuple[str, ...]]] = [(history.config, ("num_epochs",))]

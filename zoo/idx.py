@@ -41,6 +41,8 @@ def read_idx(path: Path, num_axes: int) -> np.ndarray:
     except OSError as error:
         raise ZooError(f"cannot read {path}: {error.strerror}") from None
 
+    if not content:
+        raise ZooError(f"{path} is empty: get it again")
     magic = bytes([0, 0, _UNSIGNED_BYTE, num_axes])
     if content[:4] != magic:
         raise ZooError(

@@ -65,7 +65,7 @@ def prepare(name: str, version: str, data_dir: Path, manual_dir: Path | None) ->
         ZooError: files are missing and cannot be downloaded, or are not the published ones.
     """
     if manual_dir and not manual_dir.is_dir():
-        raise ZooError(f"the folder with downloaded files, {manual_dir}, does not exist")
+        raise ZooError(f"{manual_dir}, which should hold downloaded files, is no folder")
     for filename in _check_manual_files(name, manual_dir):
         _check_reachable(name, _STOCK_BUILDERS[name].URL + filename, manual_dir)
     parent = _STOCK_BUILDERS[name]
@@ -84,9 +84,13 @@ def prepare(name: str, version: str, data_dir: Path, manual_dir: Path | None) ->
     except (requests.RequestException, DownloadError, NonMatchingChecksumError) as error:
         reason = f"the download failed ({str(error).splitlines()[0]})"
         raise ZooError(_unavailable(name, reason, manual_dir)) from None
-    except OSError:
+    except (OSError, RuntimeError) as error:  # array_record says RuntimeError when a disk is full
         if not builder.is_prepared():  # else another process was faster
-            raise
+            reason = " ".join(str(error).split())[:200]
+            raise ZooError(
+                f"{name} cannot be prepared in {data_dir} ({reason}): name another folder with "
+                f"--config.data_dir=FOLDER"
+            ) from None
 
 
 def _check_manual_files(name: str, manual_dir: Path | None) -> list[str]:

@@ -5,6 +5,7 @@ python -m zoo.plot runs/vgg5-mnist-0 runs/lenet3-mnist-0 -o curves.png
 
 import argparse
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def plot_histories(histories: Mapping[str, History], path: Path) -> None:
         marker = "o" if len(epochs) == 1 else None
         on = "test set" if history.config["validation"] == "test" else "held out"
         for axes, metric, scale in ((loss_axes, "loss", 1), (accuracy_axes, "accuracy", 100)):
+            name = name.replace("$", r"\$")  # no formula
             train = [scale * record[metric] for record in history.epochs]
             val = [scale * record[f"val_{metric}"] for record in history.epochs]
             axes.plot(epochs, train, "--", color=color, marker=marker, label=f"{name}, training")
@@ -62,7 +64,9 @@ def plot_histories(histories: Mapping[str, History], path: Path) -> None:
         ncols=2,
         frameon=False,
     )
-    figure.savefig(path, dpi=150)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # 日本: a box
+        figure.savefig(path, dpi=150)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

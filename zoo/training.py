@@ -1,6 +1,8 @@
 """A whole run: epochs, validation, history, checkpoints, and going on where it stopped."""
 
 import math
+import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,7 +63,8 @@ def train_and_evaluate(
         OSError: something cannot be written.
     """
     zoo.config.validate(config)
-    workdir, terminal = Path(workdir), Terminal(quiet)
+    workdir, terminal = Path(workdir).expanduser(), Terminal(quiet)
+    _check_workdir(workdir)
     history = _past_history(config, workdir)
     if history and history.is_complete:
         terminal.say(f"{workdir} is complete ({len(history.epochs)} epochs): nothing to do")
@@ -71,7 +74,12 @@ def train_and_evaluate(
     dataset = zoo.data.load(config.dataset, data_dir=config.data_dir, manual_dir=config.manual_dir)
     trainer = Trainer(config, dataset, terminal)
     state = trainer.init()
-    workdir.mkdir(parents=True, exist_ok=True)
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ZooError(
+            f"--workdir {workdir} cannot be made ({error.strerror}): name another"
+        ) from None
     with locked(workdir):
         history = _run(config, workdir, terminal, trainer, state)
     terminal.result(_result_line(history))
@@ -90,7 +98,13 @@ def _run(
         config=config.to_dict(),
         environment=zoo.history.environment(),
         model={"name": config.model, "num_params": _num_params(state)},
+        data=trainer.data_sizes,
     )
+    if history.data != trainer.data_sizes:
+        raise ZooError(
+            f"{workdir} holds a run on other data ({history.data} there, {trainer.data_sizes} "
+            f"here): give the same data, or use another --workdir"
+        )
     with Checkpoints(
         workdir,
         keep_last=config.checkpoint.keep_last,
@@ -118,8 +132,8 @@ def _run(
     from zoo.plot import plot_histories  # only now: matplotlib takes half a second to import
 
     history.test = trainer.test(state, history.epochs[-1])
-    plot_histories({workdir.name: history}, workdir / "history.png")
     history.write(workdir)
+    plot_histories({workdir.name: history}, workdir / "history.png")
     written = "history.json, history.png" + (" and checkpoints" if every else "")
     terminal.say(f"wrote {written} to {workdir}")
     return history
@@ -140,7 +154,14 @@ class Trainer:
         self._train_split = _on_device(train_split)
         self._val_split = _on_device(val_split)
 
-        self._steps_per_epoch = math.ceil(self.num_train / config.batch_size)
+        self.data_sizes = {
+            "num_train": self.num_train,
+            "num_val": self.num_val,
+            "num_test": len(dataset.test),
+            "num_classes": dataset.num_classes,
+        }
+        self._batch_size = min(config.batch_size, self.num_train)
+        self._steps_per_epoch = math.ceil(self.num_train / self._batch_size)
         self._schedule = zoo.optim.make_schedule(
             config.optimizer, self._steps_per_epoch, config.num_epochs
         )
@@ -196,7 +217,7 @@ class Trainer:
 
     def _train_epoch(self, state: TrainState, epoch: int, title: str) -> tuple[TrainState, Metrics]:
         key = random_key(state.seed, Stream.ORDER, epoch)
-        batches = padded_order(jax.random.permutation(key, self.num_train), self.config.batch_size)
+        batches = padded_order(jax.random.permutation(key, self.num_train), self._batch_size)
         metrics = Metrics.zeros()
         with self._terminal.progress(title, self.num_train) as progress:
             for piece in _pieces(batches):
@@ -238,6 +259,16 @@ def _num_params(state: TrainState) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves((state.params, state.batch_stats)))
 
 
+def _check_workdir(workdir: Path) -> None:
+    """Says at once what would only show after the data is loaded."""
+    if re.match(r"\w{2,}:/", str(workdir)):  # Path has made gs:/ of gs://
+        raise ZooError(f"--workdir must be a folder of this machine, not {str(workdir)!r}")
+    existing = next(path for path in (workdir, *workdir.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        state = "cannot be written" if existing.is_dir() else "is no folder"
+        raise ZooError(f"--workdir {workdir} cannot be used ({existing} {state}): name another")
+
+
 def _past_history(config: ml_collections.ConfigDict, workdir: Path) -> History | None:
     """The history of the run that workdir holds, None if it holds none.
 
@@ -266,6 +297,11 @@ def _rewind(history: History, epochs_done: int, workdir: Path) -> str:
         raise ZooError(
             f"{workdir / zoo.history.FILENAME} lacks epochs that the checkpoint has seen "
             f"({len(history.epochs)} of {epochs_done}): use another --workdir"
+        )
+    if history.test is not None and not epochs_done:
+        raise ZooError(
+            f"{workdir} holds a complete run but no checkpoint from which it could go on: use "
+            f"another --workdir"
         )
     note = ""
     if epochs_done:

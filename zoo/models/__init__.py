@@ -75,7 +75,7 @@ def create_model(name: str, num_classes: int = 10, dtype: Any = jnp.float32) -> 
         ValueError: the name is unknown (near matches are given), or num_classes is negative.
     """
     if name not in MODELS:
-        near = difflib.get_close_matches(name, MODELS, n=3, cutoff=0.5)
+        near = difflib.get_close_matches(name.lower(), MODELS, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(MODELS)}"
         raise ValueError(f"unknown net {name!r}: {hint}")
     if num_classes < 0:
