@@ -117,6 +117,8 @@ def _stop(signum: int, frame: object) -> None:
 if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
+    # A checkpoint that cannot be read leaves other reads behind; their complaints add nothing.
+    sys.unraisablehook = lambda unraisable: None
     status = main(sys.argv)
     with contextlib.suppress(OSError):
         sys.stdout.flush()

@@ -3,8 +3,8 @@
     python train.py --config configs/pooling_cnn3.py
 
 Adam, batches of 200, 10 epochs, the last 20% of the training set held out.
-Published test accuracy 98.63%, loss 0.0468 (one run, no seed). Own: 98.72%, loss 0.0467
-(seed 0).
+Published test accuracy 98.63%, loss 0.0468 (one run, no seed).
+Own: 98.72%, loss 0.0467 (one run, seed 0), six minutes on two CPU cores.
 """
 
 from ml_collections import ConfigDict

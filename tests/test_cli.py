@@ -128,6 +128,39 @@ def test_a_run_killed_in_mid_epoch_goes_on_bit_for_bit(run_python: Run, tmp_path
     assert killed.test == whole.test
 
 
+def test_a_damaged_checkpoint_is_one_sentence_and_the_way_out_works(
+    run_python: Run, idx_dir: Path, tmp_path: Path
+) -> None:
+    workdir = tmp_path / "run"
+    assert run_python(*tiny(idx_dir, workdir, "--quiet")).returncode == 0
+    newest = workdir / "checkpoints/8"  # 57 images in batches of 16, two epochs
+    (newest / "state/manifest.ocdbt").unlink()
+    more = tiny(idx_dir, workdir, "--quiet", "--config.num_epochs=3")
+    result = run_python(*more)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert f"checkpoint {newest} cannot be read" in result.stderr
+    assert result.stderr.endswith("move it away, and the run goes on from that of step 4\n")
+    assert len(result.stderr.splitlines()) == 1
+
+    newest.rename(tmp_path / "away")
+    assert run_python(*more).returncode == 0
+    assert [record["step"] for record in zoo.history.read(workdir).epochs] == [4, 8, 12]
+
+
+def test_a_reader_that_leaves_is_no_error(idx_dir: Path, tmp_path: Path) -> None:
+    arguments = [sys.executable, *tiny(idx_dir, tmp_path / "run")]
+    process = subprocess.Popen(
+        arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(timeout=60) == 128 + signal.SIGPIPE
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_says_how_to_go_on(tmp_path: Path, number: signal.Signals) -> None:
     write_idx_dataset(tmp_path / "idx", num_train=3000, num_test=100)
