@@ -1,6 +1,7 @@
 """What the README says is so."""
 
 import re
+from typing import Any
 
 from conftest import GOLDEN, ROOT
 
@@ -26,10 +27,13 @@ def test_table_of_nets_equals_the_goldens() -> None:
 
 
 def test_python_examples_run() -> None:
-    for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
-        namespace: dict[str, object] = {}
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(blocks) == 2
+    namespace: dict[str, Any] = {}
+    for block in blocks:
         exec(block, namespace)
-        assert namespace["logits"].shape == (1, 10)  # type: ignore[attr-defined]
+    assert namespace["logits"].shape == (1, 10)
+    assert namespace["state"].step == 1
 
 
 def test_every_linked_file_and_config_exists() -> None:
