@@ -16,14 +16,15 @@ from ml_collections import ConfigDict
 import zoo.data
 import zoo.history
 import zoo.models
-from zoo import training
+from zoo import epochs, training
 from zoo.checkpoint import Checkpoints
+from zoo.epochs import Trainer
 from zoo.errors import ZooError
 from zoo.history import TIMINGS, History
 from zoo.lock import locked
 from zoo.models import list_models
 from zoo.terminal import Terminal
-from zoo.training import Trainer, train_and_evaluate
+from zoo.training import train_and_evaluate
 
 
 def untimed(history: History) -> list[dict[str, Any]]:
@@ -217,8 +218,8 @@ def test_pieces_of_many_steps_give_the_same_epoch(
     """The loop for accelerators, run on this device, against the loop for CPUs."""
     tiny_config.num_epochs = 1
     single = train_and_evaluate(tiny_config, tmp_path / "single", quiet=True)
-    monkeypatch.setattr(training.jax, "default_backend", lambda: "gpu")
-    pieces = list(training._pieces(np.zeros((25, 4), np.int32)))  # type: ignore[arg-type]
+    monkeypatch.setattr(epochs.jax, "default_backend", lambda: "gpu")
+    pieces = list(epochs._pieces(np.zeros((25, 4), np.int32)))  # type: ignore[arg-type]
     assert [len(piece) for piece in pieces] == [3] * 8 + [1]
     many = train_and_evaluate(tiny_config, tmp_path / "many", quiet=True)
     for key, value in untimed(single)[0].items():

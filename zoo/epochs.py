@@ -1,0 +1,143 @@
+"""One run's model, optimizer, data and compiled programs: an epoch at a time."""
+
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+import zoo.data
+import zoo.models
+import zoo.optim
+from zoo.errors import ZooError
+from zoo.steps import (
+    Metrics,
+    Stream,
+    TrainState,
+    create_train_state,
+    make_eval_program,
+    make_eval_step,
+    make_train_program,
+    make_train_step,
+    padded_order,
+    random_key,
+)
+from zoo.terminal import Terminal
+
+
+class Trainer:
+    """One run's model, optimizer, compiled programs, and data on the device."""
+
+    def __init__(
+        self, config: ml_collections.ConfigDict, dataset: zoo.data.Dataset, terminal: Terminal
+    ) -> None:
+        """Builds the model and the optimizer and moves the data to the device."""
+        train_split, val_split = zoo.data.split_validation(dataset, config.validation)
+        self.config = config
+        self.dataset = dataset
+        self.num_train, self.num_val = len(train_split), len(val_split)
+        self._terminal = terminal
+        self._train_split = _on_device(train_split)
+        self._val_split = _on_device(val_split)
+
+        self.data_sizes = {
+            "num_train": self.num_train,
+            "num_val": self.num_val,
+            "num_test": len(dataset.test),
+            "num_classes": dataset.num_classes,
+        }
+        self._batch_size = min(config.batch_size, self.num_train)
+        self._steps_per_epoch = math.ceil(self.num_train / self._batch_size)
+        self._schedule = zoo.optim.make_schedule(
+            config.optimizer, self._steps_per_epoch, config.num_epochs
+        )
+        self._tx = zoo.optim.make_optimizer(config.optimizer, self._schedule)
+        self._model = zoo.models.create_model(
+            config.model, num_classes=dataset.num_classes, dtype=jnp.dtype(config.dtype)
+        )
+        self._train = make_train_program(make_train_step(self._model, self._tx))
+        self._evaluate = make_eval_program(make_eval_step(self._model))
+
+    def init(self) -> TrainState:
+        """The state at step 0.
+
+        Raises:
+            ZooError: the dataset's images are too small for the net.
+        """
+        image_shape = self.dataset.train.images.shape[1:]
+        try:
+            return create_train_state(self._model, self._tx, self.config.seed, image_shape)
+        except zoo.models.ImageTooSmallError as error:
+            raise ZooError(f"{self.config.model} on {self.config.dataset}: {error}") from None
+
+    def epochs_done(self, state: TrainState) -> int:
+        """How many whole epochs the state has seen."""
+        return int(state.step) // self._steps_per_epoch
+
+    def run_epoch(self, state: TrainState, epoch: int) -> tuple[TrainState, dict[str, Any]]:
+        """Trains one epoch and validates; `state` is used up. Gives the history's record too."""
+        start = time.perf_counter()
+        title = f"epoch {epoch}/{self.config.num_epochs}"
+        state, train = self._train_epoch(state, epoch, title)
+        train_seconds = time.perf_counter() - start
+        val = self._evaluate_split(state, self._val_split, "validation")
+        step = int(state.step)
+        updates_done = step // self.config.optimizer.accumulate_steps
+        return state, {
+            "epoch": epoch,
+            "step": step,
+            **train.means(),
+            **{f"val_{name}": value for name, value in val.means().items()},
+            "learning_rate": float(self._schedule(max(0, updates_done - 1))),
+            "seconds": time.perf_counter() - start,
+            "images_per_second": self.num_train / train_seconds,
+        }
+
+    def test(self, state: TrainState, last_record: dict[str, Any]) -> dict[str, Any]:
+        """The test set's loss and accuracy, by the state after the last epoch."""
+        if self.config.validation == "test":  # scored already
+            means = {name: last_record[f"val_{name}"] for name in ("loss", "accuracy")}
+        else:
+            means = self._evaluate_split(state, _on_device(self.dataset.test), "test").means()
+        return {**means, "num_examples": len(self.dataset.test)}
+
+    def _train_epoch(self, state: TrainState, epoch: int, title: str) -> tuple[TrainState, Metrics]:
+        key = random_key(state.seed, Stream.ORDER, epoch)
+        batches = padded_order(jax.random.permutation(key, self.num_train), self._batch_size)
+        metrics = Metrics.zeros()
+        with self._terminal.progress(title, self.num_train) as progress:
+            for piece in _pieces(batches):
+                state, metrics = self._train(state, metrics, self._train_split, piece)
+                progress(piece.size, metrics)
+            jax.block_until_ready(metrics)
+        return state, metrics
+
+    def _evaluate_split(self, state: TrainState, split: Any, title: str) -> Metrics:
+        num_examples = len(split[1])
+        batch_size = min(self.config.eval_batch_size, num_examples)
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        metrics = Metrics.zeros()
+        with self._terminal.progress(title, num_examples) as progress:
+            for piece in _pieces(padded_order(jnp.arange(num_examples), batch_size)):
+                metrics = self._evaluate(variables, metrics, split, piece)
+                progress(piece.size, metrics)
+            jax.block_until_ready(metrics)
+        return metrics
+
+
+def _pieces(order: jax.Array) -> Iterator[jax.Array]:
+    """Cuts an epoch [steps, batch] into the pieces that run as one program each.
+
+    On a CPU a piece is one step: XLA runs convolutions inside a loop many times slower there.
+    Elsewhere it is a tenth of an epoch, so that a progress bar still moves.
+    """
+    length = 1 if jax.default_backend() == "cpu" else math.ceil(len(order) / 10)
+    for start in range(0, len(order), length):
+        yield order[start : start + length]
+
+
+def _on_device(split: zoo.data.Split) -> tuple[jax.Array, jax.Array]:
+    return jnp.asarray(split.images), jnp.asarray(split.labels)
