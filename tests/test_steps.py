@@ -151,7 +151,8 @@ def test_a_step_of_sgd_equals_a_hand_written_update(batch: Batch) -> None:
 
 def test_two_steps_of_adam_equal_hand_written_updates(batch: Batch) -> None:
     """Kingma & Ba (2015), algorithm 1."""
-    tx = optax.adam(0.01, b1=0.9, b2=0.999, eps=1e-7)
+    eps = 1e-3  # well above the rounding of a gradient that is nearly zero
+    tx = optax.adam(0.01, b1=0.9, b2=0.999, eps=eps)
     state = state_of(tx=tx)
     step = make_train_step(TINY, tx)
     params = state.params
@@ -162,7 +163,7 @@ def test_two_steps_of_adam_equal_hand_written_updates(batch: Batch) -> None:
         v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, gradient)
         params = jax.tree.map(
             lambda p, m, v, t=t: (
-                p - 0.01 * (m / (1 - 0.9**t)) / (jnp.sqrt(v / (1 - 0.999**t)) + 1e-7)
+                p - 0.01 * (m / (1 - 0.9**t)) / (jnp.sqrt(v / (1 - 0.999**t)) + eps)
             ),
             params,
             m,
@@ -203,24 +204,26 @@ def test_padded_order_holds_every_index_once(count: int, batch_size: int) -> Non
     assert (batches.ravel()[:count] >= 0).all()  # padding comes last
 
 
-def test_a_scanned_program_equals_single_steps() -> None:
-    """The form for accelerators (one program, many steps) and that for CPUs (one step each)."""
+def test_the_cuts_of_an_epoch_do_not_change_a_bit() -> None:
+    """One call for all steps, against a call for each, of the same compiled program."""
     tx = optax.adam(1e-2)
     split = split_of(10)
     order = padded_order(jnp.arange(10), 4)
     program = make_train_program(make_train_step(TINY, tx))
-    scanned, scanned_metrics = program(state_of(tx=tx), Metrics.zeros(), split, order)
+    whole = program(state_of(tx=tx), Metrics.zeros(), split, order, 0, 3)
     state, metrics = state_of(tx=tx), Metrics.zeros()
-    for index in range(len(order)):
-        state, metrics = program(state, metrics, split, order[index : index + 1])
-    assert_trees_close(scanned, state)
-    assert_trees_close(scanned_metrics, metrics)
+    for step in range(len(order)):
+        state, metrics = program(state, metrics, split, order, step, step + 1)
+    for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves((state, metrics)), strict=True):
+        np.testing.assert_array_equal(one, other)
     assert int(metrics.num_examples) == 10
+    assert program._cache_size() == 1  # type: ignore[attr-defined]
 
     evaluate = make_eval_program(make_eval_step(TINY))
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    whole = evaluate(variables, Metrics.zeros(), split, order)
-    single = evaluate(variables, Metrics.zeros(), split, padded_order(jnp.arange(10), 10))
+    whole = evaluate(variables, Metrics.zeros(), split, order, 0, 3)
+    one_batch = padded_order(jnp.arange(10), 10)
+    single = evaluate(variables, Metrics.zeros(), split, one_batch, 0, 1)
     assert_trees_close(whole, single)
 
 
@@ -234,6 +237,6 @@ def test_a_net_overfits_64_images() -> None:
     program = make_train_program(make_train_step(model, tx))
     order = jnp.arange(64)[None]
     for _ in range(120):
-        state, metrics = program(state, Metrics.zeros(), split, order)
+        state, metrics = program(state, Metrics.zeros(), split, order, 0, 1)
     assert metrics.means()["accuracy"] == 1.0
     assert metrics.means()["loss"] < 0.1

@@ -9,14 +9,16 @@ after every convolution and dense layer but the head.
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+import zoo.ops
+from zoo.ops.windows import Padding
+
 Shape = tuple[int, ...]
-Padding = Literal["VALID", "SAME"]
 
 glorot_uniform = nn.initializers.glorot_uniform()
 glorot_normal = nn.initializers.glorot_normal()
@@ -56,6 +58,13 @@ def _window_size(size: int, window: int, stride: int, padding: Padding) -> int:
     return (size - window) // stride + 1
 
 
+def _conv_of_stride_1(
+    x: jax.Array, kernel: jax.Array, strides: Any, padding: Padding, **defaults: Any
+) -> jax.Array:
+    """What `nn.Conv` computes by in place of `lax.conv_general_dilated`."""
+    return zoo.ops.conv(x, kernel, padding)
+
+
 @dataclasses.dataclass(frozen=True)
 class Conv:
     """Convolution of stride 1 with a square kernel, bias and ReLU."""
@@ -82,6 +91,7 @@ class Conv:
             kernel_init=self.kernel_init,
             dtype=context.dtype,
             name=context.name,
+            conv_general_dilated=_conv_of_stride_1,
         )(x)
         return nn.relu(x)
 
@@ -106,7 +116,17 @@ class MaxPool:
 
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
         stride = self.stride or self.window
-        return nn.max_pool(x, (self.window, self.window), (stride, stride), self.padding)
+        return zoo.ops.max_pool(x, self.window, stride, self.padding)
+
+
+class _RandomDropout(nn.Module):
+    """Draws from the `dropout` stream, under a name of its own."""
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return zoo.ops.dropout(x, self.rate, self.make_rng("dropout"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +140,9 @@ class Dropout:
         return input_shape
 
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
-        return nn.Dropout(self.rate, deterministic=not context.train, name=context.name)(x)
+        if not context.train:
+            return x
+        return _RandomDropout(self.rate, name=context.name)(x)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,327 @@
+"""The operations against XLA's own: outputs and gradients, in float64 and float32."""
+
+import functools
+import math
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import zoo.ops
+
+PADDINGS = ["VALID", "SAME"]
+
+
+def reference_conv(x, kernel, padding):
+    """XLA's convolution, as any JAX code would ask for it."""
+    dimensions = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), padding, dimension_numbers=dimensions, precision="highest"
+    )
+
+
+def reference_pool(x, window, stride, padding):
+    """XLA's max-pooling."""
+    windows, strides = (1, window, window, 1), (1, stride, stride, 1)
+    return jax.lax.reduce_window(x, -math.inf, jax.lax.max, windows, strides, padding)
+
+
+def assert_close(actual, expected, dtype):
+    """Within 1e-5 (float32) or 1e-12 (float64) of the largest expected magnitude."""
+    expected = np.asarray(expected)
+    scale = float(np.max(np.abs(expected), initial=0)) or 1.0
+    tolerance = {"float32": 1e-5, "float64": 1e-12}[dtype]
+    assert actual.dtype == dtype
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * scale)
+
+
+def output_and_gradients(function, *arrays):
+    """The function's output, and the gradients of an uneven sum of it."""
+
+    def weighted(*arrays):
+        y = function(*arrays)
+        return jnp.sum(y * jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape)), y
+
+    argnums = tuple(range(len(arrays)))
+    gradients, y = jax.jit(jax.grad(weighted, argnums, has_aux=True))(*arrays)
+    return y, *gradients
+
+
+@st.composite
+def convolutions(draw):
+    """(images' shape, kernel's shape, padding), often with a map smaller than the kernel."""
+    padding = draw(st.sampled_from(PADDINGS))
+    height, width = draw(st.integers(1, 7)), draw(st.integers(1, 7))
+    smallest = (height, width) if padding == "VALID" else (1, 1)
+    size = [draw(st.integers(low, 13)) for low in smallest]
+    channels = draw(st.sampled_from([1, 2, 3, 10, 21, 32]))
+    features = draw(st.sampled_from([1, 4, 20, 33]))
+    batch = draw(st.sampled_from([1, 2, 5, 7, 13]))
+    return (batch, *size, channels), (height, width, channels, features), padding
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@settings(max_examples=15, deadline=None)
+@given(case=convolutions(), seed=st.integers(0, 2**16))
+def test_conv_and_its_gradients_equal_xla(dtype, case, seed):
+    """Any kernel from 1x1 to 7x7, any map, any batch."""
+    images_shape, kernel_shape, padding = case
+    rng = np.random.default_rng(seed)
+    with jax.enable_x64(dtype == "float64"):
+        x = jnp.asarray(rng.normal(size=images_shape), dtype)
+        kernel = jnp.asarray(rng.normal(size=kernel_shape), dtype)
+        actual = output_and_gradients(lambda x, k: zoo.ops.conv(x, k, padding), x, kernel)
+        exact = output_and_gradients(lambda x, k: reference_conv(x, k, padding), x, kernel)
+        for one, other in zip(actual, exact, strict=True):
+            assert_close(one, other, dtype)
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("side", range(1, 8))
+def test_conv_equals_xla_for_every_square_kernel(side, padding):
+    """From one channel (summed shifts), from a few (banded) and from many (Eigen)."""
+    rng = np.random.default_rng(side)
+    for channels in (1, 10, 64):
+        x = jnp.asarray(rng.normal(size=(3, 9, 8, channels)), "float32")
+        kernel = jnp.asarray(rng.normal(size=(side, side, channels, 24)), "float32")
+        actual = output_and_gradients(lambda x, k: zoo.ops.conv(x, k, padding), x, kernel)
+        exact = output_and_gradients(lambda x, k: reference_conv(x, k, padding), x, kernel)
+        for one, other in zip(actual, exact, strict=True):
+            assert_close(one, other, "float32")
+
+
+def test_taps_that_see_only_padding_are_skipped_exactly():
+    """On a 1x1 map a 7x7 kernel is its middle tap; the other 48 have a gradient of zero."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(4, 1, 1, 8)), "float32")
+    kernel = jnp.asarray(rng.normal(size=(7, 7, 8, 5)), "float32")
+    y, _, gradient = output_and_gradients(lambda x, k: zoo.ops.conv(x, k, "SAME"), x, kernel)
+    np.testing.assert_allclose(y[:, 0, 0], x[:, 0, 0] @ kernel[3, 3], rtol=1e-5)
+    dead = np.ones((7, 7), bool)
+    dead[3, 3] = False
+    assert not np.asarray(gradient)[dead].any()
+    assert np.asarray(gradient)[3, 3].all()
+    text = jax.jit(lambda x, k: zoo.ops.conv(x, k, "SAME")).lower(x, kernel).as_text()
+    assert "stablehlo.convolution" not in text.split("case")[0]
+    compiled = jax.jit(lambda x, k: zoo.ops.conv(x, k, "SAME")).lower(x, kernel).compile()
+    if jax.default_backend() == "cpu":
+        assert compiled.cost_analysis()["flops"] < 2 * 4 * 8 * 5 * 3
+
+
+@st.composite
+def pools(draw):
+    """(images' shape, window, stride, padding)"""
+    padding = draw(st.sampled_from(PADDINGS))
+    window, stride = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    smallest = window if padding == "VALID" else 1
+    size = [draw(st.integers(smallest, 11)) for _ in range(2)]
+    shape = (draw(st.sampled_from([1, 3, 7])), *size, draw(st.sampled_from([1, 5])))
+    return shape, window, stride, padding
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@settings(max_examples=15, deadline=None)
+@given(case=pools(), num_values=st.sampled_from([2, 5, 10**6]), seed=st.integers(0, 2**16))
+def test_max_pool_and_its_gradient_equal_xla(dtype, case, num_values, seed):
+    """Overlapping, strided, ragged and padded windows; few values make many ties."""
+    shape, window, stride, padding = case
+    values = np.random.default_rng(seed).integers(0, num_values, shape)
+    with jax.enable_x64(dtype == "float64"):
+        x = jnp.asarray(values - num_values // 2, dtype)
+        pool = functools.partial(zoo.ops.max_pool, window=window, stride=stride, padding=padding)
+        y, gradient = output_and_gradients(pool, x)
+        expected, expected_gradient = output_and_gradients(
+            lambda x: reference_pool(x, window, stride, padding), x
+        )
+        np.testing.assert_array_equal(y, expected)
+        assert_close(gradient, expected_gradient, dtype)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 1 / 3, 0.9, 1.0])
+def test_dropout_keeps_the_stated_fraction_and_the_mean(rate):
+    """A million elements: five standard deviations of a binomial count."""
+    x = jnp.ones((1000, 1001))
+    y = np.asarray(zoo.ops.dropout(x, rate, jax.random.key(3)))
+    kept = np.count_nonzero(y) / y.size
+    assert abs(kept - (1 - rate)) <= 5 * math.sqrt(rate * (1 - rate) / y.size) + 2**-16
+    if rate < 1:
+        assert y.max() == pytest.approx(1 / (1 - rate), rel=2e-4)
+        assert abs(y.mean() - 1) <= 6 * math.sqrt(rate / (1 - rate) / y.size)
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.25, 0.5])
+def test_dropout_is_independent_between_elements_and_keys(rate):
+    """No correlation between neighbours along either axis, nor between two keys."""
+    x = jnp.ones((997, 1024))
+    masks = [np.asarray(zoo.ops.dropout(x, rate, jax.random.key(k)) > 0, float) for k in (0, 1)]
+    mask = masks[0] - masks[0].mean()
+    spread = mask.var()
+    pairs = [
+        (mask[1:], mask[:-1]),
+        (mask[:, 1:], mask[:, :-1]),
+        (mask, masks[1] - masks[1].mean()),
+    ]
+    for one, other in pairs:
+        assert abs((one * other).mean()) / spread < 5 / math.sqrt(one.size)
+
+
+@pytest.mark.parametrize("rate", [0.3, 0.5])
+def test_padding_a_batch_does_not_change_the_mask_of_the_others(rate):
+    """So a padded last batch is trained like an unpadded one."""
+    key = jax.random.key(0)
+    whole = zoo.ops.dropout(jnp.ones((9, 7, 5)), rate, key)
+    np.testing.assert_array_equal(zoo.ops.dropout(jnp.ones((4, 7, 5)), rate, key), whole[:4])
+
+
+def test_dropout_refuses_a_rate_that_is_none():
+    """1.5 is not a probability."""
+    with pytest.raises(ValueError, match=r"in \[0, 1\], not 1.5"):
+        zoo.ops.dropout(jnp.ones(3), 1.5, jax.random.key(0))
+
+
+def small_net(x, kernel):
+    """A convolution and an overlapping pool, to a scalar."""
+    y = zoo.ops.conv(x, kernel, "SAME")
+    return jnp.sum(jnp.sin(zoo.ops.max_pool(y, 3, 2, "SAME")))
+
+
+def reference_net(x, kernel):
+    """The same of XLA's operations."""
+    y = reference_conv(x, kernel, "SAME")
+    return jnp.sum(jnp.sin(reference_pool(y, 3, 2, "SAME")))
+
+
+@pytest.fixture(params=[1, 10, 24], ids="channels={}".format)
+def arrays(request):
+    """Images and a 5x5 kernel for each formulation."""
+    rng = np.random.default_rng(0)
+    channels = request.param
+    x = jnp.asarray(rng.normal(size=(3, 8, 8, channels)), "float32")
+    return x, jnp.asarray(rng.normal(size=(5, 5, channels, 6)) / 5, "float32")
+
+
+def assert_trees_close(actual, expected):
+    """Leaf by leaf, within 1e-5 of the largest magnitude."""
+    for one, other in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        assert_close(one, other, "float32")
+
+
+def test_second_derivatives_equal_xla(arrays):
+    """Reverse over reverse, and forward over reverse."""
+
+    x, kernel = arrays
+
+    def reverse_over_reverse(net):
+        first = jax.grad(net, argnums=(0, 1))
+        return jax.grad(lambda x, k: sum(jnp.sum(g**2) for g in first(x, k)), argnums=(0, 1))(
+            x, kernel
+        )
+
+    def forward_over_reverse(net):
+        return jax.jvp(jax.grad(net), arrays, (jnp.ones_like(x), jnp.ones_like(kernel)))
+
+    for derivative in (reverse_over_reverse, forward_over_reverse):
+        assert_trees_close(derivative(small_net), derivative(reference_net))
+
+
+def test_forward_mode_alone_is_a_clear_error(arrays):
+    """jvp of the operation itself: JAX names custom_vjp."""
+    with pytest.raises(TypeError, match="custom_vjp"):
+        jax.jvp(small_net, arrays, arrays)
+
+
+def test_vmap_over_kernels_and_over_images(arrays):
+    """As for an ensemble, and as for per-example gradients."""
+    x, kernel = arrays
+    kernels = jnp.stack([kernel, 2 * kernel, -kernel])
+    gradient = jax.grad(small_net, argnums=1)
+    actual = jax.jit(jax.vmap(gradient, (None, 0)))(x, kernels)
+    assert_trees_close(actual, jnp.stack([gradient(x, k) for k in kernels]))
+    actual = jax.jit(jax.vmap(lambda image: gradient(image[None], kernel)))(x)
+    assert_trees_close(actual, jnp.stack([gradient(image[None], kernel) for image in x]))
+
+
+def test_in_scan_under_checkpoint_and_jit(arrays):
+    """Gradient steps in a loop, with the forward pass recomputed."""
+    x, kernel = arrays
+
+    def train(net):
+        def step(kernel, _):
+            return kernel - 0.01 * jax.grad(jax.checkpoint(net), argnums=1)(x, kernel), None
+
+        return jax.jit(lambda kernel: jax.lax.scan(step, kernel, length=3)[0])(kernel)
+
+    # Three steps through a net with kinks: rounding may grow tenfold.
+    np.testing.assert_allclose(train(small_net), train(reference_net), rtol=0, atol=1e-4)
+
+
+def test_one_export_for_cpu_cuda_and_tpu(arrays):
+    """The formulation is picked when the program is lowered, per platform."""
+    gradient = jax.jit(jax.grad(small_net, argnums=(0, 1)))
+    exported = jax.export.export(gradient, platforms=["cpu", "cuda", "tpu"])(*arrays)
+    again = jax.export.deserialize(exported.serialize())
+    assert again.platforms == ("cpu", "cuda", "tpu")
+    assert_trees_close(again.call(*arrays), gradient(*arrays))
+
+
+def test_gpu_and_tpu_get_the_convolution_of_xla(arrays):
+    """No dilation, no custom gradient of pooling: their own best path."""
+    gradient = jax.jit(jax.grad(small_net, argnums=(0, 1)))
+    for platform in ("cuda", "tpu"):
+        text = jax.export.export(gradient, platforms=[platform])(*arrays).mlir_module()
+        assert "select_and_scatter" in text
+        assert "lhs_dilate = [2, 2]" not in text
+
+
+def test_sharded_images_give_the_same_gradients(arrays):
+    """The batch over a mesh of all devices (one here, if there is but one)."""
+    x, kernel = arrays
+    devices = jax.device_count()
+    x = jnp.concatenate([x] * devices)
+    mesh = jax.make_mesh((devices,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
+    split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
+    whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    sharded = jax.device_put(x, split), jax.device_put(kernel, whole)
+    gradient = jax.jit(jax.grad(small_net, argnums=(0, 1)))
+    assert_trees_close(gradient(*sharded), gradient(x, kernel))
+
+
+@pytest.mark.parametrize("padding", ["same", "FULL"])
+def test_another_padding_is_refused(padding):
+    """Only the two names of Keras, in capitals."""
+    with pytest.raises(ValueError, match=f"VALID or SAME, not '{padding}'"):
+        zoo.ops.conv(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1)), padding)
+
+
+def test_too_small_images_are_named():
+    """One sentence with both sizes."""
+    with pytest.raises(ValueError, match="a 2x4 image is smaller than"):
+        zoo.ops.conv(jnp.ones((1, 2, 4, 1)), jnp.ones((3, 3, 1, 1)), "VALID")
+    with pytest.raises(ValueError, match="a 2x4 image is smaller than"):
+        zoo.ops.max_pool(jnp.ones((1, 2, 4, 1)), 3, 3, "VALID")
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="about XLA's choice on a CPU")
+def test_on_a_cpu_no_convolution_falls_to_a_slow_implementation():
+    """Neither YNNPACK's nor plain loops: every convolution of a layer keeps Eigen's form.
+
+    Eigen takes a convolution whose dimensions are in the order batch, rows, columns, channels.
+    """
+    x, kernel = jnp.ones((8, 10, 10, 32)), jnp.ones((3, 3, 32, 32))
+
+    def loop(x, kernel):
+        def step(kernel, _):
+            return kernel - jax.grad(small_net, argnums=1)(x, kernel), None
+
+        return jax.lax.scan(step, kernel, length=3)[0]
+
+    text = jax.jit(loop).lower(x, kernel).compile().as_text()
+    lines = [line for line in text.splitlines() if " convolution(" in line]
+    assert len(lines) >= 2
+    for line in lines:
+        assert "lhs_dilate=2x2 rhs_dilate=2x2" in line
+        assert "dim_labels=b01f_01io->b01f" in line

@@ -1,0 +1,31 @@
+"""What convolution and pooling share: how a window slides over an image."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+Padding = Literal["VALID", "SAME"]
+Pads = tuple[tuple[int, int], tuple[int, int]]  # (top, bottom), (left, right) in pixels
+
+
+def same_or_valid(x: jax.Array, window: tuple[int, ...], stride: int, padding: Padding) -> Pads:
+    """The pads of images [B, H, W, C], by TensorFlow's convention: an odd pixel goes last."""
+    if padding == "VALID":
+        return (0, 0), (0, 0)
+    if padding != "SAME":
+        raise ValueError(f"padding must be VALID or SAME, not {padding!r}")
+    total = [
+        max(0, (-(-size // stride) - 1) * stride + side - size)
+        for size, side in zip(x.shape[1:3], window, strict=True)
+    ]
+    top, left = (pad // 2 for pad in total)
+    return (top, total[0] - top), (left, total[1] - left)
+
+
+def pad_images(x: jax.Array, pads: Pads, value: float = 0.0) -> jax.Array:
+    """Images [B, H, W, C] with a border of `value`; negative pads crop."""
+    if pads == ((0, 0), (0, 0)):
+        return x
+    edges = ((0, 0, 0), (*pads[0], 0), (*pads[1], 0), (0, 0, 0))
+    return jax.lax.pad(x, jnp.asarray(value, x.dtype), edges)
