@@ -91,8 +91,10 @@ def main(argv: list[str]) -> int:
         return 0
     try:
         config = parse_config(argv)
-        from zoo.training import train_and_evaluate  # only now: it takes a second to import
+        import zoo.compilation  # only now: these take a second to import
+        from zoo.training import train_and_evaluate
 
+        zoo.compilation.enable_cache()
         workdir = _WORKDIR.value or f"runs/{config.model}-{config.dataset}-{config.seed}"
         train_and_evaluate(config, Path(workdir), quiet=_QUIET.value)
     except ZooError as error:

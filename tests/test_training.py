@@ -212,18 +212,19 @@ def test_every_image_is_trained_on_and_scored(tmp_path: Path, tiny_config: Confi
     assert record["step"] == 5
 
 
-def test_pieces_of_many_steps_give_the_same_epoch(
-    tmp_path: Path, tiny_config: ConfigDict, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The loop for accelerators, run on this device, against the loop for CPUs."""
-    tiny_config.num_epochs = 1
-    single = train_and_evaluate(tiny_config, tmp_path / "single", quiet=True)
-    monkeypatch.setattr(epochs.jax, "default_backend", lambda: "gpu")
-    pieces = list(epochs._pieces(np.zeros((25, 4), np.int32)))  # type: ignore[arg-type]
-    assert [len(piece) for piece in pieces] == [3] * 8 + [1]
-    many = train_and_evaluate(tiny_config, tmp_path / "many", quiet=True)
-    for key, value in untimed(single)[0].items():
-        assert many.epochs[0][key] == pytest.approx(value, rel=1e-4), key
+def test_pieces_cover_the_epoch_and_grow_to_half_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a clock on which a step takes 20 ms, after a first one that compiles for 3 s."""
+    now = 0.0
+    monkeypatch.setattr(epochs.time, "perf_counter", lambda: now)
+    pieces = []
+    for start, stop in epochs._pieces(200):
+        now += 0.02 * (stop - start) + (3.0 if start == 0 else 0.0)
+        pieces.append((start, stop))
+    assert [start for start, _ in pieces[1:]] == [stop for _, stop in pieces[:-1]]
+    assert (pieces[0], pieces[-1][1]) == ((0, 1), 200)
+    lengths = [stop - start for start, stop in pieces]
+    assert lengths[:4] == [1, 1, 4, 16]
+    assert set(lengths[4:-1]) <= {24, 25}
 
 
 def test_a_loss_that_diverges_stops_the_run_and_keeps_the_checkpoints(

@@ -27,6 +27,8 @@ from zoo.steps import (
 )
 from zoo.terminal import Terminal
 
+SECONDS_PER_PIECE = 0.5
+
 
 class Trainer:
     """One run's model, optimizer, compiled programs, and data on the device."""
@@ -109,10 +111,12 @@ class Trainer:
         batches = padded_order(jax.random.permutation(key, self.num_train), self._batch_size)
         metrics = Metrics.zeros()
         with self._terminal.progress(title, self.num_train) as progress:
-            for piece in _pieces(batches):
-                state, metrics = self._train(state, metrics, self._train_split, piece)
-                progress(piece.size, metrics)
-            jax.block_until_ready(metrics)
+            for start, stop in _pieces(len(batches)):
+                state, metrics = self._train(
+                    state, metrics, self._train_split, batches, start, stop
+                )
+                jax.block_until_ready(metrics)
+                progress((stop - start) * self._batch_size, metrics)
         return state, metrics
 
     def _evaluate_split(self, state: TrainState, split: Any, title: str) -> Metrics:
@@ -121,22 +125,28 @@ class Trainer:
         variables = {"params": state.params, "batch_stats": state.batch_stats}
         metrics = Metrics.zeros()
         with self._terminal.progress(title, num_examples) as progress:
-            for piece in _pieces(padded_order(jnp.arange(num_examples), batch_size)):
-                metrics = self._evaluate(variables, metrics, split, piece)
-                progress(piece.size, metrics)
-            jax.block_until_ready(metrics)
+            batches = padded_order(jnp.arange(num_examples), batch_size)
+            for start, stop in _pieces(len(batches)):
+                metrics = self._evaluate(variables, metrics, split, batches, start, stop)
+                jax.block_until_ready(metrics)
+                progress((stop - start) * batch_size, metrics)
         return metrics
 
 
-def _pieces(order: jax.Array) -> Iterator[jax.Array]:
-    """Cuts an epoch [steps, batch] into the pieces that run as one program each.
+def _pieces(num_steps: int) -> Iterator[tuple[int, int]]:
+    """Cuts an epoch into (start, stop): pieces that run as one call each, and are waited for.
 
-    On a CPU a piece is one step: XLA runs convolutions inside a loop many times slower there.
-    Elsewhere it is a tenth of an epoch, so that a progress bar still moves.
+    They grow until a piece takes half a second, so that a progress bar moves and yet the device
+    seldom waits for the host. Where the cuts are does not change the result.
     """
-    length = 1 if jax.default_backend() == "cpu" else math.ceil(len(order) / 10)
-    for start in range(0, len(order), length):
-        yield order[start : start + length]
+    start, length = 0, 1
+    while start < num_steps:
+        began = time.perf_counter()
+        stop = min(start + length, num_steps)
+        yield start, stop
+        seconds = time.perf_counter() - began
+        length = max(1, min(4 * length, int(length * SECONDS_PER_PIECE / seconds)))
+        start = stop
 
 
 def _on_device(split: zoo.data.Split) -> tuple[jax.Array, jax.Array]:

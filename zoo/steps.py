@@ -169,21 +169,28 @@ def take_batch(split: Any, indices: jax.Array) -> Batch:
 def make_train_program(
     train_step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]],
 ) -> Callable[..., tuple[TrainState, Metrics]]:
-    """Compiles run(state, metrics, split, order) -> (state, metrics), a step per row of `order`.
+    """Compiles run(state, metrics, split, order, start, stop) -> (state, metrics).
 
-    `split` is (images, labels) on the device, `order` int32 [steps, batch]; the new metrics are
-    added to those given. State and metrics are donated: their buffers are used up.
+    It does the steps `start` to `stop - 1` of an epoch, in one call and one loop on the device;
+    one compiled program serves any piece of the epoch. `split` is (images, labels) on the device,
+    `order` int32 [steps, batch] from `padded_order`. The new metrics are added to those given.
+    State and metrics are donated: their buffers are used up.
     """
 
     def run(
-        state: TrainState, metrics: Metrics, split: Any, order: jax.Array
+        state: TrainState,
+        metrics: Metrics,
+        split: Any,
+        order: jax.Array,
+        start: jax.Array | int,
+        stop: jax.Array | int,
     ) -> tuple[TrainState, Metrics]:
-        def body(carry: tuple[TrainState, Metrics], indices: jax.Array) -> tuple[Any, None]:
+        def body(step: jax.Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
             state, metrics = carry
-            state, new = train_step(state, take_batch(split, indices))
-            return (state, metrics + new), None
+            state, new = train_step(state, take_batch(split, order[step]))
+            return state, metrics + new
 
-        return _scan(body, (state, metrics), order)
+        return jax.lax.fori_loop(start, stop, body, (state, metrics))
 
     return jax.jit(run, donate_argnums=(0, 1))
 
@@ -191,18 +198,19 @@ def make_train_program(
 def make_eval_program(
     eval_step: Callable[[Any, Batch], Metrics],
 ) -> Callable[..., Metrics]:
-    """Compiles run(variables, metrics, split, order) -> metrics, as `make_train_program`."""
+    """Compiles run(variables, metrics, split, order, start, stop) -> metrics, as above."""
 
-    def run(variables: Any, metrics: Metrics, split: Any, order: jax.Array) -> Metrics:
-        def body(metrics: Metrics, indices: jax.Array) -> tuple[Metrics, None]:
-            return metrics + eval_step(variables, take_batch(split, indices)), None
+    def run(
+        variables: Any,
+        metrics: Metrics,
+        split: Any,
+        order: jax.Array,
+        start: jax.Array | int,
+        stop: jax.Array | int,
+    ) -> Metrics:
+        def body(step: jax.Array, metrics: Metrics) -> Metrics:
+            return metrics + eval_step(variables, take_batch(split, order[step]))
 
-        return _scan(body, metrics, order)
+        return jax.lax.fori_loop(start, stop, body, metrics)
 
     return jax.jit(run, donate_argnums=1)
-
-
-def _scan(body: Callable[[Any, jax.Array], tuple[Any, None]], carry: Any, order: jax.Array) -> Any:
-    if len(order) == 1:  # no loop, which XLA would compile worse on a CPU
-        return body(carry, order[0])[0]
-    return jax.lax.scan(body, carry, order)[0]

@@ -33,10 +33,9 @@ class Terminal:
 
     @contextlib.contextmanager
     def progress(self, title: str, num_images: int) -> Iterator[Callable[[int, Metrics], None]]:
-        """A bar; call what it yields with the images just sent to the device and the sums so far.
+        """A bar; call what it yields with the images just done and the sums so far.
 
-        Reading the sums waits for the device, so that is done ten times a second at most, and not
-        at all where no bar is shown.
+        It is drawn ten times a second at most.
         """
         with tqdm(
             total=num_images,
@@ -48,14 +47,14 @@ class Terminal:
             dynamic_ncols=True,
             disable=True if self._quiet else None,  # None: where there is no terminal
         ) as bar:
-            sent, shown_at = 0, time.monotonic()
+            done, shown_at = 0, time.monotonic()
 
-            def update(num_sent: int, metrics: Metrics) -> None:
-                nonlocal sent, shown_at
-                sent = min(sent + num_sent, num_images)  # the last batch is padded
+            def update(num_new: int, metrics: Metrics) -> None:
+                nonlocal done, shown_at
+                done = min(done + num_new, num_images)  # the last batch is padded
                 if not bar.disable and time.monotonic() - shown_at > 0.1:
                     bar.set_postfix_str(_metrics_text(metrics.means(), ", "), refresh=False)
-                    bar.update(sent - bar.n)
+                    bar.update(done - bar.n)
                     shown_at = time.monotonic()
 
             yield update
