@@ -62,6 +62,32 @@ def test_a_run_from_the_command_line(run_python: Run, idx_dir: Path, tmp_path: P
     assert picture.read_bytes().startswith(b"<?xml")
 
 
+def test_a_second_start_compiles_nothing(
+    run_python: Run, idx_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All programs come from the folder of the first run: none is added to it."""
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    kept = []
+    for name in ("first", "second"):
+        arguments = tiny(idx_dir, tmp_path / name, "--config.seed=3", "--config.num_epochs=1")
+        result = run_python(*arguments)
+        assert (result.returncode, result.stderr) == (0, "")
+        kept.append({path.name for path in (tmp_path / "caches").rglob("*-cache")})
+    assert any(name.startswith("jit_run-") for name in kept[0])
+    assert kept[0] == kept[1]
+
+
+def test_a_cache_folder_that_cannot_be_written_costs_nothing_else(
+    run_python: Run, idx_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "file/cache"))
+    result = run_python(*tiny(idx_dir, tmp_path / "run", "--config.num_epochs=1"))
+    assert result.returncode == 0
+    assert "Traceback" not in result.stderr
+
+
 def test_quiet(run_python: Run, idx_dir: Path, tmp_path: Path) -> None:
     result = run_python(*tiny(idx_dir, tmp_path / "run", "--quiet"))
     assert (result.returncode, result.stderr) == (0, "")

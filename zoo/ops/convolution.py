@@ -17,13 +17,14 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from zoo.ops.windows import Padding, Pads, pad_images, same_or_valid
+from zoo.ops.windows import Padding, Pads, in_blocks, pad_images, same_or_valid
 
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 _NO_PADS: Pads = ((0, 0), (0, 0))
 
-_MAX_UNROLLED = 50  # products per output up to which a sum of shifted images is the fastest form
+_MAX_TAPS = 49  # taps of a one-channel kernel up to which a sum of shifted images is fastest
 _NARROW = 20  # channels: below, Eigen spends more time on gathering patches than on products
+_MIN_BORDER = 16  # features times the border's part of a map, from which its products are avoided
 _MIN_BANDED_WIDTH = 4  # pixels of kernel width from which a banded kernel's zeros pay
 
 
@@ -133,7 +134,8 @@ def _conv_backward(
     pads: Pads, residuals: tuple[jax.Array, jax.Array], dy: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     x, kernel = residuals
-    return _input_gradient(dy, kernel, pads), _kernel_gradient(x, dy, kernel, pads)
+    dx = _input_gradient(dy, kernel, pads, x.shape[1:3])
+    return dx, _kernel_gradient(x, dy, kernel, pads)
 
 
 _conv.defvjp(_conv_forward, _conv_backward)
@@ -142,21 +144,26 @@ _conv.defvjp(_conv_forward, _conv_backward)
 def _output(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     """[B, H', W', F]"""
     height, width, channels, _ = kernel.shape
-    if height * width * channels > _MAX_UNROLLED:
+    if channels > 1 or height * width > _MAX_TAPS:
         return _eigen(x, kernel, pads)
     rows, columns = _output_size(x, kernel, pads)
     x = pad_images(x, pads)
     products = [
-        x[:, i : i + rows, j : j + columns, c, None] * kernel[i, j, c]
+        x[:, i : i + rows, j : j + columns] * kernel[i, j, 0]
         for i in range(height)
         for j in range(width)
-        for c in range(channels)
     ]
     return functools.reduce(jnp.add, products)  # one loop over the output, with what follows
 
 
-def _input_gradient(dy: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
-    """Each output's gradient, through the kernel turned by 180 degrees: [B, H, W, C]."""
+def _input_gradient(
+    dy: jax.Array, kernel: jax.Array, pads: Pads, size: tuple[int, ...]
+) -> jax.Array:
+    """Each output's gradient, through the kernel: [B, *size, C]."""
+    rows, columns, features = dy.shape[1:]
+    border = size[0] * size[1] / (rows * columns) - 1
+    if features * border > _MIN_BORDER:
+        return in_blocks(functools.partial(_scattered, kernel=kernel, pads=pads, size=size), dy)
     top, left = (
         (side - 1 - before, side - 1 - after)
         for side, (before, after) in zip(kernel.shape[:2], pads, strict=True)
@@ -164,18 +171,39 @@ def _input_gradient(dy: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     return _eigen(dy, jnp.swapaxes(kernel[::-1, ::-1], 2, 3), (top, left))
 
 
+def _scattered(dy: jax.Array, kernel: jax.Array, pads: Pads, size: tuple[int, ...]) -> jax.Array:
+    """The input's gradient as one matrix product, and a shifted sum for each tap.
+
+    The convolution with the turned kernel is as large as the input; this is as large as the output.
+    """
+    height, width, channels, features = kernel.shape
+    products = jnp.dot(dy, kernel.reshape(-1, features).T)  # [B, H', W', h * w * C]
+    shifted = []
+    for i in range(height):
+        for j in range(width):
+            edges = []
+            for length, out, tap, (before, _) in zip(
+                size, dy.shape[1:3], (i, j), pads, strict=True
+            ):
+                edges.append((tap - before, length + before - out - tap, 0))
+            start = (i * width + j) * channels
+            product = products[..., start : start + channels]
+            zero = jnp.zeros((), dy.dtype)
+            shifted.append(jax.lax.pad(product, zero, ((0, 0, 0), *edges, (0, 0, 0))))
+    return functools.reduce(jnp.add, shifted)
+
+
 def _kernel_gradient(x: jax.Array, dy: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     """The image correlated with the output's gradient: [h, w, C, F]."""
     height, width, channels, features = kernel.shape
-    if height * width * channels <= _MAX_UNROLLED:
+    if channels == 1 and height * width <= _MAX_TAPS:
         rows, columns = dy.shape[1:3]
         x = pad_images(x, pads)
-        taps = jnp.stack(  # [h * w * C, B * H' * W']
+        taps = jnp.stack(  # [h * w, B * H' * W']
             [
-                x[:, i : i + rows, j : j + columns, c].ravel()
+                x[:, i : i + rows, j : j + columns].ravel()
                 for i in range(height)
                 for j in range(width)
-                for c in range(channels)
             ]
         )
         return jnp.dot(taps, dy.reshape(-1, features)).reshape(kernel.shape)

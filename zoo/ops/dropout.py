@@ -4,8 +4,6 @@
 convolution before it. Half a word is enough for any rate to 2^-16, a bit or two for 0.5 and 0.25.
 """
 
-import math
-
 import jax
 import jax.numpy as jnp
 
@@ -30,11 +28,10 @@ def dropout(x: jax.Array, rate: float, key: jax.Array) -> jax.Array:
     num_bits, num_kept = _bits_needed(1 - rate)
     if num_kept == 0:
         return jnp.zeros_like(x)
-    num_rows = x.shape[0] if x.ndim else 1  # a row for each example
-    kept = _random_integers(key, num_rows, math.prod(x.shape[1:]), num_bits) < num_kept
+    kept = _random_integers(key, x.shape, num_bits) < num_kept
     # The scale comes from the probability that is realized, so the mean stays what it was.
     scaled = x * (2**num_bits / num_kept)
-    return jnp.where(kept.reshape(x.shape), scaled, jnp.zeros((), x.dtype))
+    return jnp.where(kept, scaled, jnp.zeros((), x.dtype))
 
 
 def _bits_needed(probability: float) -> tuple[int, int]:
@@ -46,16 +43,21 @@ def _bits_needed(probability: float) -> tuple[int, int]:
     return num_bits, kept
 
 
-def _random_integers(key: jax.Array, num_rows: int, length: int, num_bits: int) -> jax.Array:
-    """uint32, uniform in [0, 2^num_bits): words of 32 bits, cut into pieces.
+def _random_integers(key: jax.Array, shape: tuple[int, ...], num_bits: int) -> jax.Array:
+    """uint32 of that shape, uniform in [0, 2^num_bits): words of 32 bits, cut into pieces.
 
-    A row's integers depend on the key, the row's number and its length alone, so padding a batch
-    does not change the others' masks.
+    The pieces of a word go to one column of an image, a fixed number of rows apart: the position
+    within a word is then the same all along a row of memory, and costs nothing there. An example's
+    integers depend on the key, its number and its shape alone, so padding a batch does not change
+    the others.
     """
+    if len(shape) < 2:
+        return _random_integers(key, (*shape, 1, 1)[:2], num_bits).reshape(shape)
+    batch, rows, *rest = shape
     pieces = 32 // num_bits
-    words = jax.random.bits(key, (num_rows, 1, -(-length // pieces)), jnp.uint32)
-    words = jax.lax.optimization_barrier(words)  # else each piece would draw its word again
-    shifts = jnp.arange(pieces, dtype=jnp.uint32)[:, None] * num_bits
-    # First pieces of all words, then second ones: neighbours of a row come from different words.
-    integers = (words >> shifts) & jnp.uint32(2**num_bits - 1)  # [rows, pieces, words]
-    return integers.reshape(num_rows, integers.size // max(1, num_rows))[:, :length]
+    distance = -(-rows // pieces)
+    words = jax.random.bits(key, (batch, 1, distance, *rest), jnp.uint32)
+    shifts = num_bits * jnp.arange(pieces, dtype=jnp.uint32)
+    shifts = shifts.reshape(pieces, *[1] * (len(shape) - 1))
+    integers = (words >> shifts) & jnp.uint32(2**num_bits - 1)  # [batch, pieces, distance, ...]
+    return integers.reshape(batch, pieces * distance, *rest)[:, :rows]

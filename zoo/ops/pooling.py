@@ -11,7 +11,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from zoo.ops.windows import Padding, Pads, pad_images, same_or_valid
+from zoo.ops.windows import Padding, Pads, in_blocks, pad_images, same_or_valid
 
 
 def max_pool(x: jax.Array, window: int, stride: int, padding: Padding) -> jax.Array:
@@ -85,19 +85,48 @@ def _pool_backward(
     window: int, stride: int, pads: Pads, residuals: tuple[jax.Array, jax.Array], dy: jax.Array
 ) -> tuple[jax.Array]:
     position, x = residuals
+
+    spread = functools.partial(_spread, size=x.shape[1:3], window=window, stride=stride, pads=pads)
+    if window > stride:  # each gradient is read several times
+        return (in_blocks(spread, position, dy),)
+    return (spread(position, dy),)
+
+
+def _spread(
+    position: jax.Array,
+    dy: jax.Array,
+    size: tuple[int, ...],
+    window: int,
+    stride: int,
+    pads: Pads,
+) -> jax.Array:
+    """Each window's gradient, at the pixel where its maximum was: [B, *size, C]."""
     zero = jnp.zeros((), dy.dtype)
-    dx = jnp.zeros(x.shape, dy.dtype)
+    if stride == 1:  # pad once, then slice: the loops vectorize better than with a pad for each
+        borders = [
+            (window - 1 - before, length + before - out)
+            for length, out, (before, _) in zip(size, dy.shape[1:3], pads, strict=True)
+        ]
+        around = ((0, 0, 0), *[(low, high, 0) for low, high in borders], (0, 0, 0))
+        dy = jax.lax.pad(dy, zero, around)
+        position = jax.lax.pad(position, jnp.uint8(window * window), around)
+    shifted = []
     for number in range(window * window):
-        offsets = divmod(number, window)
+        row, column = divmod(number, window)
+        if stride == 1:
+            top, left = window - 1 - row, window - 1 - column
+            here = (slice(None), slice(top, top + size[0]), slice(left, left + size[1]))
+            shifted.append(jnp.where(position[here] == number, dy[here], zero))
+            continue
         edges = []
-        for size, out, offset, (before, _) in zip(
-            x.shape[1:3], dy.shape[1:3], offsets, pads, strict=True
+        for length, out, offset, (before, _) in zip(
+            size, dy.shape[1:3], (row, column), pads, strict=True
         ):
             low = offset - before
-            edges.append((low, size - low - (out - 1) * stride - 1, stride - 1))
+            edges.append((low, length - low - (out - 1) * stride - 1, stride - 1))
         masked = jnp.where(position == number, dy, zero)
-        dx += jax.lax.pad(masked, zero, ((0, 0, 0), *edges, (0, 0, 0)))
-    return (dx,)
+        shifted.append(jax.lax.pad(masked, zero, ((0, 0, 0), *edges, (0, 0, 0))))
+    return functools.reduce(jnp.add, shifted)
 
 
 _pool.defvjp(_pool_forward, _pool_backward)

@@ -1,5 +1,6 @@
 """What convolution and pooling share: how a window slides over an image."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import jax
@@ -29,3 +30,18 @@ def pad_images(x: jax.Array, pads: Pads, value: float = 0.0) -> jax.Array:
         return x
     edges = ((0, 0, 0), (*pads[0], 0), (*pads[1], 0), (0, 0, 0))
     return jax.lax.pad(x, jnp.asarray(value, x.dtype), edges)
+
+
+def in_blocks(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
+    """The function of a batch, applied to up to eight blocks of it in turn.
+
+    A block's temporary arrays stay in cache. And what enters a loop is an array: XLA cannot fuse
+    the formulas that it comes from into the function, to evaluate them once for every use.
+    """
+    batch = len(arrays[0])
+    blocks = next((count for count in range(8, 1, -1) if batch and batch % count == 0), 1)
+    if blocks == 1:
+        return function(*arrays)
+    split = [array.reshape(blocks, batch // blocks, *array.shape[1:]) for array in arrays]
+    y = jax.lax.map(lambda block: function(*block), split)
+    return y.reshape(batch, *y.shape[2:])

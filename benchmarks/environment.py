@@ -1,0 +1,101 @@
+"""What a measurement depends on beside the code that is measured, and the memory it takes."""
+
+import importlib.metadata
+import os
+import platform
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "keras", "tensorflow")
+
+
+def num_cores() -> int:
+    """Logical cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory() -> dict[str, int]:
+    """Resident memory of this process now and at its peak, bytes."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:  # not Linux; macOS counts bytes and does not tell the present
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return {"resident": peak, "peak": peak}
+    # Not ru_maxrss: after exec Linux still counts the memory of the parent in it.
+    kibibytes = {line.split(":")[0]: int(line.split()[1]) for line in lines if "kB" in line}
+    return {"resident": kibibytes["VmRSS"] * 1024, "peak": kibibytes["VmHWM"] * 1024}
+
+
+def describe() -> dict[str, Any]:
+    """{"hardware": ..., "versions": ..., "commit": ...}: no name of a host, a user or a folder."""
+    return {"hardware": _hardware(), "versions": _versions(), "commit": _commit()}
+
+
+def hardware_text(hardware: dict[str, Any]) -> str:
+    """The hardware in a few words, such as "AMD EPYC, 2 cores, 23 GiB"."""
+    memory_gib = hardware["memory_bytes"] / 2**30
+    return f"{hardware['cpu']}, {hardware['cores']} cores, {memory_gib:.0f} GiB"
+
+
+def _hardware() -> dict[str, Any]:
+    name, extensions = platform.processor() or platform.machine(), ""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        fields = [line.partition(":") for line in cpuinfo.read_text().splitlines()]
+        values = {key.strip(): value.strip() for key, _, value in fields}
+        name = values.get("model name", name)
+        flags = values.get("flags", "").split()
+        extensions = next((flag for flag in ("avx512f", "avx2", "avx") if flag in flags), "")
+    return {
+        "cpu": name,
+        "vector_extension": extensions,
+        "cores": num_cores(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        names = (package, f"{package}_cpu")  # tensorflow-cpu is TensorFlow under another name
+        for name in names:
+            try:
+                versions[package] = importlib.metadata.version(name)
+                break
+            except importlib.metadata.PackageNotFoundError:
+                continue
+    return versions
+
+
+def _commit() -> str | None:
+    """The commit, "-dirty" behind it if tracked files were changed; None outside a checkout."""
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def worker_environment() -> dict[str, str]:
+    """Variables for a process that runs a file of this folder and needs `configs` too.
+
+    Compiled programs of earlier runs are not read from disk: the first step compiles.
+    """
+    paths = (str(ROOT), os.environ.get("PYTHONPATH", ""))
+    no_caches = {"JAX_ENABLE_COMPILATION_CACHE": "0", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
+    return {**os.environ, **no_caches, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def without_paths(text: str) -> str:
+    """The text without the folders of this machine, for results that are published."""
+    for folder, name in ((ROOT, "."), (Path(sys.prefix), "PREFIX"), (Path.home(), "~")):
+        if len(folder.parts) > 1:
+            text = text.replace(str(folder), name)
+    return text

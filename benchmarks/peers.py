@@ -1,0 +1,299 @@
+"""Compares a training step of every net with stock Flax, PyTorch and Keras on this CPU.
+
+    python benchmarks/peers.py
+    python benchmarks/peers.py --nets 'pooling*' --contenders zoo,torch --output results
+    python benchmarks/peers.py --render docs/results/peers.json
+
+A step is forward, backward, dropout, batch normalization, optimizer and metrics, on a batch drawn
+from random images. Every contender is a process of its own; their rounds alternate.
+"""
+
+import argparse
+import contextlib
+import fnmatch
+import importlib.util
+import json
+import os
+import select
+import shlex
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import environment
+import measure
+import peers_report
+import results
+import worker
+
+import zoo.models
+
+CONTENDERS = {  # and the packages that each needs beside the zoo's own
+    "zoo": (),
+    "flax": (),
+    "torch": ("torch",),
+    "torch-compile": ("torch",),
+    "keras-tensorflow": ("keras", "tensorflow"),
+    "keras-jax": ("keras",),
+    "keras-torch": ("keras", "torch"),
+}
+LEFT_OUT_NETS = ("custom7",)  # 60 times the work of the next: only when it is named
+
+
+class WorkerError(Exception):
+    """A contender failed; the text is the reason, on one line."""
+
+
+class Worker:
+    """A contender's process."""
+
+    def __init__(self, contender: str, net: str, batch_size: int | None, timeout: float) -> None:
+        """Starts it; `timeout` is the most seconds that any answer may take."""
+        command = [sys.executable, str(Path(__file__).with_name("worker.py")), contender, net]
+        if batch_size:
+            command += ["--batch-size", str(batch_size)]
+        # All on the CPU, also where some of the libraries would find a GPU.
+        only_cpu = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2"}
+        self._timeout = timeout
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115, closed in close()
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=environment.worker_environment() | only_cpu,
+            start_new_session=True,  # Ctrl-C reaches the parent alone, which ends the whole group
+        )
+        self.answer: dict[str, Any] = {}
+
+    def hello(self) -> dict[str, Any]:
+        """Waits until the net is built: {"versions", "batch_size"}."""
+        return self._read()
+
+    def run(self, num_steps: int) -> float:
+        """Seconds of so many steps; the whole answer is in `self.answer`."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(b"run %d\n" % num_steps)
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise WorkerError(self._last_error()) from None
+        self.answer = self._read()
+        return self.answer["seconds"]
+
+    def close(self) -> None:
+        """Ends the process and those that it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.communicate()
+        self._errors.close()
+
+    def _read(self) -> dict[str, Any]:
+        # One line a question, so nothing is ever left in the buffer that select cannot see.
+        assert self._process.stdout is not None
+        if not select.select([self._process.stdout], [], [], self._timeout)[0]:
+            raise WorkerError(f"no answer within {self._timeout:g} s")
+        line = self._process.stdout.readline()
+        if not line:
+            raise WorkerError(self._last_error())
+        return json.loads(line)
+
+    def _last_error(self) -> str:
+        status = self._process.wait(timeout=self._timeout)
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").split("\n")
+        said = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return environment.without_paths(said[:300]) or f"ended with status {status}"
+
+
+def measure_net(name: str, contenders: Sequence[str], options: dict[str, Any]) -> dict[str, Any]:
+    """One net's results, as the JSON file holds them.
+
+    Args:
+        name: the net.
+        contenders: those to measure.
+        options: "seconds" (of a round), "rounds", "timeout" (seconds), "batch_size" (or None).
+    """
+    workers: dict[str, Worker] = {}
+    found: dict[str, dict[str, Any]] = {}
+    failed: dict[str, str] = {}
+    try:
+        for contender in ("matmul", *contenders):
+            start = time.perf_counter()
+            workers[contender] = Worker(contender, name, options["batch_size"], options["timeout"])
+            try:
+                found[contender] = _prepare(workers[contender], options["seconds"], start)
+            except WorkerError as error:
+                failed[contender] = str(error)
+                workers.pop(contender).close()
+        for contender in _alternate(list(workers), options["rounds"]):
+            if contender in failed:
+                continue
+            entry = found[contender]
+            try:
+                entry["rounds_seconds"].append(workers[contender].run(entry["num_steps"]))
+            except WorkerError as error:
+                failed[contender] = str(error)
+                del found[contender]
+                workers[contender].close()
+            else:
+                answer = workers[contender].answer
+                entry |= {f"{key}_bytes": answer[key] for key in ("peak", "resident")}
+                entry["loss"] = answer["loss"]
+    finally:
+        for process in workers.values():
+            process.close()
+    return _summary(name, found, failed)
+
+
+def _prepare(process: Worker, seconds: float, start: float) -> dict[str, Any]:
+    """Builds and compiles; what is known of the contender before its rounds."""
+    hello = process.hello()
+    start_seconds = time.perf_counter() - start
+    first, num_steps = measure.calibrate(process.run, seconds)
+    return {
+        "batch_size": hello["batch_size"],
+        "start_seconds": start_seconds,
+        "first_step_seconds": first,
+        "num_steps": num_steps,
+        "rounds_seconds": [],
+    }
+
+
+def _alternate(contenders: list[str], rounds: int) -> Iterator[str]:
+    """Every contender once a round; each round begins with another one."""
+    for index in range(rounds):
+        first = index % max(1, len(contenders))
+        yield from contenders[first:] + contenders[:first]
+
+
+def _summary(name: str, found: dict[str, Any], failed: dict[str, str]) -> dict[str, Any]:
+    net = zoo.models.MODELS[name]
+    flop = measure.train_flop(net, worker.IMAGE_SHAPE, worker.NUM_CLASSES)
+    matmul = found.pop("matmul", None)
+    batch_size = next((entry["batch_size"] for entry in found.values()), None)
+    for entry in found.values():
+        images = entry["num_steps"] * entry.pop("batch_size")
+        entry["rounds"] = [images / seconds for seconds in entry["rounds_seconds"]]
+        entry["images_per_second"] = statistics.median(entry["rounds"])
+    peak = None
+    if matmul:
+        product_flop = 2 * worker.MATMUL_SIZE**3 * matmul["num_steps"]
+        rates = [product_flop / seconds / 1e9 for seconds in matmul["rounds_seconds"]]
+        peak = {"gflop_per_second": statistics.median(rates), "rounds": rates}
+    fraction = None
+    if peak and "zoo" in found:
+        rate = found["zoo"]["images_per_second"] * flop / 1e9
+        fraction = rate / peak["gflop_per_second"]
+    return {
+        "batch_size": batch_size,
+        "train_flop_per_image": flop,
+        "matmul": peak,
+        "zoo_fraction_of_matmul": fraction,
+        "contenders": found,
+        "failed": failed,
+    }
+
+
+def missing_packages(contenders: Iterable[str]) -> dict[str, list[str]]:
+    """The contenders that cannot run here, with the packages that are not installed."""
+    missing = {
+        contender: [name for name in CONTENDERS[contender] if not importlib.util.find_spec(name)]
+        for contender in contenders
+    }
+    return {contender: names for contender, names in missing.items() if names}
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--nets", default="*", help="patterns, by commas; default: all but custom7")
+    parser.add_argument("--contenders", default=",".join(CONTENDERS), help="names, by commas")
+    parser.add_argument("--batch-size", type=int, help="default: that of each net's config")
+    parser.add_argument("--seconds", type=float, default=1.5, help="of a round of a contender")
+    parser.add_argument("--rounds", type=int, default=3, help="the median of them counts")
+    parser.add_argument("--timeout", type=float, default=300, help="seconds for any one answer")
+    parser.add_argument("--output", type=Path, default=Path("docs/results"), metavar="DIR")
+    parser.add_argument("--stem", default="peers", help="name of the files, without ending")
+    parser.add_argument("--title", default="Training steps of the zoo and of its peers")
+    parser.add_argument("--resume", action="store_true", help="skip nets that are in the JSON")
+    parser.add_argument("--render", type=Path, metavar="JSON", help="only draw and tabulate it")
+    args = parser.parse_args()
+    args.contenders = args.contenders.split(",")
+    patterns = args.nets.split(",")
+    args.nets = [
+        name
+        for name in zoo.models.list_models()
+        if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+        and (name not in LEFT_OUT_NETS or name in patterns)
+    ]
+    unknown = [name for name in args.contenders if name not in CONTENDERS]
+    if unknown:
+        parser.error(f"unknown contender {unknown[0]}; known: {', '.join(CONTENDERS)}")
+    if not args.nets:
+        parser.error("no net of the zoo matches --nets")
+    if min(args.seconds, args.rounds, args.timeout) <= 0 or (args.batch_size or 1) < 1:
+        parser.error("--seconds, --rounds, --timeout and --batch-size must be above 0")
+    return args
+
+
+def _begin(args: argparse.Namespace, path: Path) -> dict[str, Any]:
+    """The result to fill: a new one, or with --resume the one in the file."""
+    missing = missing_packages(args.contenders)
+    options = {key: getattr(args, key) for key in ("seconds", "rounds", "timeout", "batch_size")}
+    fresh = results.new("peers.py", args.title, options) | {
+        "contenders": [name for name in args.contenders if name not in missing],
+        "not_installed": missing,
+        "nets": {},
+    }
+    if not (args.resume and path.exists()):
+        return fresh
+    old = results.read(path)
+    for key in ("contenders", "options"):
+        if old[key] != fresh[key]:
+            sys.exit(f"{path} was measured with other {key}: {old[key]}; use another --stem")
+    for key in ("hardware", "versions"):
+        if old["environment"][key] != fresh["environment"][key]:
+            sys.exit(f"{path} was measured with other {key}: use another --stem")
+    earlier = old.setdefault("earlier_commands", [])
+    earlier.append({key: old[key] for key in ("command", "date")} | old["environment"])
+    return old | {key: fresh[key] for key in ("command", "date", "environment", "title")}
+
+
+def main() -> int:
+    """The command; gives the exit status."""
+    args = _parse()
+    if args.render:
+        print(*peers_report.write(results.read(args.render), args.render), sep="\n")
+        return 0
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    path = args.output / f"{args.stem}.json"
+    result = _begin(args, path)
+    for contender, packages in result["not_installed"].items():
+        print(f"{contender} is left out: {' and '.join(packages)} not installed", flush=True)
+    try:
+        for name in args.nets:
+            if name not in result["nets"]:
+                start = time.perf_counter()
+                entry = measure_net(name, result["contenders"], result["options"])
+                result["nets"][name] = entry
+                results.write(result, path)
+                line = peers_report.net_line(name, entry)
+                print(f"{line}  ({time.perf_counter() - start:.0f} s)", flush=True)
+    except KeyboardInterrupt:
+        resume = shlex.join(["--resume", "--output", str(args.output), "--stem", args.stem])
+        print(f"stopped; go on with the same options and {resume}", file=sys.stderr)
+        return 130
+    print(*peers_report.write(result, path), sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

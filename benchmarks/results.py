@@ -1,0 +1,57 @@
+"""The JSON file of a measurement: how it begins, and how it is replaced."""
+
+import datetime
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import environment
+
+
+def new(script: str, title: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The head of a result: what was run, when, on what."""
+    return {
+        "title": title,
+        "command": environment.without_paths(f"python benchmarks/{script} {command_options()}"),
+        "date": datetime.date.today().isoformat(),
+        "options": options,
+        "environment": environment.describe(),
+    }
+
+
+def command_options() -> str:
+    """The options of this process as they would be typed."""
+    return shlex.join(sys.argv[1:])
+
+
+def write(result: dict[str, Any], path: Path) -> None:
+    """Replaces the file in one step: a killed run leaves the old or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What `write` wrote."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def head_text(result: dict[str, Any]) -> str:
+    """Markdown: title, hardware, versions, date, command."""
+    about = result["environment"]
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    return "\n".join(
+        (
+            f"# {result['title']}",
+            "",
+            f"{result['date']}, {environment.hardware_text(about['hardware'])} "
+            f"({about['hardware']['vector_extension'] or about['hardware']['system']}), "
+            f"commit {about['commit'] or 'unknown'}.  ",
+            f"{versions}.",
+            "",
+            f"`{result['command']}`",
+        )
+    )

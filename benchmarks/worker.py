@@ -1,0 +1,98 @@
+"""One contender of `peers.py` in a process of its own: builds a net, then trains when told to.
+
+Reads lines of the form `run NUM_STEPS` and answers each with a JSON object on a line. The
+contender `matmul` multiplies matrices instead: the most that arithmetic can reach here.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import environment
+import numpy as np
+
+IMAGE_SHAPE = (28, 28, 1)
+MATMUL_SIZE = 2048
+NUM_IMAGES = 2048
+NUM_CLASSES = 10
+
+
+def make_runner(contender: str, config: Any) -> tuple[Callable[[int], float], str]:
+    """The contender's run(num_steps) -> mean loss, and its libraries' versions."""
+    if contender == "matmul":
+        import jax
+
+        return make_matmul_runner(), f"jax {jax.__version__}"
+    import zoo.models
+
+    net = zoo.models.MODELS[config.model]
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (NUM_IMAGES, *IMAGE_SHAPE), dtype=np.uint8)
+    labels = rng.integers(0, NUM_CLASSES, NUM_IMAGES, dtype=np.int32)
+    data = (net, config, images, labels, NUM_CLASSES)
+    if contender in ("zoo", "flax"):
+        import jax
+        import nets_jax
+
+        return nets_jax.make_runner(*data, stock=contender == "flax"), f"jax {jax.__version__}"
+    if contender.startswith("torch"):
+        import nets_torch
+        import torch
+
+        torch.set_num_threads(environment.num_cores())
+        run = nets_torch.make_runner(*data, compiled=contender == "torch-compile")
+        return run, f"torch {torch.__version__}"
+    import keras
+    import nets_keras
+
+    return nets_keras.make_runner(*data), f"keras {keras.__version__}"
+
+
+def make_matmul_runner() -> Callable[[int], float]:
+    """run(num_products) -> 0.0: multiplies two square float32 matrices so many times."""
+    import jax
+    import jax.numpy as jnp
+
+    keys = jax.random.split(jax.random.key(0))
+    left, right = (jax.random.normal(key, (MATMUL_SIZE, MATMUL_SIZE)) for key in keys)
+    product = jax.jit(jnp.matmul)
+
+    def run(num_products: int) -> float:
+        for _ in range(num_products):
+            jax.block_until_ready(product(left, right))
+        return 0.0
+
+    return run
+
+
+def main() -> None:
+    """Answers the parent until its input ends."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("contender")
+    parser.add_argument("net")
+    parser.add_argument("--batch-size", type=int)
+    args = parser.parse_args()
+    if args.contender.startswith("keras-"):
+        os.environ["KERAS_BACKEND"] = args.contender.removeprefix("keras-")
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # libraries that print must not disturb the answers
+    config = importlib.import_module(f"configs.{args.net}").get_config()
+    if args.batch_size:
+        config.batch_size = args.batch_size
+    run, versions = make_runner(args.contender, config)
+    print(json.dumps({"versions": versions, "batch_size": config.batch_size}), file=answers)
+    for line in sys.stdin:
+        num_steps = int(line.split()[1])
+        start = time.perf_counter()
+        loss = run(num_steps)
+        seconds = time.perf_counter() - start
+        print(json.dumps({"seconds": seconds, "loss": loss, **environment.memory()}), file=answers)
+
+
+if __name__ == "__main__":
+    main()
