@@ -5,6 +5,7 @@ Nothing here touches files, clocks or screens. All randomness is a function of
 """
 
 import enum
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -74,20 +75,26 @@ def create_train_state(
     Raises:
         ImageTooSmallError: images of that shape are too small for the net.
     """
+    return _init(jnp.uint32(seed), model, tx, tuple(image_shape))
 
-    def init(seed: jax.Array) -> TrainState:
-        images = jnp.zeros((1, *image_shape))
-        variables = model.init(random_key(seed, Stream.INIT), images, train=False)
-        params = variables["params"]
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            seed=seed,
-            params=params,
-            batch_stats=variables.get("batch_stats", {}),
-            opt_state=tx.init(params),
-        )
 
-    return jax.jit(init)(jnp.uint32(seed))
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))  # compiled once for all seeds
+def _init(
+    seed: jax.Array,
+    model: zoo.models.ConvNet,
+    tx: optax.GradientTransformation,
+    image_shape: tuple[int, int, int],
+) -> TrainState:
+    images = jnp.zeros((1, *image_shape))
+    variables = model.init(random_key(seed, Stream.INIT), images, train=False)
+    params = variables["params"]
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        seed=seed,
+        params=params,
+        batch_stats=variables.get("batch_stats", {}),
+        opt_state=tx.init(params),
+    )
 
 
 def _sums(logits: jax.Array, batch: Batch) -> Metrics:
