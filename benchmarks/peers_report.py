@@ -20,7 +20,7 @@ _STYLES = {
     "keras-jax": ("Keras on\nJAX", "#CC79A7"),
     "keras-torch": ("Keras on\nPyTorch", "#999999"),
 }
-_MOST = 1.25  # of the axis; a longer bar is cut, its number is not
+_MOST = 1.5  # of the axis; a longer bar is cut, its number is not
 
 
 def best_peer(entry: dict[str, Any]) -> tuple[str, float] | None:
@@ -195,7 +195,7 @@ def _draw_panel(axes: Axes, contender: str, entries: list[dict[str, Any]]) -> No
         )
     axes.axvline(1, color="black", linestyle="--", linewidth=0.8)
     axes.set_xlim(0, _MOST)
-    axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"], fontsize=7)
+    axes.set_xticks([0, 0.5, 1, 1.5], ["0", "0.5", "1", "1.5"], fontsize=7)
     axes.set_title(label, fontsize=8, loc="left")
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)

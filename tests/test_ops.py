@@ -64,11 +64,8 @@ def convolutions(draw):
     return (batch, *size, channels), (height, width, channels, features), padding
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@settings(max_examples=15, deadline=None)
-@given(case=convolutions(), seed=st.integers(0, 2**16))
-def test_conv_and_its_gradients_equal_xla(dtype, case, seed):
-    """Any kernel from 1x1 to 7x7, any map, any batch."""
+def check_conv(dtype, case, seed):
+    """Output and both gradients."""
     images_shape, kernel_shape, padding = case
     rng = np.random.default_rng(seed)
     with jax.enable_x64(dtype == "float64"):
@@ -78,6 +75,26 @@ def test_conv_and_its_gradients_equal_xla(dtype, case, seed):
         exact = output_and_gradients(lambda x, k: reference_conv(x, k, padding), x, kernel)
         for one, other in zip(actual, exact, strict=True):
             assert_close(one, other, dtype)
+
+
+conv_cases = given(
+    dtype=st.sampled_from(["float32", "float64"]), case=convolutions(), seed=st.integers(0, 2**16)
+)
+
+
+@settings(max_examples=25, deadline=None)
+@conv_cases
+def test_conv_and_its_gradients_equal_xla(dtype, case, seed):
+    """Any kernel from 1x1 to 7x7, any map, any batch."""
+    check_conv(dtype, case, seed)
+
+
+@pytest.mark.slow
+@settings(max_examples=300, deadline=None)
+@conv_cases
+def test_conv_and_its_gradients_equal_xla_in_300_cases(dtype, case, seed):
+    """The same, further."""
+    check_conv(dtype, case, seed)
 
 
 @pytest.mark.parametrize("padding", PADDINGS)
@@ -123,11 +140,8 @@ def pools(draw):
     return shape, window, stride, padding
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@settings(max_examples=15, deadline=None)
-@given(case=pools(), num_values=st.sampled_from([2, 5, 10**6]), seed=st.integers(0, 2**16))
-def test_max_pool_and_its_gradient_equal_xla(dtype, case, num_values, seed):
-    """Overlapping, strided, ragged and padded windows; few values make many ties."""
+def check_max_pool(dtype, case, num_values, seed):
+    """Output and gradient."""
     shape, window, stride, padding = case
     values = np.random.default_rng(seed).integers(0, num_values, shape)
     with jax.enable_x64(dtype == "float64"):
@@ -139,6 +153,29 @@ def test_max_pool_and_its_gradient_equal_xla(dtype, case, num_values, seed):
         )
         np.testing.assert_array_equal(y, expected)
         assert_close(gradient, expected_gradient, dtype)
+
+
+pool_cases = given(
+    dtype=st.sampled_from(["float32", "float64"]),
+    case=pools(),
+    num_values=st.sampled_from([2, 5, 10**6]),
+    seed=st.integers(0, 2**16),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@pool_cases
+def test_max_pool_and_its_gradient_equal_xla(dtype, case, num_values, seed):
+    """Overlapping, strided, ragged and padded windows; few values make many ties."""
+    check_max_pool(dtype, case, num_values, seed)
+
+
+@pytest.mark.slow
+@settings(max_examples=300, deadline=None)
+@pool_cases
+def test_max_pool_and_its_gradient_equal_xla_in_300_cases(dtype, case, num_values, seed):
+    """The same, further."""
+    check_max_pool(dtype, case, num_values, seed)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 1 / 3, 0.9, 1.0])

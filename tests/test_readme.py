@@ -28,7 +28,7 @@ def test_table_of_nets_equals_the_goldens() -> None:
 
 def test_python_examples_run() -> None:
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     namespace: dict[str, Any] = {}
     for block in blocks:
         exec(block, namespace)
