@@ -73,7 +73,7 @@ class Worker:
         self.answer: dict[str, Any] = {}
 
     def hello(self) -> dict[str, Any]:
-        """Waits until the net is built: {"versions", "batch_size"}."""
+        """Waits until the net is built: {"batch_size"}."""
         return self._read()
 
     def run(self, num_steps: int) -> float:
@@ -271,7 +271,7 @@ def main() -> int:
     """The command; gives the exit status."""
     args = _parse()
     if args.render:
-        print(*peers_report.write(results.read(args.render), args.render), sep="\n")
+        print(*results.write_page(results.read(args.render), args.render, peers_report), sep="\n")
         return 0
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     path = args.output / f"{args.stem}.json"
@@ -291,7 +291,7 @@ def main() -> int:
         resume = shlex.join(["--resume", "--output", str(args.output), "--stem", args.stem])
         print(f"stopped; go on with the same options and {resume}", file=sys.stderr)
         return 130
-    print(*peers_report.write(result, path), sep="\n")
+    print(*results.write_page(result, path, peers_report), sep="\n")
     return 0
 
 

@@ -66,14 +66,6 @@ def _by_speed(entry: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return sorted(entry["contenders"].items(), key=lambda pair: -pair[1]["images_per_second"])
 
 
-def write(result: dict[str, Any], path: Path) -> list[Path]:
-    """Writes the table and the chart beside the JSON file `path`; gives their paths."""
-    table, chart = path.with_suffix(".md"), path.with_suffix(".png")
-    table.write_text(markdown(result, chart.name), encoding="utf-8")
-    draw(result, chart)
-    return [path, table, chart]
-
-
 def markdown(result: dict[str, Any], chart_name: str) -> str:
     """The page: head, chart, table, means, what is missing."""
     header = ["net", "batch", *result["contenders"], "zoo / best peer", "of matmul peak"]

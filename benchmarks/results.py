@@ -5,7 +5,7 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import environment
 
@@ -37,6 +37,24 @@ def write(result: dict[str, Any], path: Path) -> None:
 def read(path: Path) -> dict[str, Any]:
     """What `write` wrote."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+class Report(Protocol):
+    """A module that knows how to tabulate and to draw one kind of result."""
+
+    def markdown(self, result: dict[str, Any], chart_name: str) -> str:
+        """The page that shows the chart of that name."""
+
+    def draw(self, result: dict[str, Any], path: Path) -> None:
+        """Draws the chart into the file."""
+
+
+def write_page(result: dict[str, Any], path: Path, report: Report) -> list[Path]:
+    """Writes the table and the chart beside the JSON file `path`; gives their paths."""
+    table, chart = path.with_suffix(".md"), path.with_suffix(".png")
+    table.write_text(report.markdown(result, chart.name), encoding="utf-8")
+    report.draw(result, chart)
+    return [path, table, chart]
 
 
 def head_text(result: dict[str, Any]) -> str:

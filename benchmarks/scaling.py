@@ -222,7 +222,7 @@ def main() -> int:
         print(json.dumps(measure_point(sweep, int(value), args.seconds)))
         return 0
     if args.render:
-        print(*scaling_report.write(results.read(args.render), args.render), sep="\n")
+        print(*results.write_page(results.read(args.render), args.render, scaling_report), sep="\n")
         return 0
     path = args.output / f"{args.stem}.json"
     result = results.new("scaling.py", args.title, {"seconds": args.seconds, "rounds": ROUNDS})
@@ -238,7 +238,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print(f"stopped; {path} holds what is finished", file=sys.stderr)
         return 130
-    print(*scaling_report.write(result, path), sep="\n")
+    print(*results.write_page(result, path, scaling_report), sep="\n")
     return 0
 
 

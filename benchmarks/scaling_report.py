@@ -63,14 +63,6 @@ def _significant(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def write(result: dict[str, Any], path: Path) -> list[Path]:
-    """Writes the table and the chart beside the JSON file `path`; gives their paths."""
-    table, chart = path.with_suffix(".md"), path.with_suffix(".png")
-    table.write_text(markdown(result, chart.name), encoding="utf-8")
-    draw(result, chart)
-    return [path, table, chart]
-
-
 def markdown(result: dict[str, Any], chart_name: str) -> str:
     """The page: head, chart, slopes, table."""
     lines = [

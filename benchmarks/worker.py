@@ -22,12 +22,10 @@ NUM_IMAGES = 2048
 NUM_CLASSES = 10
 
 
-def make_runner(contender: str, config: Any) -> tuple[Callable[[int], float], str]:
-    """The contender's run(num_steps) -> mean loss, and its libraries' versions."""
+def make_runner(contender: str, config: Any) -> Callable[[int], float]:
+    """The contender's run(num_steps) -> mean loss."""
     if contender == "matmul":
-        import jax
-
-        return make_matmul_runner(), f"jax {jax.__version__}"
+        return make_matmul_runner()
     import zoo.models
 
     net = zoo.models.MODELS[config.model]
@@ -36,21 +34,18 @@ def make_runner(contender: str, config: Any) -> tuple[Callable[[int], float], st
     labels = rng.integers(0, NUM_CLASSES, NUM_IMAGES, dtype=np.int32)
     data = (net, config, images, labels, NUM_CLASSES)
     if contender in ("zoo", "flax"):
-        import jax
         import nets_jax
 
-        return nets_jax.make_runner(*data, stock=contender == "flax"), f"jax {jax.__version__}"
+        return nets_jax.make_runner(*data, stock=contender == "flax")
     if contender.startswith("torch"):
         import nets_torch
         import torch
 
         torch.set_num_threads(environment.num_cores())
-        run = nets_torch.make_runner(*data, compiled=contender == "torch-compile")
-        return run, f"torch {torch.__version__}"
-    import keras
+        return nets_torch.make_runner(*data, compiled=contender == "torch-compile")
     import nets_keras
 
-    return nets_keras.make_runner(*data), f"keras {keras.__version__}"
+    return nets_keras.make_runner(*data)
 
 
 def make_matmul_runner() -> Callable[[int], float]:
@@ -84,8 +79,8 @@ def main() -> None:
     config = importlib.import_module(f"configs.{args.net}").get_config()
     if args.batch_size:
         config.batch_size = args.batch_size
-    run, versions = make_runner(args.contender, config)
-    print(json.dumps({"versions": versions, "batch_size": config.batch_size}), file=answers)
+    run = make_runner(args.contender, config)
+    print(json.dumps({"batch_size": config.batch_size}), file=answers)
     for line in sys.stdin:
         num_steps = int(line.split()[1])
         start = time.perf_counter()

@@ -17,7 +17,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from zoo.ops.windows import Padding, Pads, in_blocks, pad_images, same_or_valid
+from zoo.ops.windows import Padding, Pads, in_blocks, pad_images, place, same_or_valid
 
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 _NO_PADS: Pads = ((0, 0), (0, 0))
@@ -141,10 +141,15 @@ def _conv_backward(
 _conv.defvjp(_conv_forward, _conv_backward)
 
 
+def _is_unrolled(kernel: jax.Array) -> bool:
+    height, width, channels, _ = kernel.shape
+    return channels == 1 and height * width <= _MAX_TAPS
+
+
 def _output(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     """[B, H', W', F]"""
-    height, width, channels, _ = kernel.shape
-    if channels > 1 or height * width > _MAX_TAPS:
+    height, width, _, _ = kernel.shape
+    if not _is_unrolled(kernel):
         return _eigen(x, kernel, pads)
     rows, columns = _output_size(x, kernel, pads)
     x = pad_images(x, pads)
@@ -181,22 +186,16 @@ def _scattered(dy: jax.Array, kernel: jax.Array, pads: Pads, size: tuple[int, ..
     shifted = []
     for i in range(height):
         for j in range(width):
-            edges = []
-            for length, out, tap, (before, _) in zip(
-                size, dy.shape[1:3], (i, j), pads, strict=True
-            ):
-                edges.append((tap - before, length + before - out - tap, 0))
             start = (i * width + j) * channels
             product = products[..., start : start + channels]
-            zero = jnp.zeros((), dy.dtype)
-            shifted.append(jax.lax.pad(product, zero, ((0, 0, 0), *edges, (0, 0, 0))))
+            shifted.append(place(product, size, (i, j), 1, pads))
     return functools.reduce(jnp.add, shifted)
 
 
 def _kernel_gradient(x: jax.Array, dy: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     """The image correlated with the output's gradient: [h, w, C, F]."""
-    height, width, channels, features = kernel.shape
-    if channels == 1 and height * width <= _MAX_TAPS:
+    height, width, _, features = kernel.shape
+    if _is_unrolled(kernel):
         rows, columns = dy.shape[1:3]
         x = pad_images(x, pads)
         taps = jnp.stack(  # [h * w, B * H' * W']

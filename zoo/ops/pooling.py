@@ -11,7 +11,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from zoo.ops.windows import Padding, Pads, in_blocks, pad_images, same_or_valid
+from zoo.ops.windows import Padding, Pads, in_blocks, pad_images, place, same_or_valid
 
 
 def max_pool(x: jax.Array, window: int, stride: int, padding: Padding) -> jax.Array:
@@ -35,7 +35,7 @@ def max_pool(x: jax.Array, window: int, stride: int, padding: Padding) -> jax.Ar
         raise ValueError(f"a {height}x{width} image is smaller than the {window}x{window} window")
     return jax.lax.platform_dependent(
         x,
-        cpu=functools.partial(_pool_on_cpu, window=window, stride=stride, pads=pads),
+        cpu=functools.partial(_pool, window=window, stride=stride, pads=pads),
         default=functools.partial(_pool_by_xla, window=window, stride=stride, pads=pads),
     )
 
@@ -44,10 +44,6 @@ def _pool_by_xla(x: jax.Array, window: int, stride: int, pads: Pads) -> jax.Arra
     windows, strides = (1, window, window, 1), (1, stride, stride, 1)
     padding = ((0, 0), *pads, (0, 0))
     return jax.lax.reduce_window(x, -math.inf, jax.lax.max, windows, strides, padding)
-
-
-def _pool_on_cpu(x: jax.Array, window: int, stride: int, pads: Pads) -> jax.Array:
-    return _pool(x, window, stride, pads)
 
 
 def _window_pixels(x: jax.Array, window: int, stride: int, pads: Pads) -> list[jax.Array]:
@@ -117,15 +113,9 @@ def _spread(
             top, left = window - 1 - row, window - 1 - column
             here = (slice(None), slice(top, top + size[0]), slice(left, left + size[1]))
             shifted.append(jnp.where(position[here] == number, dy[here], zero))
-            continue
-        edges = []
-        for length, out, offset, (before, _) in zip(
-            size, dy.shape[1:3], (row, column), pads, strict=True
-        ):
-            low = offset - before
-            edges.append((low, length - low - (out - 1) * stride - 1, stride - 1))
-        masked = jnp.where(position == number, dy, zero)
-        shifted.append(jax.lax.pad(masked, zero, ((0, 0, 0), *edges, (0, 0, 0))))
+        else:
+            masked = jnp.where(position == number, dy, zero)
+            shifted.append(place(masked, size, (row, column), stride, pads))
     return functools.reduce(jnp.add, shifted)
 
 

@@ -32,6 +32,18 @@ def pad_images(x: jax.Array, pads: Pads, value: float = 0.0) -> jax.Array:
     return jax.lax.pad(x, jnp.asarray(value, x.dtype), edges)
 
 
+def place(
+    values: jax.Array, size: tuple[int, ...], tap: tuple[int, int], stride: int, pads: Pads
+) -> jax.Array:
+    """Images [B, *size, C], zero but for each window's value [B, H', W', C] at its pixel `tap`."""
+    edges = []
+    for length, out, offset, (before, _) in zip(size, values.shape[1:3], tap, pads, strict=True):
+        low = offset - before
+        edges.append((low, length - low - (out - 1) * stride - 1, stride - 1))
+    zero = jnp.zeros((), values.dtype)
+    return jax.lax.pad(values, zero, ((0, 0, 0), *edges, (0, 0, 0)))
+
+
 def in_blocks(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
     """The function of a batch, applied to up to eight blocks of it in turn.
 
