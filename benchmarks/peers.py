@@ -31,6 +31,7 @@ import measure
 import peers_report
 import results
 import worker
+from data import IMAGE_SHAPE, NUM_CLASSES
 
 import zoo.models
 
@@ -175,7 +176,7 @@ def _alternate(contenders: list[str], rounds: int) -> Iterator[str]:
 
 def _summary(name: str, found: dict[str, Any], failed: dict[str, str]) -> dict[str, Any]:
     net = zoo.models.MODELS[name]
-    flop = measure.train_flop(net, worker.IMAGE_SHAPE, worker.NUM_CLASSES)
+    flop = measure.train_flop(net, IMAGE_SHAPE, NUM_CLASSES)
     matmul = found.pop("matmul", None)
     batch_size = next((entry["batch_size"] for entry in found.values()), None)
     for entry in found.values():

@@ -21,6 +21,7 @@ import measure
 import numpy as np
 import results
 import scaling_report
+from data import IMAGE_SHAPE, NUM_CLASSES, random_images
 
 from zoo.models import layers
 
@@ -31,8 +32,6 @@ SWEEPS: dict[str, tuple[int, ...]] = {
     "images": (1_000, 4_000, 15_000, 60_000),  # images of an epoch
     "seeds": (1, 2, 4, 8),  # runs one after another in one process
 }
-IMAGE_SHAPE = (28, 28, 1)
-NUM_CLASSES = 10
 BATCH_SIZE = 64  # where it is not what varies
 ROUNDS = 3
 SEED_STEPS = 50  # of a run of one seed
@@ -72,9 +71,7 @@ def random_split(num_images: int) -> Any:
     """MNIST-like images of noise with random labels."""
     import zoo.data
 
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (num_images, *IMAGE_SHAPE), dtype=np.uint8)
-    return zoo.data.Split(images, rng.integers(0, NUM_CLASSES, num_images, dtype=np.int32))
+    return zoo.data.Split(*random_images(num_images))
 
 
 def measure_steps(net: layers.Net, batch_size: int, seconds: float) -> dict[str, Any]:

@@ -14,12 +14,10 @@ from collections.abc import Callable
 from typing import Any
 
 import environment
-import numpy as np
+from data import NUM_CLASSES, random_images
 
-IMAGE_SHAPE = (28, 28, 1)
 MATMUL_SIZE = 2048
 NUM_IMAGES = 2048
-NUM_CLASSES = 10
 
 
 def make_runner(contender: str, config: Any) -> Callable[[int], float]:
@@ -29,10 +27,7 @@ def make_runner(contender: str, config: Any) -> Callable[[int], float]:
     import zoo.models
 
     net = zoo.models.MODELS[config.model]
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (NUM_IMAGES, *IMAGE_SHAPE), dtype=np.uint8)
-    labels = rng.integers(0, NUM_CLASSES, NUM_IMAGES, dtype=np.int32)
-    data = (net, config, images, labels, NUM_CLASSES)
+    data = (net, config, *random_images(NUM_IMAGES), NUM_CLASSES)
     if contender in ("zoo", "flax"):
         import nets_jax
 
