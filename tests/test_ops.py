@@ -1,6 +1,7 @@
 """The operations against XLA's own: outputs and gradients, in float64 and float32."""
 
 import functools
+import itertools
 import math
 
 import jax
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zoo.ops
+from zoo.ops import winograd
 
 PADDINGS = ["VALID", "SAME"]
 
@@ -92,11 +94,11 @@ def test_conv_and_its_gradients_equal_xla(dtype, case, seed):
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("side", range(1, 8))
 def test_conv_equals_xla_for_every_square_kernel(side, padding):
-    """From one channel (summed shifts), from a few (banded) and from many (Eigen)."""
+    """From one channel (summed shifts), from a few (banded) and from many (Winograd)."""
     rng = np.random.default_rng(side)
     for channels in (1, 10, 64):
         x = jnp.asarray(rng.normal(size=(3, 9, 8, channels)), "float32")
-        kernel = jnp.asarray(rng.normal(size=(side, side, channels, 24)), "float32")
+        kernel = jnp.asarray(rng.normal(size=(side, side, channels, 40)), "float32")
         actual = output_and_gradients(lambda x, k: zoo.ops.conv(x, k, padding), x, kernel)
         exact = output_and_gradients(lambda x, k: reference_conv(x, k, padding), x, kernel)
         for one, other in zip(actual, exact, strict=True):
@@ -346,3 +348,35 @@ def test_on_a_cpu_no_convolution_falls_to_a_slow_implementation():
     for line in lines:
         assert "lhs_dilate=2x2 rhs_dilate=2x2" in line
         assert "dim_labels=b01f_01io->b01f" in line
+
+
+TILES = [(outputs, taps) for taps in range(1, 8) for outputs in range(1, 5) if outputs + taps <= 9]
+
+
+@pytest.mark.parametrize(("outputs", "taps"), TILES)
+def test_winograds_matrices_are_exact(outputs, taps):
+    """Output o is the sum of tap t times pixel o + t, so each pair must come out as 0 or 1."""
+    output_matrix, kernel_matrix, image_matrix = winograd.matrices(outputs, taps)
+    for tap, pixel in itertools.product(range(taps), range(outputs + taps - 1)):
+        products = [k[tap] * i[pixel] for k, i in zip(kernel_matrix, image_matrix, strict=True)]
+        for output, row in enumerate(output_matrix):
+            value = sum(a * b for a, b in zip(row, products, strict=True))
+            assert value == (output + tap == pixel)
+
+
+@pytest.mark.parametrize(("outputs", "taps"), [(2, 2), (4, 2), (3, 3), (4, 3), (2, 6), (4, 5)])
+def test_winograd_equals_xla(outputs, taps):
+    """Also where the last tile holds fewer rows, and where the padding is uneven."""
+    rng = np.random.default_rng(taps)
+    pads = ((1, taps - 2), (taps // 2, 0))
+    with jax.enable_x64(True):
+        x = jnp.asarray(rng.normal(size=(5, 11, 7, 3)))
+        kernel = jnp.asarray(rng.normal(size=(taps, 3, 3, 4)))
+        exact, transpose = jax.vjp(lambda x, k: reference_conv(x, k, pads), x, kernel)
+        dy = jnp.asarray(rng.normal(size=exact.shape))
+        dx, dkernel = transpose(dy)
+        assert_close(winograd.conv(x, kernel, pads, outputs), exact, "float64")
+        actual = winograd.input_gradient(dy, kernel, pads, x.shape[1:3], outputs)
+        assert_close(actual, dx, "float64")
+        actual = winograd.kernel_gradient(x, dy, kernel, pads, outputs)
+        assert_close(actual, dkernel, "float64")

@@ -1,31 +1,26 @@
 """Convolution of stride 1.
 
-On a GPU or TPU it is XLA's. On a CPU, XLA has two implementations of its own: since jax 0.10 it
-hands a convolution to YNNPACK where it can, which gathers all patches in memory (30 to 100
-GFLOP/s on two cores whose matrix products reach 200); what YNNPACK does not take goes to Eigen,
-which packs patches in cache, a block at a time (150 to 200 GFLOP/s). YNNPACK takes no input
-dilation. Dilating input, kernel and stride by 2 leaves every product of a convolution as it was,
-so `_eigen` asks for that: the same numbers, three to five times as fast.
-
-The three products of a layer (output, input gradient, kernel gradient) are all such convolutions.
-Around them stand four rules, each for a shape that Eigen is slow on; `benchmarks/layers.py`
-measures them.
+On a GPU or TPU it is XLA's. On a CPU the three products of a layer (output, input gradient, kernel
+gradient) are computed by `zoo.ops.winograd` where that saves time, else by `zoo.ops.direct`; the
+rules here say which, and what is done beforehand. `benchmarks/layers.py` measures them.
 """
 
 import functools
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 
-from zoo.ops.windows import Padding, Pads, in_blocks, pad_images, place, same_or_valid
-
-_DIMENSIONS = ("NHWC", "HWIO", "NHWC")
-_NO_PADS: Pads = ((0, 0), (0, 0))
+from zoo.ops import direct, winograd
+from zoo.ops.windows import NO_PADS, Padding, Pads, evaluated_once, pad_images, same_or_valid
 
 _MAX_TAPS = 49  # taps of a one-channel kernel up to which a sum of shifted images is fastest
-_NARROW = 20  # channels: below, Eigen spends more time on gathering patches than on products
-_MIN_BORDER = 16  # features times the border's part of a map, from which its products are avoided
-_MIN_BANDED_WIDTH = 4  # pixels of kernel width from which a banded kernel's zeros pay
+_MAX_TAPS_OF_GRADIENT = 16  # likewise for the kernel's gradient as one product with those images
+_BAND_CHANNELS = 40  # narrower layers spend more time on gathering patches than on products
+_MAX_BAND = 4  # columns
+_MIN_CHANNELS = 21  # below, Winograd's sums take longer than the products that they save
+_MIN_CHANNELS_OF_2_TAPS = 40  # likewise; two taps save less
+_MIN_BANDED_WIDTH = 3  # pixels of kernel width from which a banded kernel's zeros pay
 
 
 def conv(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
@@ -63,17 +58,19 @@ def _output_size(x: jax.Array, kernel: jax.Array, pads: Pads) -> tuple[int, int]
 
 
 def _conv_by_xla(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
-    return jax.lax.conv_general_dilated(x, kernel, (1, 1), pads, dimension_numbers=_DIMENSIONS)
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), pads, dimension_numbers=direct.DIMENSIONS
+    )
 
 
 def _conv_on_cpu(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     kernel, pads = _without_dead_taps(x, kernel, pads)
     height, width, channels, features = kernel.shape
-    if height == width == 1 and pads == _NO_PADS:
+    if height == width == 1 and pads == NO_PADS:
         return jnp.dot(x, kernel[0, 0])
-    narrow = min(channels, features) <= _NARROW
-    if narrow and channels > 1 and width >= _MIN_BANDED_WIDTH:
-        return _banded(x, kernel, pads)
+    band = min(_MAX_BAND, _BAND_CHANNELS // min(channels, features))
+    if band > 1 and channels > 1 and width >= _MIN_BANDED_WIDTH:
+        return _banded(x, kernel, pads, band)
     return _conv(x, kernel, pads)
 
 
@@ -93,30 +90,30 @@ def _without_dead_taps(x: jax.Array, kernel: jax.Array, pads: Pads) -> tuple[jax
     return kernel[live[0], live[1]], (new_pads[0], new_pads[1])
 
 
-def _banded(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
-    """The same convolution on half as many columns of twice the channels.
+def _banded(x: jax.Array, kernel: jax.Array, pads: Pads, band: int) -> jax.Array:
+    """The same convolution on columns of `band` times the channels, and as many times fewer.
 
-    Two neighbouring columns of an image already lie together in memory, so they can be seen as
-    one column of 2C channels; likewise the output. The kernel of that convolution holds the
-    narrow one twice, shifted by a column, with zeros around: more products, but half the patches
-    to gather.
+    Neighbouring columns of an image already lie together in memory, so they can be seen as one
+    column of all their channels; likewise the output. The kernel of that convolution holds the
+    narrow one `band` times, each shifted by a column, with zeros around: more products, but fewer
+    patches to gather.
     """
     height, width, channels, features = kernel.shape
     batch = x.shape[0]
     rows, columns = _output_size(x, kernel, pads)
-    blocks = -(-columns // 2)  # of output columns
-    reach = -(-(width + 1) // 2)  # blocks of input columns that a block of outputs sees
-    right = 2 * (blocks - 1 + reach) - x.shape[2] - pads[1][0]
-    x = pad_images(x, ((0, 0), (pads[1][0], right)))
-    x = x.reshape(batch, x.shape[1], -1, 2 * channels)
+    bands = -(-columns // band)  # of outputs
+    reach = -(-(width + band - 1) // band)  # bands of the image that a band of outputs sees
+    right = band * (bands - 1 + reach) - x.shape[2] - pads[1][0]
+    x = pad_images(evaluated_once(x), ((0, 0), (pads[1][0], right)))
+    x = x.reshape(batch, x.shape[1], -1, band * channels)
     shifted = [
-        jnp.pad(kernel, ((0, 0), (shift, 2 * reach - width - shift), (0, 0), (0, 0)))
-        for shift in (0, 1)
+        jnp.pad(kernel, ((0, 0), (shift, band * reach - width - shift), (0, 0), (0, 0)))
+        for shift in range(band)
     ]
-    wide = jnp.stack(shifted, axis=3)  # [h, 2 * reach, C, 2, F]
-    wide = wide.reshape(height, reach, 2 * channels, 2 * features)
+    wide = jnp.stack(shifted, axis=3)  # [h, band * reach, C, band, F]
+    wide = wide.reshape(height, reach, band * channels, band * features)
     y = _conv(x, wide, (pads[0], (0, 0)))
-    return y.reshape(batch, rows, 2 * blocks, features)[:, :, :columns]
+    return y.reshape(batch, rows, band * bands, features)[:, :, :columns]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -146,87 +143,55 @@ def _is_unrolled(kernel: jax.Array) -> bool:
     return channels == 1 and height * width <= _MAX_TAPS
 
 
+def _rows_at_a_time(kernel: jax.Array, rows: int) -> int:
+    """How many rows of outputs Winograd's algorithm is to compute at a time; 1: do without it."""
+    height, _, channels, features = kernel.shape
+    if kernel.dtype not in (jnp.float32, jnp.float64):
+        return 1  # it costs about a decimal digit, which narrower types cannot spare
+    if min(channels, features) < (_MIN_CHANNELS_OF_2_TAPS if height == 2 else _MIN_CHANNELS):
+        return 1
+    return winograd.outputs_per_tile(rows, height)
+
+
 def _output(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     """[B, H', W', F]"""
-    height, width, _, _ = kernel.shape
-    if not _is_unrolled(kernel):
-        return _eigen(x, kernel, pads)
-    rows, columns = _output_size(x, kernel, pads)
-    x = pad_images(x, pads)
-    products = [
-        x[:, i : i + rows, j : j + columns] * kernel[i, j, 0]
-        for i in range(height)
-        for j in range(width)
-    ]
-    return functools.reduce(jnp.add, products)  # one loop over the output, with what follows
+    if _is_unrolled(kernel):
+        products = [pixels * kernel[i, j, 0] for (i, j), pixels in _taps(x, kernel, pads)]
+        return functools.reduce(jnp.add, products)  # one loop over the output, with what follows
+    at_a_time = _rows_at_a_time(kernel, _output_size(x, kernel, pads)[0])
+    if at_a_time > 1:
+        return winograd.conv(x, kernel, pads, at_a_time)
+    return direct.conv(x, kernel, pads)
 
 
 def _input_gradient(
     dy: jax.Array, kernel: jax.Array, pads: Pads, size: tuple[int, ...]
 ) -> jax.Array:
     """Each output's gradient, through the kernel: [B, *size, C]."""
-    rows, columns, features = dy.shape[1:]
-    border = size[0] * size[1] / (rows * columns) - 1
-    if features * border > _MIN_BORDER:
-        return in_blocks(functools.partial(_scattered, kernel=kernel, pads=pads, size=size), dy)
-    top, left = (
-        (side - 1 - before, side - 1 - after)
-        for side, (before, after) in zip(kernel.shape[:2], pads, strict=True)
-    )
-    return _eigen(dy, jnp.swapaxes(kernel[::-1, ::-1], 2, 3), (top, left))
-
-
-def _scattered(dy: jax.Array, kernel: jax.Array, pads: Pads, size: tuple[int, ...]) -> jax.Array:
-    """The input's gradient as one matrix product, and a shifted sum for each tap.
-
-    The convolution with the turned kernel is as large as the input; this is as large as the output.
-    """
-    height, width, channels, features = kernel.shape
-    products = jnp.dot(dy, kernel.reshape(-1, features).T)  # [B, H', W', h * w * C]
-    shifted = []
-    for i in range(height):
-        for j in range(width):
-            start = (i * width + j) * channels
-            product = products[..., start : start + channels]
-            shifted.append(place(product, size, (i, j), 1, pads))
-    return functools.reduce(jnp.add, shifted)
+    at_a_time = _rows_at_a_time(kernel, dy.shape[1])
+    if at_a_time > 1:
+        return winograd.input_gradient(dy, kernel, pads, size, at_a_time)
+    return direct.input_gradient(dy, kernel, pads, size)
 
 
 def _kernel_gradient(x: jax.Array, dy: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     """The image correlated with the output's gradient: [h, w, C, F]."""
-    height, width, _, features = kernel.shape
-    if _is_unrolled(kernel):
-        rows, columns = dy.shape[1:3]
-        x = pad_images(x, pads)
-        taps = jnp.stack(  # [h * w, B * H' * W']
-            [
-                x[:, i : i + rows, j : j + columns].ravel()
-                for i in range(height)
-                for j in range(width)
-            ]
-        )
-        return jnp.dot(taps, dy.reshape(-1, features)).reshape(kernel.shape)
-    # The batch is summed over, as channels are in a forward convolution. Inside a loop, XLA would
-    # fold the transpositions into the convolution, which Eigen then cannot take (and plain loops,
-    # 50 times slower, do); the barriers keep them apart.
-    images = jnp.transpose(x, (3, 1, 2, 0))  # [C, H, W, B]
-    gradients = jnp.transpose(dy, (1, 2, 0, 3))  # [H', W', B, F]
-    images, gradients = jax.lax.optimization_barrier((images, gradients))
-    product = jax.lax.optimization_barrier(_eigen(images, gradients, pads))  # [C, h, w, F]
-    return jnp.transpose(product, (1, 2, 0, 3))
+    height, width, channels, _ = kernel.shape
+    if channels == 1 and height * width <= _MAX_TAPS_OF_GRADIENT:
+        taps = jnp.stack([pixels.ravel() for _, pixels in _taps(x, kernel, pads)])
+        return jnp.dot(taps, dy.reshape(-1, dy.shape[-1])).reshape(kernel.shape)
+    at_a_time = _rows_at_a_time(kernel, dy.shape[1])
+    if at_a_time > 1:
+        return winograd.kernel_gradient(x, dy, kernel, pads, at_a_time)
+    return direct.kernel_gradient(x, dy, pads)
 
 
-def _eigen(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
-    """The convolution in the form that XLA gives to Eigen: all dilated by 2 (see above)."""
-    if any(side > size for side, size in zip(kernel.shape[:2], x.shape[1:3], strict=True)):
-        x, pads = pad_images(x, pads), _NO_PADS  # Eigen takes no kernel larger than the image
-    (top, bottom), (left, right) = pads
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(2, 2),
-        padding=((2 * top, 2 * bottom), (2 * left, 2 * right)),
-        lhs_dilation=(2, 2),
-        rhs_dilation=(2, 2),
-        dimension_numbers=_DIMENSIONS,
-    )
+def _taps(
+    x: jax.Array, kernel: jax.Array, pads: Pads
+) -> Iterator[tuple[tuple[int, int], jax.Array]]:
+    """For each tap of the kernel, the pixels that it meets: [B, H', W', C]."""
+    rows, columns = _output_size(x, kernel, pads)
+    x = pad_images(x, pads)
+    for i in range(kernel.shape[0]):
+        for j in range(kernel.shape[1]):
+            yield (i, j), x[:, i : i + rows, j : j + columns]

@@ -9,11 +9,13 @@ import jax.numpy as jnp
 Padding = Literal["VALID", "SAME"]
 Pads = tuple[tuple[int, int], tuple[int, int]]  # (top, bottom), (left, right) in pixels
 
+NO_PADS: Pads = ((0, 0), (0, 0))
+
 
 def same_or_valid(x: jax.Array, window: tuple[int, ...], stride: int, padding: Padding) -> Pads:
     """The pads of images [B, H, W, C], by TensorFlow's convention: an odd pixel goes last."""
     if padding == "VALID":
-        return (0, 0), (0, 0)
+        return NO_PADS
     if padding != "SAME":
         raise ValueError(f"padding must be VALID or SAME, not {padding!r}")
     total = [
@@ -26,7 +28,7 @@ def same_or_valid(x: jax.Array, window: tuple[int, ...], stride: int, padding: P
 
 def pad_images(x: jax.Array, pads: Pads, value: float = 0.0) -> jax.Array:
     """Images [B, H, W, C] with a border of `value`; negative pads crop."""
-    if pads == ((0, 0), (0, 0)):
+    if pads == NO_PADS:
         return x
     edges = ((0, 0, 0), (*pads[0], 0), (*pads[1], 0), (0, 0, 0))
     return jax.lax.pad(x, jnp.asarray(value, x.dtype), edges)
@@ -42,6 +44,16 @@ def place(
         edges.append((low, length - low - (out - 1) * stride - 1, stride - 1))
     zero = jnp.zeros((), values.dtype)
     return jax.lax.pad(values, zero, ((0, 0, 0), *edges, (0, 0, 0)))
+
+
+def evaluated_once(x: jax.Array) -> jax.Array:
+    """The same array. XLA evaluates a cheap formula anew for each use of it, but no division."""
+    return x / jax.lax.optimization_barrier(jnp.ones((), x.dtype))
+
+
+def block_size(batch: int, most: int) -> int:
+    """The largest part of the batch that divides it and holds at most so many images, or one."""
+    return next((size for size in range(min(batch, most), 1, -1) if batch % size == 0), 1)
 
 
 def in_blocks(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:

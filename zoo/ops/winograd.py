@@ -1,0 +1,180 @@
+"""Convolution with fewer multiplications: Winograd's algorithm along an image's height.
+
+A convolution along an axis is a product of polynomials. `m` outputs under a kernel of `k` taps can
+be had from its values at n = m + k - 1 points, so with n multiplications in place of m * k (Toom,
+Cook; Winograd 1980; Lavin and Gray, arXiv 1509.09308). Three matrices do it:
+
+    outputs = output_matrix @ ((kernel_matrix @ kernel) * (image_matrix @ pixels))
+
+Here a pixel is a whole row of an image and `*` a convolution along the row, so the sums around it
+run over long stretches of memory. Along both axes at once, as is usual, would save more products
+and lose more to the sums.
+"""
+
+import functools
+from collections.abc import Sequence
+from fractions import Fraction
+
+import jax
+import jax.numpy as jnp
+
+from zoo.ops import direct
+from zoo.ops.windows import Pads, block_size, pad_images
+
+# The points, and infinity. Small ones and few, for rounding errors grow with their powers.
+_POINTS = [Fraction(p) for p in ("0", "1", "-1", "2", "-2", "1/2", "-1/2")]
+_MAX_OUTPUTS = 4  # rows at a time; more save little, and cost digits
+_ROWS_PER_PRODUCT = 800  # pixels summed over at a time in the kernel's gradient, to stay in cache
+
+Matrix = tuple[tuple[Fraction, ...], ...]
+
+
+@functools.cache
+def matrices(outputs: int, taps: int) -> tuple[Matrix, Matrix, Matrix]:
+    """(output_matrix [m, n], kernel_matrix [n, k], image_matrix [n, n]), exact.
+
+    Row i of the kernel matrix evaluates the kernel at point i, up to a factor that makes row i of
+    the image matrix, a product of differences, integral where the points are.
+    """
+    points = _POINTS[: outputs + taps - 2]
+    others = [[q for q in points if q != p] for p in points]
+    output_matrix = tuple(
+        (*(p**row for p in points), Fraction(row == outputs - 1)) for row in range(outputs)
+    )
+    kernel_rows = []
+    for point, rest in zip(points, others, strict=True):
+        scale = functools.reduce(lambda product, q: product * (point - q), rest, Fraction(1))
+        kernel_rows.append(tuple(point**tap / scale for tap in range(taps)))
+    at_infinity = tuple(Fraction(tap == taps - 1) for tap in range(taps))
+    image_matrix = (*((*_with_roots(rest), Fraction(0)) for rest in others), _with_roots(points))
+    return output_matrix, (*kernel_rows, at_infinity), image_matrix
+
+
+def _with_roots(roots: Sequence[Fraction]) -> tuple[Fraction, ...]:
+    """Coefficients of the product of all (x - root), from the constant up."""
+    coefficients = [Fraction(1)]
+    for root in roots:
+        shifted, scaled = [Fraction(0), *coefficients], [*coefficients, Fraction(0)]
+        coefficients = [up - root * down for up, down in zip(shifted, scaled, strict=True)]
+    return tuple(coefficients)
+
+
+def outputs_per_tile(rows: int, taps: int) -> int:
+    """How many rows of outputs to compute at a time, for the fewest multiplications.
+
+    One stands for the plain convolution.
+    """
+
+    def multiplications(outputs: int) -> int:
+        return -(-rows // outputs) * (outputs + taps - 1)
+
+    most = min(_MAX_OUTPUTS, len(_POINTS) + 2 - taps)
+    return min(range(1, max(1, most) + 1), key=multiplications)
+
+
+def conv(x: jax.Array, kernel: jax.Array, pads: Pads, outputs: int) -> jax.Array:
+    """Convolution of stride 1, `outputs` rows at a time: [B, H', W', F]."""
+    taps = kernel.shape[0]
+    rows = x.shape[1] + sum(pads[0]) - taps + 1
+    output_matrix, kernel_matrix, image_matrix = matrices(outputs, taps)
+    bands = _bands(x, pads[0][0], rows, outputs, taps)
+    products = []
+    for image_row, kernel_row in zip(image_matrix, kernel_matrix, strict=True):
+        values = _combine(image_row, bands)  # [B, tiles, W, C]
+        kernel_values = _combine(kernel_row, list(kernel))  # [w, C, F]
+        products.append(direct.conv(values, kernel_values[None], ((0, 0), pads[1])))
+    y = jnp.stack([_combine(row, products) for row in output_matrix], axis=2)
+    return y.reshape(y.shape[0], -1, *y.shape[3:])[:, :rows]
+
+
+def input_gradient(
+    dy: jax.Array, kernel: jax.Array, pads: Pads, size: tuple[int, ...], outputs: int
+) -> jax.Array:
+    """The transpose of `conv` with regard to the image: [B, *size, C]."""
+    taps = kernel.shape[0]
+    batch, rows = dy.shape[:2]
+    output_matrix, kernel_matrix, image_matrix = matrices(outputs, taps)
+    gradients = _bands(dy, 0, rows, outputs, 1)
+    products = []
+    for point, kernel_row in enumerate(kernel_matrix):
+        gradient = _combine([row[point] for row in output_matrix], gradients)
+        kernel_values = _combine(kernel_row, list(kernel))[None]
+        row_pads, band = ((0, 0), pads[1]), (gradient.shape[1], size[1])
+        products.append(direct.input_gradient(gradient, kernel_values, row_pads, band))
+    bands = [_combine(column, products) for column in zip(*image_matrix, strict=True)]
+    # The last rows of a tile are the first of the next.
+    further = -(-(taps - 1) // outputs)
+    sums = []
+    for row in range(outputs):
+        parts = [
+            jnp.pad(band, ((0, 0), (tile, further - tile), (0, 0), (0, 0)))
+            for tile, band in enumerate(bands[row::outputs])
+        ]
+        sums.append(functools.reduce(jnp.add, parts))
+    dx = jnp.stack(sums, axis=2).reshape(batch, -1, *bands[0].shape[2:])
+    return pad_images(dx, ((-pads[0][0], size[0] + pads[0][0] - dx.shape[1]), (0, 0)))
+
+
+def kernel_gradient(
+    x: jax.Array, dy: jax.Array, kernel: jax.Array, pads: Pads, outputs: int
+) -> jax.Array:
+    """The transpose of `conv` with regard to the kernel: [h, w, C, F].
+
+    A few images at a time, so that patches and their products stay in cache.
+    """
+    taps, width, channels, features = kernel.shape
+    batch, rows, columns, _ = dy.shape
+    tiles = -(-rows // outputs)
+    output_matrix, kernel_matrix, image_matrix = matrices(outputs, taps)
+
+    def products(x: jax.Array, dy: jax.Array) -> jax.Array:
+        """[n, F, w * C]"""
+        bands = _bands(pad_images(x, ((0, 0), pads[1])), pads[0][0], rows, outputs, taps)
+        gradients = _bands(dy, 0, rows, outputs, 1)
+        sums = []
+        for point, image_row in enumerate(image_matrix):
+            values = _combine(image_row, bands)  # [B, tiles, W, C]
+            patches = [values[:, :, left : left + columns] for left in range(width)]
+            gradient = _combine([row[point] for row in output_matrix], gradients)
+            sums.append(
+                jax.lax.dot_general(
+                    gradient.reshape(-1, features),
+                    jnp.concatenate(patches, axis=-1).reshape(-1, width * channels),
+                    (((0,), (0,)), ((), ())),  # over all pixels
+                )
+            )
+        return jnp.stack(sums)
+
+    images = block_size(batch, _ROWS_PER_PRODUCT // (tiles * columns))
+    blocks = tuple(a.reshape(batch // images, images, *a.shape[1:]) for a in (x, dy))
+    nothing = jnp.zeros((len(image_matrix), features, width * channels), dy.dtype)
+    total, _ = jax.lax.scan(lambda total, b: (total + products(*b), None), nothing, blocks)
+    total = jnp.swapaxes(total, 1, 2).reshape(-1, width, channels, features)
+    return jnp.stack([_combine(column, list(total)) for column in zip(*kernel_matrix, strict=True)])
+
+
+def _bands(x: jax.Array, top: int, rows: int, outputs: int, taps: int) -> list[jax.Array]:
+    """For each row of a tile's input, that row of every tile: [B, tiles, W, C].
+
+    A tile is the `outputs + taps - 1` rows of the image that `outputs` rows of output see.
+    """
+    tiles = -(-rows // outputs)
+    last = (tiles - 1) * outputs + 1
+    bottom = last + outputs + taps - 2 - x.shape[1] - top
+    x = pad_images(x, ((top, bottom), (0, 0)))
+    return [
+        jax.lax.slice_in_dim(x, row, row + last, outputs, axis=1)
+        for row in range(outputs + taps - 1)
+    ]
+
+
+def _combine(coefficients: Sequence[Fraction], arrays: Sequence[jax.Array]) -> jax.Array:
+    """The arrays' sum with those coefficients."""
+    shape = arrays[0].shape
+    arrays = [array.reshape(*shape[:-2], -1) for array in arrays]
+    terms = [
+        array if factor == 1 else -array if factor == -1 else float(factor) * array
+        for factor, array in zip(coefficients, arrays, strict=True)
+        if factor
+    ]
+    return functools.reduce(jnp.add, terms).reshape(shape)
