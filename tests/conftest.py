@@ -45,7 +45,10 @@ def write_idx_dataset(
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Compiles a program once for all tests, those in other processes included."""
-    folder = str(tmp_path_factory.mktemp("compilation_cache"))
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # that of all workers
+    folder = str(base / "compilation_cache")
     settings = {
         "jax_compilation_cache_dir": folder,
         "jax_persistent_cache_min_compile_time_secs": 0.5,

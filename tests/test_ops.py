@@ -380,3 +380,19 @@ def test_winograd_equals_xla(outputs, taps):
         assert_close(actual, dx, "float64")
         actual = winograd.kernel_gradient(x, dy, kernel, pads, outputs)
         assert_close(actual, dkernel, "float64")
+
+
+@pytest.mark.slow
+@settings(max_examples=300, deadline=None, derandomize=True)
+@conv_cases
+def test_conv_and_its_gradients_equal_xla_in_many_cases(dtype, case, seed):
+    """As above."""
+    check_conv(dtype, case, seed)
+
+
+@pytest.mark.slow
+@settings(max_examples=300, deadline=None, derandomize=True)
+@pool_cases
+def test_max_pool_and_its_gradient_equal_xla_in_many_cases(dtype, case, num_values, seed):
+    """As above."""
+    check_max_pool(dtype, case, num_values, seed)

@@ -50,7 +50,14 @@ def last_state(config: ConfigDict, workdir: Path) -> Any:
         return checkpoints.restore(checkpoints.steps()[-1], like=like)
 
 
-@pytest.mark.parametrize("name", list_models())
+# One of each notebook in the short run: each is compiled, and most take ten seconds for that.
+SHORT = {"lenet3", "kernels_cnn3", "pairs_cnn6", "ablation_cnn3_dropout", "pooling_cnn3"}
+EVERY_NET = [
+    name if name in SHORT else pytest.param(name, marks=pytest.mark.slow) for name in list_models()
+]
+
+
+@pytest.mark.parametrize("name", EVERY_NET)
 def test_every_net_trains_two_steps(name: str, tmp_path: Path, tiny_config: ConfigDict) -> None:
     write_idx_dataset(tmp_path / "idx", num_train=4, num_test=2)
     tiny_config.update(

@@ -1,0 +1,67 @@
+"""Seconds from `python train.py ...` to the first training step, without compiled programs and with.
+
+    python benchmarks/start.py
+    python benchmarks/start.py --config=configs/vgg5.py --config.dataset=mnist
+
+What follows is passed to train.py. It runs in a terminal of its own until its bar shows a loss; the
+first start finds no compiled program, the others find those of the first.
+"""
+
+import os
+import pty
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+WARM_STARTS = 5
+
+
+def seconds_to_first_step(arguments: list[str], caches: Path, workdir: Path) -> float:
+    """Starts train.py, waits for the first loss in its bar, and ends it."""
+    main, terminal = pty.openpty()
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "train.py", *arguments, f"--workdir={workdir}"],
+        cwd=ROOT,
+        env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(caches)},
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    said = b""
+    try:
+        while b"loss" not in said:
+            said += os.read(main, 4096)
+        return time.perf_counter() - start
+    except OSError:  # its end of the terminal was closed
+        sys.exit(said.decode(errors="replace").strip())
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        os.close(main)
+
+
+def main() -> None:
+    """Prints the seconds of each start."""
+    arguments = sys.argv[1:] or ["--config=configs/pooling_cnn3.py"]
+    with tempfile.TemporaryDirectory() as folder:
+        times = [
+            seconds_to_first_step(arguments, Path(folder, "caches"), Path(folder, f"run-{index}"))
+            for index in range(1 + WARM_STARTS)
+        ]
+    first, *warm = times
+    print(f"train.py {' '.join(arguments)}, seconds to the first step:")
+    print(f"  nothing compiled yet   {first:5.1f}")
+    print(
+        f"  compiled before        {statistics.median(warm):5.1f}  "
+        f"({min(warm):.1f} to {max(warm):.1f}, {len(warm)} starts)"
+    )
+
+
+if __name__ == "__main__":
+    main()
