@@ -76,9 +76,9 @@ def markdown(result: dict[str, Any], chart_name: str) -> str:
         f"![Training speed of each contender, relative to the zoo]({chart_name})",
         "",
         f"Images/s of training, median of {result['options']['rounds']} rounds; memory is the peak "
-        "of the process with all its libraries; the first step includes compilation. The share of "
-        "the matmul peak counts the arithmetic of plain convolutions, of which Winograd's algorithm "
-        "saves up to 60%.",
+        "of the process with all its libraries; the first step includes compilation. The "
+        "share of the matmul peak counts the arithmetic of plain convolutions, of which Winograd's "
+        "algorithm saves up to 60%.",
         "",
         f"| {' | '.join(header)} |",
         f"|---|{'---:|' * (len(header) - 1)}",

@@ -1,4 +1,4 @@
-"""Seconds from `python train.py ...` to the first training step, without compiled programs and with.
+"""Seconds from `python train.py ...` to the first training step, first start and later ones.
 
     python benchmarks/start.py
     python benchmarks/start.py --config=configs/vgg5.py --config.dataset=mnist

@@ -18,13 +18,9 @@ NUM_STEPS = 200
 IMAGE_SHAPE = (28, 28, 1)
 
 
-def largest_difference(a: Any, b: Any) -> float:
-    """Over all arrays, relative to the largest element of each array of b."""
-
-    def difference(x: jax.Array, y: jax.Array) -> float:
-        return float(jnp.max(jnp.abs(x - y)) / jnp.maximum(jnp.max(jnp.abs(y)), 1e-30))
-
-    return max(jax.tree.leaves(jax.tree.map(difference, a, b)))
+def flat(tree: Any) -> np.ndarray:
+    """All its numbers, one after another."""
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)] or [np.zeros(0)])
 
 
 @pytest.mark.slow
@@ -52,12 +48,15 @@ def test_200_steps_without_dropout_equal_those_of_stock_flax(name: str) -> None:
         return after, metrics.loss_sum, update
 
     state = create_train_state(ConvNet(net, 10), tx, 0, IMAGE_SHAPE)
-    losses = []
+    losses, differences = [], []
     for indices in order:
         stock, stock_loss, stock_update = step(StockNet(net, 10), state, indices)
         state, loss, update = step(ConvNet(net, 10), state, indices)
         losses.append(float(loss))
-        assert loss == pytest.approx(float(stock_loss), rel=1e-4, abs=1e-4)
-        assert largest_difference(state.batch_stats, stock.batch_stats) < 1e-4
-        assert largest_difference(update, stock_update) < 1e-2
-    assert np.mean(losses[-20:]) < np.mean(losses[:20]) / 2  # it did learn
+        assert loss == pytest.approx(float(stock_loss), rel=5e-5, abs=1e-6)
+        np.testing.assert_allclose(flat(state.batch_stats), flat(stock.batch_stats), 1e-4, 1e-5)
+        distance = np.linalg.norm(flat(update) - flat(stock_update))
+        differences.append(distance / np.linalg.norm(flat(stock_update)))
+    assert np.median(differences) < 1e-4
+    assert max(differences) < 0.05  # where a ReLU or a maximum went the other way
+    assert np.mean(losses[-20:]) < np.mean(losses[:20])  # it did learn
