@@ -68,9 +68,9 @@ def idx_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tiny_config(idx_dir: Path) -> ConfigDict:
-    """A run that takes seconds: dropout and batch norm, a partial last batch, two epochs."""
+    """A run that takes seconds: dropout, a partial last batch, two epochs."""
     config = default.get_config()
-    config.model = "kernels_cnn5"
+    config.model = "pooling_cnn3"
     config.dataset = "idx"
     config.manual_dir = str(idx_dir)
     config.validation = "test"
