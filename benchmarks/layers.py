@@ -19,6 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from data import IMAGE_SHAPE
 
 import zoo.models
 import zoo.ops
@@ -31,7 +32,7 @@ def convolutions(pattern: str) -> Iterator[tuple[layers.Shape, layers.Conv, str]
     """(input's shape, layer, first net that has it), each once."""
     seen = set()
     for name in fnmatch.filter(zoo.models.list_models(), pattern):
-        shape: layers.Shape = (28, 28, 1)
+        shape: layers.Shape = IMAGE_SHAPE
         for _, layer in layers.named_layers(zoo.models.MODELS[name]):
             if isinstance(layer, layers.Conv):
                 key = (shape, layer.features, layer.kernel_size, layer.padding)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from data import IMAGE_SHAPE
 from nets_jax import StockNet
 
 import zoo.models
@@ -15,7 +16,6 @@ from zoo.models.layers import ConvNet, Dropout
 from zoo.steps import TrainState, create_train_state, make_train_step, take_batch
 
 NUM_STEPS = 200
-IMAGE_SHAPE = (28, 28, 1)
 
 
 def flat(tree: Any) -> np.ndarray:

@@ -138,9 +138,9 @@ def _conv_backward(
 _conv.defvjp(_conv_forward, _conv_backward)
 
 
-def _is_unrolled(kernel: jax.Array) -> bool:
+def _is_unrolled(kernel: jax.Array, max_taps: int) -> bool:
     height, width, channels, _ = kernel.shape
-    return channels == 1 and height * width <= _MAX_TAPS
+    return channels == 1 and height * width <= max_taps
 
 
 def _rows_at_a_time(kernel: jax.Array, rows: int) -> int:
@@ -155,7 +155,7 @@ def _rows_at_a_time(kernel: jax.Array, rows: int) -> int:
 
 def _output(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     """[B, H', W', F]"""
-    if _is_unrolled(kernel):
+    if _is_unrolled(kernel, _MAX_TAPS):
         products = [pixels * kernel[i, j, 0] for (i, j), pixels in _taps(x, kernel, pads)]
         return functools.reduce(jnp.add, products)  # one loop over the output, with what follows
     at_a_time = _rows_at_a_time(kernel, _output_size(x, kernel, pads)[0])
@@ -176,8 +176,7 @@ def _input_gradient(
 
 def _kernel_gradient(x: jax.Array, dy: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     """The image correlated with the output's gradient: [h, w, C, F]."""
-    height, width, channels, _ = kernel.shape
-    if channels == 1 and height * width <= _MAX_TAPS_OF_GRADIENT:
+    if _is_unrolled(kernel, _MAX_TAPS_OF_GRADIENT):
         taps = jnp.stack([pixels.ravel() for _, pixels in _taps(x, kernel, pads)])
         return jnp.dot(taps, dy.reshape(-1, dy.shape[-1])).reshape(kernel.shape)
     at_a_time = _rows_at_a_time(kernel, dy.shape[1])

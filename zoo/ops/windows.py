@@ -51,9 +51,9 @@ def evaluated_once(x: jax.Array) -> jax.Array:
     return x / jax.lax.optimization_barrier(jnp.ones((), x.dtype))
 
 
-def block_size(batch: int, most: int) -> int:
-    """The largest part of the batch that divides it and holds at most so many images, or one."""
-    return next((size for size in range(min(batch, most), 1, -1) if batch % size == 0), 1)
+def largest_divisor(number: int, most: int) -> int:
+    """The largest divisor of the number that is at most `most`, or one."""
+    return next((size for size in range(min(number, most), 1, -1) if number % size == 0), 1)
 
 
 def in_blocks(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
@@ -63,7 +63,7 @@ def in_blocks(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Arr
     the formulas that it comes from into the function, to evaluate them once for every use.
     """
     batch = len(arrays[0])
-    blocks = next((count for count in range(8, 1, -1) if batch and batch % count == 0), 1)
+    blocks = largest_divisor(batch, 8)
     if blocks == 1:
         return function(*arrays)
     split = [array.reshape(blocks, batch // blocks, *array.shape[1:]) for array in arrays]

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from zoo.ops import direct
-from zoo.ops.windows import Pads, block_size, pad_images
+from zoo.ops.windows import Pads, largest_divisor, pad_images
 
 # The points, and infinity. Small ones and few, for rounding errors grow with their powers.
 _POINTS = [Fraction(p) for p in ("0", "1", "-1", "2", "-2", "1/2", "-1/2")]
@@ -78,12 +78,13 @@ def conv(x: jax.Array, kernel: jax.Array, pads: Pads, outputs: int) -> jax.Array
     rows = x.shape[1] + sum(pads[0]) - taps + 1
     output_matrix, kernel_matrix, image_matrix = matrices(outputs, taps)
     bands = _bands(x, pads[0][0], rows, outputs, taps)
-    products = []
-    for image_row, kernel_row in zip(image_matrix, kernel_matrix, strict=True):
-        values = _combine(image_row, bands)  # [B, tiles, W, C]
-        kernel_values = _combine(kernel_row, list(kernel))  # [w, C, F]
-        products.append(direct.conv(values, kernel_values[None], ((0, 0), pads[1])))
-    y = jnp.stack([_combine(row, products) for row in output_matrix], axis=2)
+    values = _multiply(image_matrix, bands)  # n of [B, tiles, W, C]
+    kernels = _multiply(kernel_matrix, list(kernel))  # n of [w, C, F]
+    products = [
+        direct.conv(value, kernel[None], ((0, 0), pads[1]))
+        for value, kernel in zip(values, kernels, strict=True)
+    ]
+    y = jnp.stack(_multiply(output_matrix, products), axis=2)
     return y.reshape(y.shape[0], -1, *y.shape[3:])[:, :rows]
 
 
@@ -94,14 +95,15 @@ def input_gradient(
     taps = kernel.shape[0]
     batch, rows = dy.shape[:2]
     output_matrix, kernel_matrix, image_matrix = matrices(outputs, taps)
-    gradients = _bands(dy, 0, rows, outputs, 1)
-    products = []
-    for point, kernel_row in enumerate(kernel_matrix):
-        gradient = _combine([row[point] for row in output_matrix], gradients)
-        kernel_values = _combine(kernel_row, list(kernel))[None]
-        row_pads, band = ((0, 0), pads[1]), (gradient.shape[1], size[1])
-        products.append(direct.input_gradient(gradient, kernel_values, row_pads, band))
-    bands = [_combine(column, products) for column in zip(*image_matrix, strict=True)]
+    gradients = _multiply(_transposed(output_matrix), _bands(dy, 0, rows, outputs, 1))
+    kernels = _multiply(kernel_matrix, list(kernel))
+    products = [
+        direct.input_gradient(
+            gradient, kernel[None], ((0, 0), pads[1]), (gradient.shape[1], size[1])
+        )
+        for gradient, kernel in zip(gradients, kernels, strict=True)
+    ]
+    bands = _multiply(_transposed(image_matrix), products)
     # The last rows of a tile are the first of the next.
     further = -(-(taps - 1) // outputs)
     sums = []
@@ -130,12 +132,11 @@ def kernel_gradient(
     def products(x: jax.Array, dy: jax.Array) -> jax.Array:
         """[n, F, w * C]"""
         bands = _bands(pad_images(x, ((0, 0), pads[1])), pads[0][0], rows, outputs, taps)
-        gradients = _bands(dy, 0, rows, outputs, 1)
+        values = _multiply(image_matrix, bands)
+        gradients = _multiply(_transposed(output_matrix), _bands(dy, 0, rows, outputs, 1))
         sums = []
-        for point, image_row in enumerate(image_matrix):
-            values = _combine(image_row, bands)  # [B, tiles, W, C]
-            patches = [values[:, :, left : left + columns] for left in range(width)]
-            gradient = _combine([row[point] for row in output_matrix], gradients)
+        for value, gradient in zip(values, gradients, strict=True):
+            patches = [value[:, :, left : left + columns] for left in range(width)]
             sums.append(
                 jax.lax.dot_general(
                     gradient.reshape(-1, features),
@@ -145,12 +146,12 @@ def kernel_gradient(
             )
         return jnp.stack(sums)
 
-    images = block_size(batch, _ROWS_PER_PRODUCT // (tiles * columns))
+    images = largest_divisor(batch, _ROWS_PER_PRODUCT // (tiles * columns))
     blocks = tuple(a.reshape(batch // images, images, *a.shape[1:]) for a in (x, dy))
     nothing = jnp.zeros((len(image_matrix), features, width * channels), dy.dtype)
     total, _ = jax.lax.scan(lambda total, b: (total + products(*b), None), nothing, blocks)
     total = jnp.swapaxes(total, 1, 2).reshape(-1, width, channels, features)
-    return jnp.stack([_combine(column, list(total)) for column in zip(*kernel_matrix, strict=True)])
+    return jnp.stack(_multiply(_transposed(kernel_matrix), list(total)))
 
 
 def _bands(x: jax.Array, top: int, rows: int, outputs: int, taps: int) -> list[jax.Array]:
@@ -168,13 +169,20 @@ def _bands(x: jax.Array, top: int, rows: int, outputs: int, taps: int) -> list[j
     ]
 
 
-def _combine(coefficients: Sequence[Fraction], arrays: Sequence[jax.Array]) -> jax.Array:
-    """The arrays' sum with those coefficients."""
+def _transposed(matrix: Matrix) -> Matrix:
+    return tuple(zip(*matrix, strict=True))
+
+
+def _multiply(matrix: Matrix, arrays: Sequence[jax.Array]) -> list[jax.Array]:
+    """The matrix times a column of arrays of one shape."""
     shape = arrays[0].shape
-    arrays = [array.reshape(*shape[:-2], -1) for array in arrays]
-    terms = [
-        array if factor == 1 else -array if factor == -1 else float(factor) * array
-        for factor, array in zip(coefficients, arrays, strict=True)
-        if factor
-    ]
-    return functools.reduce(jnp.add, terms).reshape(shape)
+    arrays = [array.reshape(*shape[:-2], -1) for array in arrays]  # long inner loops
+    sums = []
+    for row in matrix:
+        terms = [
+            array if factor == 1 else -array if factor == -1 else float(factor) * array
+            for factor, array in zip(row, arrays, strict=True)
+            if factor
+        ]
+        sums.append(functools.reduce(jnp.add, terms).reshape(shape))
+    return sums
