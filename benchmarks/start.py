@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from pathlib import Path
 
@@ -24,6 +25,7 @@ WARM_STARTS = 5
 def seconds_to_first_step(arguments: list[str], caches: Path, workdir: Path) -> float:
     """Starts train.py, waits for the first loss in its bar, and ends it."""
     main, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 100))  # a terminal without width would show no bar
     start = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "train.py", *arguments, f"--workdir={workdir}"],
@@ -38,8 +40,9 @@ def seconds_to_first_step(arguments: list[str], caches: Path, workdir: Path) -> 
         while b"loss" not in said:
             said += os.read(main, 4096)
         return time.perf_counter() - start
-    except OSError:  # its end of the terminal was closed
-        sys.exit(said.decode(errors="replace").strip())
+    except OSError:  # it has closed its end of the terminal: it ended before
+        print(said.decode(errors="replace").strip(), file=sys.stderr)
+        sys.exit(process.wait() or "train.py ended before its first step")
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
