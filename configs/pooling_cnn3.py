@@ -4,7 +4,7 @@
 
 Adam, batches of 200, 10 epochs, the last 20% of the training set held out.
 Published test accuracy 98.63%, loss 0.0468 (one run, no seed).
-Own: 98.72%, loss 0.0467 (one run, seed 0), six minutes on two CPU cores.
+Own: 98.62%, loss 0.0492 (one run, seed 0), 73 seconds on two CPU cores.
 """
 
 from ml_collections import ConfigDict
