@@ -14,8 +14,7 @@ import jax.numpy as jnp
 from zoo.ops import direct, winograd
 from zoo.ops.windows import NO_PADS, Padding, Pads, evaluated_once, pad_images, same_or_valid
 
-_MAX_TAPS = 49  # taps of a one-channel kernel up to which a sum of shifted images is fastest
-_MAX_TAPS_OF_GRADIENT = 16  # likewise for the kernel's gradient as one product with those images
+_MAX_TAPS = 16  # of a one-channel kernel up to which sums over shifted images are fastest
 _BAND_CHANNELS = 40  # narrower layers spend more time on gathering patches than on products
 _MAX_BAND = 4  # columns
 _MIN_CHANNELS = 21  # below, Winograd's sums take longer than the products that they save
@@ -69,7 +68,7 @@ def _conv_on_cpu(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     if height == width == 1 and pads == NO_PADS:
         return jnp.dot(x, kernel[0, 0])
     band = min(_MAX_BAND, _BAND_CHANNELS // min(channels, features))
-    if band > 1 and channels > 1 and width >= _MIN_BANDED_WIDTH:
+    if band > 1 and width >= _MIN_BANDED_WIDTH and not _is_unrolled(kernel):
         return _banded(x, kernel, pads, band)
     return _conv(x, kernel, pads)
 
@@ -138,9 +137,9 @@ def _conv_backward(
 _conv.defvjp(_conv_forward, _conv_backward)
 
 
-def _is_unrolled(kernel: jax.Array, max_taps: int) -> bool:
+def _is_unrolled(kernel: jax.Array) -> bool:
     height, width, channels, _ = kernel.shape
-    return channels == 1 and height * width <= max_taps
+    return channels == 1 and height * width <= _MAX_TAPS
 
 
 def _rows_at_a_time(kernel: jax.Array, rows: int) -> int:
@@ -155,7 +154,7 @@ def _rows_at_a_time(kernel: jax.Array, rows: int) -> int:
 
 def _output(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     """[B, H', W', F]"""
-    if _is_unrolled(kernel, _MAX_TAPS):
+    if _is_unrolled(kernel):
         products = [pixels * kernel[i, j, 0] for (i, j), pixels in _taps(x, kernel, pads)]
         return functools.reduce(jnp.add, products)  # one loop over the output, with what follows
     at_a_time = _rows_at_a_time(kernel, _output_size(x, kernel, pads)[0])
@@ -176,7 +175,7 @@ def _input_gradient(
 
 def _kernel_gradient(x: jax.Array, dy: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     """The image correlated with the output's gradient: [h, w, C, F]."""
-    if _is_unrolled(kernel, _MAX_TAPS_OF_GRADIENT):
+    if _is_unrolled(kernel):
         taps = jnp.stack([pixels.ravel() for _, pixels in _taps(x, kernel, pads)])
         return jnp.dot(taps, dy.reshape(-1, dy.shape[-1])).reshape(kernel.shape)
     at_a_time = _rows_at_a_time(kernel, dy.shape[1])
