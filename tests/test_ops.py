@@ -164,6 +164,12 @@ def test_max_pool_and_its_gradient_equal_xla(dtype, case, num_values, seed):
     check_max_pool(dtype, case, num_values, seed)
 
 
+@pytest.mark.parametrize("stride", [1, 16])
+def test_max_pool_of_windows_of_more_than_255_pixels(stride):
+    """A pixel's number within its window no longer fits into eight bits."""
+    check_max_pool("float32", ((1, 33, 32, 1), 16, stride, "SAME"), num_values=10**6, seed=0)
+
+
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 1 / 3, 0.9, 1.0])
 def test_dropout_keeps_the_stated_fraction_and_the_mean(rate):
     """A million elements: five standard deviations of a binomial count."""

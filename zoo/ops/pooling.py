@@ -11,7 +11,15 @@ import math
 import jax
 import jax.numpy as jnp
 
-from zoo.ops.windows import Padding, Pads, in_blocks, pad_images, place, same_or_valid
+from zoo.ops.windows import (
+    Padding,
+    Pads,
+    evaluated_once,
+    in_blocks,
+    pad_images,
+    place,
+    same_or_valid,
+)
 
 
 def max_pool(x: jax.Array, window: int, stride: int, padding: Padding) -> jax.Array:
@@ -69,9 +77,10 @@ def _pool_forward(
     x: jax.Array, window: int, stride: int, pads: Pads
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     first, *others = _window_pixels(x, window, stride, pads)
-    largest, position = first, jnp.zeros(first.shape, jnp.uint8)
+    number_type = jnp.uint8 if window < 16 else jnp.uint16
+    largest, position = first, jnp.zeros(first.shape, number_type)
     for number, pixel in enumerate(others, start=1):
-        position = jnp.where(pixel > largest, jnp.uint8(number), position)
+        position = jnp.where(pixel > largest, number_type(number), position)
         largest = jnp.maximum(largest, pixel)
     # x is kept for its shape alone; nothing reads it, so XLA does not store it.
     return largest, (position, x)
@@ -81,7 +90,8 @@ def _pool_backward(
     window: int, stride: int, pads: Pads, residuals: tuple[jax.Array, jax.Array], dy: jax.Array
 ) -> tuple[jax.Array]:
     position, x = residuals
-
+    if window == stride:
+        return (_spread_apart(position, dy, x.shape[1:3], window, pads),)
     spread = functools.partial(_spread, size=x.shape[1:3], window=window, stride=stride, pads=pads)
     if window > stride:  # each gradient is read several times
         return (in_blocks(spread, position, dy),)
@@ -105,7 +115,7 @@ def _spread(
         ]
         around = ((0, 0, 0), *[(low, high, 0) for low, high in borders], (0, 0, 0))
         dy = jax.lax.pad(dy, zero, around)
-        position = jax.lax.pad(position, jnp.uint8(window * window), around)
+        position = jax.lax.pad(position, position.dtype.type(window * window), around)
     shifted = []
     for number in range(window * window):
         row, column = divmod(number, window)
@@ -117,6 +127,25 @@ def _spread(
             masked = jnp.where(position == number, dy, zero)
             shifted.append(place(masked, size, (row, column), stride, pads))
     return functools.reduce(jnp.add, shifted)
+
+
+def _spread_apart(
+    position: jax.Array, dy: jax.Array, size: tuple[int, ...], window: int, pads: Pads
+) -> jax.Array:
+    """The same for windows that lie side by side, so that a pixel belongs to one of them."""
+    batch, rows, columns, channels = dy.shape
+    # Else each of a window's pixels would look for the maximum anew.
+    position = evaluated_once(position.astype(jnp.float32)).astype(position.dtype)
+    windows = (batch, rows, 1, columns, 1, channels)
+    pixels = jnp.arange(window * window, dtype=position.dtype).reshape(window, 1, window, 1)
+    zero = jnp.zeros((), dy.dtype)
+    dx = jnp.where(position.reshape(windows) == pixels, dy.reshape(windows), zero)
+    dx = dx.reshape(batch, rows * window, columns * window, channels)
+    edges = [
+        (-before, before + length - out * window, 0)  # cut what was padded, add what was left over
+        for length, out, (before, _) in zip(size, (rows, columns), pads, strict=True)
+    ]
+    return jax.lax.pad(dx, zero, ((0, 0, 0), *edges, (0, 0, 0)))
 
 
 _pool.defvjp(_pool_forward, _pool_backward)

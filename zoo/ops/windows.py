@@ -47,8 +47,12 @@ def place(
 
 
 def evaluated_once(x: jax.Array) -> jax.Array:
-    """The same array. XLA evaluates a cheap formula anew for each use of it, but no division."""
-    return x / jax.lax.optimization_barrier(jnp.ones((), x.dtype))
+    """The same array. XLA evaluates a cheap formula anew for each use of it, but no division.
+
+    It would make a product of a division by one and the same number; of this one it cannot.
+    """
+    infinity = jnp.array(jnp.inf, x.dtype)
+    return x / jnp.where(x > infinity, x, jnp.ones((), x.dtype))
 
 
 def largest_divisor(number: int, most: int) -> int:
