@@ -83,14 +83,22 @@ def _commit() -> str | None:
         return None
 
 
-def worker_environment() -> dict[str, str]:
+def worker_environment(programs: Path | None = None) -> dict[str, str]:
     """Variables for a process that runs a file of this folder and needs `configs` too.
 
-    Compiled programs of earlier runs are not read from disk: the first step compiles.
+    Args:
+        programs: a folder for JAX's compiled programs, which later processes find there. Without
+            it none are read from disk: the first step compiles.
     """
     paths = (str(ROOT), os.environ.get("PYTHONPATH", ""))
-    no_caches = {"JAX_ENABLE_COMPILATION_CACHE": "0", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
-    return {**os.environ, **no_caches, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    caches = {"JAX_ENABLE_COMPILATION_CACHE": "0", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
+    if programs:
+        caches |= {
+            "JAX_ENABLE_COMPILATION_CACHE": "1",
+            "JAX_COMPILATION_CACHE_DIR": str(programs),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        }
+    return {**os.environ, **caches, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def without_paths(text: str) -> str:

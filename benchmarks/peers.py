@@ -54,8 +54,23 @@ class WorkerError(Exception):
 class Worker:
     """A contender's process."""
 
-    def __init__(self, contender: str, net: str, batch_size: int | None, timeout: float) -> None:
-        """Starts it; `timeout` is the most seconds that any answer may take."""
+    def __init__(
+        self,
+        contender: str,
+        net: str,
+        batch_size: int | None,
+        timeout: float,
+        programs: Path | None = None,
+    ) -> None:
+        """Starts it.
+
+        Args:
+            contender: as in CONTENDERS, or matmul.
+            net: the net.
+            batch_size: None: that of the net's config.
+            timeout: the most seconds that any answer may take.
+            programs: JAX keeps compiled programs there, or finds them there.
+        """
         command = [sys.executable, str(Path(__file__).with_name("worker.py")), contender, net]
         if batch_size:
             command += ["--batch-size", str(batch_size)]
@@ -68,7 +83,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env=environment.worker_environment() | only_cpu,
+            env=environment.worker_environment(programs) | only_cpu,
             start_new_session=True,  # Ctrl-C reaches the parent alone, which ends the whole group
         )
         self.answer: dict[str, Any] = {}
@@ -121,13 +136,25 @@ def measure_net(name: str, contenders: Sequence[str], options: dict[str, Any]) -
         contenders: those to measure.
         options: "seconds" (of a round), "rounds", "timeout" (seconds), "batch_size" (or None).
     """
+    with tempfile.TemporaryDirectory() as programs:
+        return _measure_net(name, contenders, options, Path(programs))
+
+
+def _measure_net(
+    name: str, contenders: Sequence[str], options: dict[str, Any], programs: Path
+) -> dict[str, Any]:
     workers: dict[str, Worker] = {}
     found: dict[str, dict[str, Any]] = {}
     failed: dict[str, str] = {}
+
+    def start_worker(contender: str) -> Worker:
+        kept = programs if contender == "zoo" else None
+        return Worker(contender, name, options["batch_size"], options["timeout"], kept)
+
     try:
         for contender in ("matmul", *contenders):
             start = time.perf_counter()
-            workers[contender] = Worker(contender, name, options["batch_size"], options["timeout"])
+            workers[contender] = start_worker(contender)
             try:
                 found[contender] = _prepare(workers[contender], options["seconds"], start)
             except WorkerError as error:
@@ -147,6 +174,9 @@ def measure_net(name: str, contenders: Sequence[str], options: dict[str, Any]) -
                 answer = workers[contender].answer
                 entry |= {f"{key}_bytes": answer[key] for key in ("peak", "resident")}
                 entry["loss"] = answer["loss"]
+        if "zoo" in found:
+            workers["later"] = start_worker("zoo")
+            found["zoo"] |= _later_start(workers["later"], found["zoo"]["num_steps"])
     finally:
         for process in workers.values():
             process.close()
@@ -164,6 +194,17 @@ def _prepare(process: Worker, seconds: float, start: float) -> dict[str, Any]:
         "first_step_seconds": first,
         "num_steps": num_steps,
         "rounds_seconds": [],
+    }
+
+
+def _later_start(process: Worker, num_steps: int) -> dict[str, Any]:
+    """The first step and the peak of memory where the compiled programs are on disk already."""
+    process.hello()
+    first = process.run(1)
+    process.run(num_steps)
+    return {
+        "later_first_step_seconds": first,
+        "later_peak_bytes": process.answer["peak"],
     }
 
 

@@ -69,16 +69,17 @@ def _by_speed(entry: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 def markdown(result: dict[str, Any], chart_name: str) -> str:
     """The page: head, chart, table, means, what is missing."""
     header = ["net", "batch", *result["contenders"], "zoo / best peer", "of matmul peak"]
-    header += ["zoo's memory, MB", "torch's memory, MB", "zoo's first step, s"]
+    header += ["zoo's memory, MB", "at later starts", "torch's memory, MB"]
+    header += ["zoo's first step, s", "at later starts"]
     lines = [
         results.head_text(result),
         "",
         f"![Training speed of each contender, relative to the zoo]({chart_name})",
         "",
         f"Images/s of training, median of {result['options']['rounds']} rounds; memory is the peak "
-        "of the process with all its libraries; the first step includes compilation. The "
-        "share of the matmul peak counts the arithmetic of plain convolutions, of which Winograd's "
-        "algorithm saves up to 60%.",
+        "of the process with all its libraries. The first step includes compilation; later starts "
+        "find the compiled programs on disk. The share of the matmul peak counts the arithmetic of "
+        "plain convolutions, of which Winograd's algorithm saves up to 60%.",
         "",
         f"| {' | '.join(header)} |",
         f"|---|{'---:|' * (len(header) - 1)}",
@@ -98,11 +99,12 @@ def _cells(name: str, entry: dict[str, Any], contenders: list[str]) -> list[str]
     ratio, fraction = _ratio(entry, "best"), entry["zoo_fraction_of_matmul"]
     cells.append("-" if ratio is None else f"{ratio:.2f}")
     cells.append("-" if fraction is None else f"{fraction:.0%}")
-    for contender in ("zoo", "torch"):
-        found = entry["contenders"].get(contender)
-        cells.append(f"{found['peak_bytes'] / 1e6:,.0f}" if found else "-")
-    zoo = entry["contenders"].get("zoo")
-    return [*cells, f"{zoo['first_step_seconds']:.1f}" if zoo else "-"]
+    zoo, torch = (entry["contenders"].get(contender, {}) for contender in ("zoo", "torch"))
+    for found, key in ((zoo, "peak_bytes"), (zoo, "later_peak_bytes"), (torch, "peak_bytes")):
+        cells.append(f"{found[key] / 1e6:,.0f}" if key in found else "-")
+    for key in ("first_step_seconds", "later_first_step_seconds"):
+        cells.append(f"{zoo[key]:.1f}" if key in zoo else "-")
+    return cells
 
 
 def _significant(speed: float) -> str:

@@ -27,6 +27,9 @@ def test_peers_measures_the_zoo_and_stock_flax(run_python: Run, tmp_path: Path) 
         assert len(entry["rounds"]) == 2
         assert entry["images_per_second"] > 0
         assert entry["peak_bytes"] > entry["resident_bytes"] / 2 > 0
+    zoo = net["contenders"]["zoo"]
+    assert zoo["later_first_step_seconds"] < zoo["first_step_seconds"]
+    assert 0 < zoo["later_peak_bytes"] < zoo["peak_bytes"]
 
     page = (tmp_path / "here.md").read_text()
     assert "`pooling_cnn3`" in page
