@@ -1,5 +1,6 @@
 """Every net of the table of contents, against what its notebook says."""
 
+import json
 import re
 from typing import Any
 
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import GOLDEN
+from conftest import GOLDEN, ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,6 +34,17 @@ INITIALIZERS = {
     "he_normal": he_normal,
 }
 every_net = pytest.mark.parametrize("name", list_models())
+
+
+def every_net_with_slow(*names: str) -> pytest.MarkDecorator:
+    """The same, but those that take longest to compile only in the long run."""
+    return pytest.mark.parametrize(
+        "name",
+        [
+            pytest.param(name, marks=pytest.mark.slow) if name in names else name
+            for name in list_models()
+        ],
+    )
 
 
 def abstract_variables(model: ConvNet, image_shape: tuple[int, ...] = (28, 28, 1)) -> Any:
@@ -151,7 +163,7 @@ def test_logits_have_shape_and_type(name: str, batch_size: int) -> None:
         assert (logits.shape, logits.dtype) == ((batch_size, 7), jnp.float32)
 
 
-@every_net
+@every_net_with_slow("custom7", "kernels_cnn5", "kernels_cnn7", "vgg5", "pairs_cnn14")
 def test_evaluation_is_deterministic_and_training_changes_only_batch_stats(name: str) -> None:
     model = create_model(name)
     size = min_image_size(model.net)
@@ -178,7 +190,16 @@ def test_evaluation_is_deterministic_and_training_changes_only_batch_stats(name:
         assert not np.array_equal(before, after)
 
 
-@every_net
+@every_net_with_slow(
+    "pairs_cnn6",
+    "pairs_cnn14",
+    "pooling_cnn5",
+    "pooling_cnn7",
+    "custom7",
+    "ablation_cnn7",
+    "kernels_cnn5",
+    "vgg5",
+)
 def test_every_weight_gets_a_gradient_but_those_that_only_see_padding(name: str) -> None:
     model = create_model(name)
     variables = averaging_variables(model)
@@ -266,10 +287,16 @@ def test_masked_examples_do_not_enter_batch_statistics() -> None:
     variables = averaging_variables(model)
     images = random_images(6, 28, 28, 1)
     rngs = {"dropout": jax.random.key(0)}
-    kwargs: Any = {"train": True, "rngs": rngs, "mutable": ["batch_stats"]}
     mask = jnp.array([True] * 4 + [False] * 2)
-    logits, updates = model.apply(variables, images, mask=mask, **kwargs)
-    expected_logits, expected = model.apply(variables, images[:4], **kwargs)
+
+    @jax.jit
+    def apply(images: jax.Array, mask: jax.Array | None = None) -> Any:
+        return model.apply(
+            variables, images, train=True, mask=mask, rngs=rngs, mutable=["batch_stats"]
+        )
+
+    logits, updates = apply(images, mask)
+    expected_logits, expected = apply(images[:4])
     np.testing.assert_allclose(logits[:4], expected_logits, rtol=1e-5, atol=1e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), updates, expected)
 
@@ -331,3 +358,52 @@ def test_importing_models_imports_no_other_dependency(run_python: Any) -> None:
         "'zoo.data', 'zoo.errors', 'zoo.training') if name in sys.modules])"
     )
     assert run_python("-c", code).stdout == "[]\n"
+
+
+def random_variables(model: ConvNet) -> Any:
+    """Every array with other numbers."""
+    rng = np.random.default_rng(0)
+    return jax.tree.map(
+        lambda leaf: rng.standard_normal(leaf.shape, np.float32), abstract_variables(model)
+    )
+
+
+@pytest.mark.parametrize("name", ["kernels_cnn5", "ablation_cnn3"])
+def test_keras_weights_go_in_and_come_back(name: str) -> None:
+    """In Keras's order: kernel, bias; scale, offset, moving mean, moving variance."""
+    model = zoo.models.create_model(name)
+    variables = random_variables(model)
+    weights = zoo.models.to_keras_weights(model, variables)
+    assert [array.shape for array in weights[:2]] == [
+        variables["params"]["conv_1"]["kernel"].shape,
+        variables["params"]["conv_1"]["bias"].shape,
+    ]
+    assert sum(array.size for array in weights) == GOLDEN[name]["params"]["total"]
+    jax.tree.map(
+        np.testing.assert_array_equal, zoo.models.from_keras_weights(model, weights), variables
+    )
+
+
+def test_keras_weights_of_another_net_are_refused() -> None:
+    """With the array that differs."""
+    model = zoo.models.create_model("ablation_cnn3")
+    variables = random_variables(model)
+    weights = zoo.models.to_keras_weights(model, variables)
+    with pytest.raises(ValueError, match="this net has 8 arrays of weights, not 6"):
+        zoo.models.from_keras_weights(model, weights[:-2])
+    with pytest.raises(ValueError, match=r"head/bias .* \(10,\), array 8 of the weights \(9,\)"):
+        zoo.models.from_keras_weights(model, [*weights[:-1], np.zeros(9)])
+    in_colour = [np.zeros((3, 3, 3, 32)), *weights[1:]]
+    with pytest.raises(ValueError, match=r"head/kernel of this net for images of \(40, 40, 3\)"):
+        zoo.models.from_keras_weights(model, in_colour, image_shape=(40, 40, 3))
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_published_results_are_whole(name: str) -> None:
+    """Each epoch that the notebook trained, and the figure that it printed at the end."""
+    published = json.loads((ROOT / "zoo/published.json").read_text())[name]
+    assert published["notebook"] == GOLDEN[name]["notebook"]
+    assert published["num_epochs"] == GOLDEN[name]["num_epochs"]
+    assert published["test"]["accuracy"] == GOLDEN[name]["published_accuracy"]
+    for values in published["history"].values():
+        assert len(values) == published["num_epochs"]

@@ -1,10 +1,11 @@
-"""Writes nets.json: what the five notebooks fix of each net, under the names of this project.
+"""Writes nets.json and zoo/published.json: what the five notebooks say, under this project's names.
 
     python tests/golden/make_nets.py REFERENCE.json
 
 REFERENCE.json lists the nets as read off the notebooks (layers in order with shapes and parameter
 counts, training settings, printed results). It is not part of the project; nets.json is what the
-tests need of it, and nothing in it is computed by this project's code.
+tests need of it, published.json what the notebooks printed when they trained. Nothing in either is
+computed by this project's code.
 """
 
 import json
@@ -81,8 +82,30 @@ def convert_net(net: dict) -> dict:
     }
 
 
+def convert_results(net: dict) -> dict:
+    """What the notebook printed when it trained the net; None: not printed, or cut off."""
+    printed = net["history"]
+    return {
+        "notebook": net["seed"],
+        "id": net["id"],
+        "num_epochs": net["epochs"],
+        "history": {
+            "loss": printed["loss"],
+            "accuracy": printed["acc"],
+            "val_loss": printed["val_loss"],
+            "val_accuracy": printed["val_acc"],
+            "seconds": printed["seconds"],
+        },
+        "test": {"loss": net["final_test_loss"], "accuracy": net["final_test_accuracy"]},
+        "seconds_per_epoch": net["mean_seconds_per_epoch"],
+        "hardware": None,
+        "uncertain_epochs": net["uncertain_epochs"],
+        "wrong": net["inconsistencies"],
+    }
+
+
 def main() -> None:
-    """Writes nets.json beside this file."""
+    """Writes the two files."""
     reference = {net["id"]: net for net in json.loads(Path(sys.argv[1]).read_text())}
     nets = {name: convert_net(reference[identifier]) for name, identifier in IDS.items()}
     lines = []  # a line per layer: short, and a change shows in a diff
@@ -92,6 +115,14 @@ def main() -> None:
         lines.append(f'"{name}": {{{head},\n  "layers": [\n{layers}\n  ]}}')
     content = "{\n" + ",\n".join(lines) + "\n}\n"
     (Path(__file__).parent / "nets.json").write_text(content)
+
+    results = {name: convert_results(reference[identifier]) for name, identifier in IDS.items()}
+    lines = []  # a line per fact
+    for name, net in results.items():
+        facts = ",\n".join(f"  {json.dumps(key)}: {json.dumps(fact)}" for key, fact in net.items())
+        lines.append(f'"{name}": {{\n{facts}\n}}')
+    published = Path(__file__).parents[2] / "zoo" / "published.json"
+    published.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from zoo.models.ablation import (
     ABLATION_CNN7_DROPOUT,
 )
 from zoo.models.classics import CUSTOM7, LENET3, VGG5
+from zoo.models.keras_weights import from_keras_weights, to_keras_weights
 from zoo.models.kernels import KERNELS_CNN3, KERNELS_CNN5, KERNELS_CNN7
 from zoo.models.layers import ConvNet, ImageTooSmallError, Net, layer_shapes, min_image_size
 from zoo.models.pairs import PAIRS_CNN6, PAIRS_CNN10, PAIRS_CNN14
@@ -30,9 +31,11 @@ __all__ = [
     "ConvNet",
     "ImageTooSmallError",
     "create_model",
+    "from_keras_weights",
     "layer_shapes",
     "list_models",
     "min_image_size",
+    "to_keras_weights",
 ]
 
 MODELS: dict[str, Net] = {

@@ -1,0 +1,32 @@
+"""Every net against Keras 3 on its JAX backend, as installed here."""
+
+import os
+
+import numpy as np
+import pytest
+from parity import nets
+
+import zoo.models
+
+os.environ["KERAS_BACKEND"] = "jax"
+pytest.importorskip("keras", reason="Keras itself is in the extra parity")
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+
+
+@pytest.mark.parametrize("name", zoo.models.list_models())
+def test_logits_agree(name: str) -> None:
+    assert nets.deviation(nets.zoo_logits(name), nets.keras_logits(name)) <= nets.TOLERANCE
+
+
+def test_weights_go_back_to_keras() -> None:
+    """What the zoo trained computes the same in Keras."""
+    model = zoo.models.create_model("kernels_cnn5")
+    other = nets.make_keras_net("kernels_cnn5")
+    variables = zoo.models.from_keras_weights(model, other.get_weights())
+    other.set_weights([np.zeros_like(array) for array in other.get_weights()])
+    other.set_weights(zoo.models.to_keras_weights(model, variables))
+    for array, expected in zip(
+        other.get_weights(), nets.random_weights("kernels_cnn5"), strict=True
+    ):
+        np.testing.assert_array_equal(array, expected)
