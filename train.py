@@ -95,7 +95,8 @@ def main(argv: list[str]) -> int:
         from zoo.training import train_and_evaluate
 
         zoo.compilation.enable_cache()
-        workdir = _WORKDIR.value or f"runs/{config.model}-{config.dataset}-{config.seed}"
+        last = f"-{config.seed + config.num_seeds - 1}" if config.num_seeds > 1 else ""
+        workdir = _WORKDIR.value or f"runs/{config.model}-{config.dataset}-{config.seed}{last}"
         train_and_evaluate(config, Path(workdir), quiet=_QUIET.value)
     except ZooError as error:
         print(f"train.py: {error}", file=sys.stderr)

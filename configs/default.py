@@ -17,6 +17,7 @@ def get_config() -> ConfigDict:
     config.model = "pooling_cnn3"  # a name of zoo.models.list_models()
     config.dtype = "float32"  # type that is computed in: float32, bfloat16, float16
     config.seed = 0  # initialization, data order and dropout all follow from it
+    config.num_seeds = 1  # independent copies in one run, of the seeds seed, seed + 1, ...
 
     config.dataset = "digits"  # digits, mnist, fashion_mnist, kmnist, idx
     config.data_dir = ""  # folder of TFDS datasets; "": TFDS_DATA_DIR or ~/tensorflow_datasets

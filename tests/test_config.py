@@ -78,6 +78,11 @@ def test_every_key_of_the_default_config_has_a_comment() -> None:
             "config.num_epochs must be a whole number from 1 to 2,147,483,647, not True",
         ),
         ({"seed": 2**32}, r"config.seed must be a whole number from 0 to 4,294,967,295, not"),
+        ({"num_seeds": 0}, "config.num_seeds must be a whole number from 1 to 10,000, not 0"),
+        (
+            {"seed": 2**32 - 1, "num_seeds": 2},
+            r"config.seed \+ config.num_seeds must be at most 4,294,967,296",
+        ),
         (
             {"batch_size": 0},
             "config.batch_size must be a whole number from 1 to 2,147,483,647, not 0",

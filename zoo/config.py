@@ -50,6 +50,7 @@ _RULES = {
     "model": _ANY_TEXT,  # zoo.models knows the names
     "dtype": _one_of(*DTYPES),
     "seed": _whole(0, 2**32 - 1),
+    "num_seeds": _whole(1, 10_000),
     "dataset": _one_of(*DATASETS),
     "data_dir": _ANY_TEXT,
     "manual_dir": _ANY_TEXT,
@@ -97,6 +98,8 @@ def validate(config: ConfigDict) -> None:
         zoo.models.create_model(values["model"])
     except ValueError as error:
         raise ZooError(f"config.model: {error}") from None
+    if values["seed"] + values["num_seeds"] > 2**32:
+        raise ZooError(f"config.seed + config.num_seeds must be at most {2**32:,}")
     if values["optimizer.schedule"] == "one_cycle" and values["optimizer.warmup_epochs"]:
         raise ZooError(
             "config.optimizer.warmup_epochs must be 0 with the one_cycle schedule, which warms up "
@@ -148,7 +151,7 @@ def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -
     Raises:
         ZooError: naming the keys that differ.
     """
-    before, now = flatten(old), flatten(new)
+    before, now = {"num_seeds": 1} | flatten(old), flatten(new)  # the first runs had no such key
     is_idx = now["dataset"] == "idx"
     free = tuple(key for key in _FREE_ON_RESUME if not (is_idx and key == "manual_dir"))
     differing = [

@@ -24,6 +24,8 @@ from zoo.steps import (
     make_train_step,
     padded_order,
     random_key,
+    stack_seeds,
+    take_seed,
 )
 from zoo.terminal import Terminal
 
@@ -39,6 +41,7 @@ class Trainer:
         """Builds the model and the optimizer and moves the data to the device."""
         train_split, val_split = zoo.data.split_validation(dataset, config.validation)
         self.config = config
+        self.seeds = range(config.seed, config.seed + config.num_seeds)
         self.dataset = dataset
         self.num_train, self.num_val = len(train_split), len(val_split)
         self._terminal = terminal
@@ -60,24 +63,29 @@ class Trainer:
         self._model = zoo.models.create_model(
             config.model, num_classes=dataset.num_classes, dtype=jnp.dtype(config.dtype)
         )
-        self._train = make_train_program(make_train_step(self._model, self._tx))
+        self._train = make_train_program(make_train_step(self._model, self._tx), config.num_seeds)
         self._evaluate = make_eval_program(make_eval_step(self._model))
 
     def init(self) -> TrainState:
-        """The state at step 0.
+        """The state at step 0; of many seeds, with an axis of seeds in front of each array.
 
         Raises:
             ZooError: the dataset's images are too small for the net.
         """
         image_shape = self.dataset.train.images.shape[1:]
         try:
-            return create_train_state(self._model, self._tx, self.config.seed, image_shape)
+            return stack_seeds(
+                [
+                    create_train_state(self._model, self._tx, seed, image_shape)
+                    for seed in self.seeds
+                ]
+            )
         except zoo.models.ImageTooSmallError as error:
             raise ZooError(f"{self.config.model} on {self.config.dataset}: {error}") from None
 
     def epochs_done(self, state: TrainState) -> int:
         """How many whole epochs the state has seen."""
-        return int(state.step) // self._steps_per_epoch
+        return _step(state) // self._steps_per_epoch
 
     def run_epoch(self, state: TrainState, epoch: int) -> tuple[TrainState, dict[str, Any]]:
         """Trains one epoch and validates; `state` is used up. Gives the history's record too."""
@@ -86,7 +94,7 @@ class Trainer:
         state, train = self._train_epoch(state, epoch, title)
         train_seconds = time.perf_counter() - start
         val = self._evaluate_split(state, self._val_split, "validation")
-        step = int(state.step)
+        step = _step(state)
         updates_done = step // self.config.optimizer.accumulate_steps
         return state, {
             "epoch": epoch,
@@ -95,7 +103,7 @@ class Trainer:
             **{f"val_{name}": value for name, value in val.means().items()},
             "learning_rate": float(self._schedule(max(0, updates_done - 1))),
             "seconds": time.perf_counter() - start,
-            "images_per_second": self.num_train / train_seconds,
+            "images_per_second": len(self.seeds) * self.num_train / train_seconds,
         }
 
     def test(self, state: TrainState, last_record: dict[str, Any]) -> dict[str, Any]:
@@ -107,30 +115,42 @@ class Trainer:
         return {**means, "num_examples": len(self.dataset.test)}
 
     def _train_epoch(self, state: TrainState, epoch: int, title: str) -> tuple[TrainState, Metrics]:
-        key = random_key(state.seed, Stream.ORDER, epoch)
-        batches = padded_order(jax.random.permutation(key, self.num_train), self._batch_size)
-        metrics = Metrics.zeros()
-        with self._terminal.progress(title, self.num_train) as progress:
-            for start, stop in _pieces(len(batches)):
-                state, metrics = self._train(
-                    state, metrics, self._train_split, batches, start, stop
-                )
+        orders = stack_seeds([self._order(seed, epoch) for seed in self.seeds])
+        metrics = stack_seeds([Metrics.zeros() for _ in self.seeds])
+        num_seeds = len(self.seeds)
+        with self._terminal.progress(title, num_seeds * self.num_train) as progress:
+            for start, stop in _pieces(self._steps_per_epoch):
+                state, metrics = self._train(state, metrics, self._train_split, orders, start, stop)
                 jax.block_until_ready(metrics)
-                progress((stop - start) * self._batch_size, metrics)
+                progress(num_seeds * (stop - start) * self._batch_size, metrics)
         return state, metrics
+
+    def _order(self, seed: int, epoch: int) -> jax.Array:
+        """The epoch's batches of indices: [steps, batch]."""
+        key = random_key(jnp.uint32(seed), Stream.ORDER, epoch)
+        return padded_order(jax.random.permutation(key, self.num_train), self._batch_size)
 
     def _evaluate_split(self, state: TrainState, split: Any, title: str) -> Metrics:
         num_examples = len(split[1])
         batch_size = min(self.config.eval_batch_size, num_examples)
-        variables = {"params": state.params, "batch_stats": state.batch_stats}
-        metrics = Metrics.zeros()
-        with self._terminal.progress(title, num_examples) as progress:
-            batches = padded_order(jnp.arange(num_examples), batch_size)
-            for start, stop in _pieces(len(batches)):
-                metrics = self._evaluate(variables, metrics, split, batches, start, stop)
-                jax.block_until_ready(metrics)
-                progress((stop - start) * batch_size, metrics)
-        return metrics
+        batches = padded_order(jnp.arange(num_examples), batch_size)
+        each = []
+        with self._terminal.progress(title, len(self.seeds) * num_examples) as progress:
+            for index in range(len(self.seeds)):
+                own = take_seed(state, index) if len(self.seeds) > 1 else state
+                variables = {"params": own.params, "batch_stats": own.batch_stats}
+                metrics = Metrics.zeros()
+                for start, stop in _pieces(len(batches)):
+                    metrics = self._evaluate(variables, metrics, split, batches, start, stop)
+                    jax.block_until_ready(metrics)
+                    progress((stop - start) * batch_size, metrics)
+                each.append(metrics)
+        return stack_seeds(each)
+
+
+def _step(state: TrainState) -> int:
+    """The steps done, which are the same for all seeds."""
+    return int(state.step.ravel()[0])
 
 
 def _pieces(num_steps: int) -> Iterator[tuple[int, int]]:

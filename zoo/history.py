@@ -7,7 +7,8 @@
      "test": {"loss", "accuracy", "num_examples"} or null until the run is complete,
      "earlier_environments": [{..., "until_epoch"}, ...]}
 
-Losses are in nats per image, accuracies are fractions. `loss` and `accuracy` are those of the
+Losses are in nats per image, accuracies are fractions; in a run of many seeds (num_seeds above 1
+in its configuration) each is a list with a number per seed. `loss` and `accuracy` are those of the
 training batches, with dropout and before each update, as Keras reports them. `seconds` is the wall
 time of the epoch with its validation, compilation included in the first; `images_per_second` is
 that of training alone. `learning_rate` is that of the epoch's last update. `environment` is that
@@ -31,7 +32,6 @@ from zoo.errors import ZooError
 
 FILENAME = "history.json"
 _FORMAT = 1
-_RECORD_KEYS = ("epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy")
 TIMINGS = ("seconds", "images_per_second")  # what may differ between two equal runs
 
 
@@ -96,12 +96,23 @@ def _check_form(history: History) -> None:
     for part in (history.config, history.environment, history.model, history.data):
         if not isinstance(part, dict):
             raise TypeError
-    numbers: list[tuple[dict[str, Any], tuple[str, ...]]] = [(history.config, ("num_epochs",))]
-    numbers += [(record, _RECORD_KEYS) for record in history.epochs]
+    num_seeds = history.config.get("num_seeds", 1)  # the first runs did not have the key
+    _check_numbers(history.config | {"num_seeds": num_seeds}, ("num_epochs", "num_seeds"))
+    for record in history.epochs:
+        _check_numbers(record, ("epoch", "step"))
+        _check_numbers(record, ("loss", "accuracy", "val_loss", "val_accuracy"), num_seeds)
     if history.test is not None:
-        numbers.append((history.test, ("loss", "accuracy", "num_examples")))
-    for part, keys in numbers:
-        if not all(isinstance(part[key], int | float) for key in keys):
+        _check_numbers(history.test, ("num_examples",))
+        _check_numbers(history.test, ("loss", "accuracy"), num_seeds)
+
+
+def _check_numbers(part: dict[str, Any], keys: tuple[str, ...], num_seeds: int = 1) -> None:
+    """Raises TypeError unless each is a number, or a list with one for each of many seeds."""
+    for key in keys:
+        values = part[key] if num_seeds > 1 else [part[key]]
+        if not isinstance(values, list) or len(values) != num_seeds:
+            raise TypeError
+        if not all(isinstance(value, int | float) for value in values):
             raise TypeError
 
 

@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -23,6 +25,8 @@ _SUFFIXES = (".png", ".svg", ".pdf")
 
 def plot_histories(histories: Mapping[str, History], path: Path) -> None:
     """Draws loss and accuracy by epoch: training dashed, validation solid, one colour a run.
+
+    Of a run with many seeds it draws the mean, and a band of a standard deviation to either side.
 
     Args:
         histories: by the name that the legend shows.
@@ -40,15 +44,14 @@ def plot_histories(histories: Mapping[str, History], path: Path) -> None:
     loss_axes, accuracy_axes = figure.subplots(1, 2)
     for index, (name, history) in enumerate(histories.items()):
         color = _COLORS[index % len(_COLORS)]
-        epochs = [record["epoch"] for record in history.epochs]
-        marker = "o" if len(epochs) == 1 else None
+        name = name.replace("$", r"\$")  # no formula
+        num_seeds = history.config.get("num_seeds", 1)
+        if num_seeds > 1:
+            name += f" (mean ± std of {num_seeds})"
         on = "test set" if history.config["validation"] == "test" else "held out"
         for axes, metric, scale in ((loss_axes, "loss", 1), (accuracy_axes, "accuracy", 100)):
-            name = name.replace("$", r"\$")  # no formula
-            train = [scale * record[metric] for record in history.epochs]
-            val = [scale * record[f"val_{metric}"] for record in history.epochs]
-            axes.plot(epochs, train, "--", color=color, marker=marker, label=f"{name}, training")
-            axes.plot(epochs, val, "-", color=color, marker=marker, label=f"{name}, {on}")
+            for key, style, data in ((metric, "--", "training"), (f"val_{metric}", "-", on)):
+                _draw_curve(axes, history, key, scale, style, color, f"{name}, {data}")
     loss_axes.set_ylabel("loss (nats per image)")
     accuracy_axes.set_ylabel("accuracy (%)")
     for axes in (loss_axes, accuracy_axes):
@@ -67,6 +70,19 @@ def plot_histories(histories: Mapping[str, History], path: Path) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # 日本: a box
         figure.savefig(path, dpi=150)
+
+
+def _draw_curve(
+    axes: Axes, history: History, key: str, scale: float, style: str, color: str, label: str
+) -> None:
+    epochs = [record["epoch"] for record in history.epochs]
+    values = scale * np.array([np.atleast_1d(record[key]) for record in history.epochs])
+    mean = values.mean(axis=1)  # [epochs] of [epochs, seeds]
+    marker = "o" if len(epochs) == 1 else None
+    axes.plot(epochs, mean, style, color=color, marker=marker, label=label)
+    if values.shape[1] > 1:
+        std = values.std(axis=1, ddof=1)
+        axes.fill_between(epochs, mean - std, mean + std, color=color, alpha=0.2, linewidth=0)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

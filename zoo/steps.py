@@ -6,11 +6,12 @@ Nothing here touches files, clocks or screens. All randomness is a function of
 
 import enum
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 
@@ -44,11 +45,14 @@ class Metrics(struct.PyTreeNode):
     def __add__(self, other: "Metrics") -> "Metrics":
         return jax.tree.map(jnp.add, self, other)
 
-    def means(self) -> dict[str, float]:
-        """{"loss": nats per example, "accuracy": fraction}"""
+    def means(self) -> dict[str, Any]:
+        """{"loss": nats per example, "accuracy": fraction}; of many seeds, a list of each."""
         sums = jax.device_get(self)
-        count = int(sums.num_examples)
-        return {"loss": float(sums.loss_sum) / count, "accuracy": int(sums.num_correct) / count}
+        count = np.asarray(sums.num_examples, float)
+        return {
+            "loss": (sums.loss_sum / count).tolist(),
+            "accuracy": (sums.num_correct / count).tolist(),
+        }
 
 
 class Stream(enum.IntEnum):
@@ -173,8 +177,23 @@ def take_batch(split: Any, indices: jax.Array) -> Batch:
     return {"image": images[safe], "label": labels[safe], "mask": indices >= 0}
 
 
+Tree = TypeVar("Tree")
+
+
+def stack_seeds(trees: Sequence[Tree]) -> Tree:
+    """One tree of the same kind with an axis of seeds in front of each leaf; of one, as it is."""
+    if len(trees) == 1:
+        return trees[0]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def take_seed(tree: Tree, index: int) -> Tree:
+    """The tree of one of many seeds."""
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
 def make_train_program(
-    train_step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]],
+    train_step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]], num_seeds: int = 1
 ) -> Callable[..., tuple[TrainState, Metrics]]:
     """Compiles run(state, metrics, split, order, start, stop) -> (state, metrics).
 
@@ -182,6 +201,9 @@ def make_train_program(
     one compiled program serves any piece of the epoch. `split` is (images, labels) on the device,
     `order` int32 [steps, batch] from `padded_order`. The new metrics are added to those given.
     State and metrics are donated: their buffers are used up.
+
+    With many seeds, state, metrics and order have an axis of seeds in front (`stack_seeds`). They
+    are trained one after another in a loop of the one program, each as it would be alone.
     """
 
     def run(
@@ -199,7 +221,13 @@ def make_train_program(
 
         return jax.lax.fori_loop(start, stop, body, (state, metrics))
 
-    return jax.jit(run, donate_argnums=(0, 1))
+    def run_seeds(
+        state: TrainState, metrics: Metrics, split: Any, order: jax.Array, *piece: jax.Array | int
+    ) -> tuple[TrainState, Metrics]:
+        each = (state, metrics, order)
+        return jax.lax.map(lambda own: run(own[0], own[1], split, own[2], *piece), each)
+
+    return jax.jit(run if num_seeds == 1 else run_seeds, donate_argnums=(0, 1))
 
 
 def make_eval_program(

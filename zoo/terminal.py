@@ -4,8 +4,9 @@ The bar goes to standard error and only to a terminal; lines go to standard outp
 """
 
 import contextlib
+import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from tqdm import tqdm
@@ -69,8 +70,13 @@ class Terminal:
         )
 
 
-def _metrics_text(metrics: dict[str, float], separator: str = "  ") -> str:
-    return separator.join(
-        f"{name} {value:.2%}" if name.endswith("accuracy") else f"{name} {value:.4f}"
-        for name, value in metrics.items()
-    )
+def metric_text(name: str, value: float | Sequence[float]) -> str:
+    """Such as "loss 0.0492" or "accuracy 98.62%"; of many seeds, mean ± standard deviation."""
+    values = value if isinstance(value, Sequence) else [value]
+    form = ".2%" if name.endswith("accuracy") else ".4f"
+    spread = f" ± {statistics.stdev(values):{form}}" if len(values) > 1 else ""
+    return f"{name} {statistics.fmean(values):{form}}{spread}"
+
+
+def _metrics_text(metrics: dict[str, Any], separator: str = "  ") -> str:
+    return separator.join(metric_text(name, value) for name, value in metrics.items())

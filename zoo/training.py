@@ -1,13 +1,14 @@
 """A whole run: epochs, validation, history, checkpoints, and going on where it stopped."""
 
-import math
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import ml_collections
+import numpy as np
 
 import zoo.config
 import zoo.data
@@ -24,7 +25,7 @@ from zoo.steps import (
     make_eval_step,
     make_train_step,
 )
-from zoo.terminal import Terminal
+from zoo.terminal import Terminal, metric_text
 
 __all__ = [
     "Metrics",
@@ -34,6 +35,9 @@ __all__ = [
     "make_train_step",
     "train_and_evaluate",
 ]
+
+
+BEST_METRICS = ("val_loss", "val_accuracy")  # by which the best checkpoint can be chosen
 
 
 def train_and_evaluate(
@@ -88,7 +92,7 @@ def _run(
     history = _past_history(config, workdir) or History(
         config=config.to_dict(),
         environment=zoo.history.environment(),
-        model={"name": config.model, "num_params": _num_params(state)},
+        model={"name": config.model, "num_params": _num_params(state) // config.num_seeds},
         data=trainer.data_sizes,
     )
     if history.data != trainer.data_sizes:
@@ -116,7 +120,7 @@ def _run(
             # nothing.
             history.write(workdir)
             if every and (epoch % every == 0 or epoch == config.num_epochs):
-                metrics = {name: record[name] for name in ("val_loss", "val_accuracy")}
+                metrics = {name: np.mean(record[name]).item() for name in BEST_METRICS}
                 checkpoints.save(record["step"], state, metrics, history.config)
             terminal.epoch(record, config.num_epochs)
 
@@ -131,7 +135,7 @@ def _run(
 
 
 def _num_params(state: TrainState) -> int:
-    """Parameters with the moving statistics, as Keras counts them."""
+    """Parameters with the moving statistics, as Keras counts them, of all seeds."""
     return sum(leaf.size for leaf in jax.tree.leaves((state.params, state.batch_stats)))
 
 
@@ -198,7 +202,7 @@ def _rewind(history: History, epochs_done: int, workdir: Path) -> str:
 
 def _check_finite(record: dict[str, Any], workdir: Path) -> None:
     for name in ("loss", "val_loss"):
-        if not math.isfinite(record[name]):
+        if not np.all(np.isfinite(record[name])):
             raise ZooError(
                 f"{name} is {record[name]} in epoch {record['epoch']} at learning rate "
                 f"{record['learning_rate']:g}: use a lower config.optimizer.learning_rate, or "
@@ -207,12 +211,18 @@ def _check_finite(record: dict[str, Any], workdir: Path) -> None:
             )
 
 
+def seeds_text(config: Mapping[str, Any]) -> str:
+    """Such as "seed 0" or "seeds 0 to 3"."""
+    first, count = config["seed"], config["num_seeds"]
+    return f"seed {first}" if count == 1 else f"seeds {first} to {first + count - 1}"
+
+
 def _header(history: History, trainer: Trainer, workdir: Path) -> str:
     config, environment = history.config, history.environment
     on_test = config["validation"] == "test"
     validated = "validated on the test set" if on_test else f"{trainer.num_val:,} held out"
     lines = [
-        f"{config['model']}: {history.model['num_params']:,} parameters, seed {config['seed']}",
+        f"{config['model']}: {history.model['num_params']:,} parameters, {seeds_text(config)}",
         f"{config['dataset']}: {trainer.num_train:,} training images, {validated}, "
         f"{len(trainer.dataset.test):,} test images",
         f"{environment['platform']} ({environment['device']}), jax {environment['jax']}, "
@@ -226,7 +236,10 @@ def _header(history: History, trainer: Trainer, workdir: Path) -> str:
 def _result_line(history: History) -> str:
     test = history.test
     assert test is not None
+    num_seeds = history.config["num_seeds"]
+    seeds = f", mean ± standard deviation of {num_seeds} seeds" if num_seeds > 1 else ""
+    metrics = ", ".join(metric_text(name, test[name]) for name in ("loss", "accuracy"))
     return (
-        f"test: loss {test['loss']:.4f}, accuracy {test['accuracy']:.2%} "
-        f"of {test['num_examples']:,} images after {len(history.epochs)} epochs"
+        f"test: {metrics} of {test['num_examples']:,} images after {len(history.epochs)} epochs"
+        f"{seeds}"
     )
