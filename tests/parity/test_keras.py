@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 import pytest
-from parity import nets
+from parity import nets, training
 
 import zoo.models
 
@@ -17,6 +17,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationW
 @pytest.mark.parametrize("name", zoo.models.list_models())
 def test_logits_agree(name: str) -> None:
     assert nets.deviation(nets.zoo_logits(name), nets.keras_logits(name)) <= nets.TOLERANCE
+
+
+@pytest.mark.parametrize("name", training.comparable_nets())
+def test_fifty_steps_agree(name: str) -> None:
+    """The notebook's optimizer, without dropout, in float64."""
+    losses, expected = training.train_in_zoo(name), training.train_in_keras(name)
+    assert training.deviation(losses, expected) <= training.TOLERANCE
 
 
 def test_weights_go_back_to_keras() -> None:
