@@ -176,7 +176,10 @@ def _measure_net(
                 entry["loss"] = answer["loss"]
         if "zoo" in found:
             workers["later"] = start_worker("zoo")
-            found["zoo"] |= _later_start(workers["later"], found["zoo"]["num_steps"])
+            try:
+                found["zoo"] |= _later_start(workers["later"], found["zoo"]["num_steps"])
+            except WorkerError as error:
+                failed["zoo's later start"] = str(error)
     finally:
         for process in workers.values():
             process.close()

@@ -2,30 +2,19 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
+from test_training import last_state
 
-import zoo.data
 import zoo.history
-from zoo.checkpoint import Checkpoints
-from zoo.epochs import Trainer
 from zoo.errors import ZooError
 from zoo.plot import plot_histories
-from zoo.terminal import Terminal
 from zoo.training import train_and_evaluate
 
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
-
-
-def last_state(config: ConfigDict, workdir: Path) -> Any:
-    dataset = zoo.data.load("idx", manual_dir=config.manual_dir)
-    like = Trainer(config, dataset, Terminal(quiet=True)).init()
-    with Checkpoints(workdir, 1, 1, "val_accuracy") as checkpoints:
-        return checkpoints.restore(checkpoints.steps()[-1], like=like)
 
 
 def test_each_seed_equals_its_single_run(

@@ -48,6 +48,11 @@ class History:
     earlier_environments: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     @property
+    def num_seeds(self) -> int:
+        """How many seeds it trains; the first runs did not have the key, and had one."""
+        return self.config.get("num_seeds", 1)
+
+    @property
     def is_complete(self) -> bool:
         """All epochs are done and the test set is scored."""
         return self.test is not None and len(self.epochs) == self.config["num_epochs"]
@@ -96,7 +101,7 @@ def _check_form(history: History) -> None:
     for part in (history.config, history.environment, history.model, history.data):
         if not isinstance(part, dict):
             raise TypeError
-    num_seeds = history.config.get("num_seeds", 1)  # the first runs did not have the key
+    num_seeds = history.num_seeds
     _check_numbers(history.config | {"num_seeds": num_seeds}, ("num_epochs", "num_seeds"))
     for record in history.epochs:
         _check_numbers(record, ("epoch", "step"))

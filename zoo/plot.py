@@ -45,9 +45,8 @@ def plot_histories(histories: Mapping[str, History], path: Path) -> None:
     for index, (name, history) in enumerate(histories.items()):
         color = _COLORS[index % len(_COLORS)]
         name = name.replace("$", r"\$")  # no formula
-        num_seeds = history.config.get("num_seeds", 1)
-        if num_seeds > 1:
-            name += f" (mean ± std of {num_seeds})"
+        if history.num_seeds > 1:
+            name += f" (mean ± std of {history.num_seeds})"
         on = "test set" if history.config["validation"] == "test" else "held out"
         for axes, metric, scale in ((loss_axes, "loss", 1), (accuracy_axes, "accuracy", 100)):
             for key, style, data in ((metric, "--", "training"), (f"val_{metric}", "-", on)):

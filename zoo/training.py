@@ -236,8 +236,8 @@ def _header(history: History, trainer: Trainer, workdir: Path) -> str:
 def _result_line(history: History) -> str:
     test = history.test
     assert test is not None
-    num_seeds = history.config["num_seeds"]
-    seeds = f", mean ± standard deviation of {num_seeds} seeds" if num_seeds > 1 else ""
+    several = history.num_seeds > 1
+    seeds = f", mean ± standard deviation of {history.num_seeds} seeds" if several else ""
     metrics = ", ".join(metric_text(name, test[name]) for name in ("loss", "accuracy"))
     return (
         f"test: {metrics} of {test['num_examples']:,} images after {len(history.epochs)} epochs"

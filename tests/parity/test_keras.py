@@ -27,7 +27,7 @@ def test_fifty_steps_agree(name: str) -> None:
 
 
 def test_weights_go_back_to_keras() -> None:
-    """What the zoo trained computes the same in Keras."""
+    """As they came."""
     model = zoo.models.create_model("kernels_cnn5")
     other = nets.make_keras_net("kernels_cnn5")
     variables = zoo.models.from_keras_weights(model, other.get_weights())
