@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
     config = default.get_config()
     config.model = "pooling_cnn5"
     config.dataset = "mnist"
-    config.validation = "holdout"
+    config.validation = "holdout_last"
     config.num_epochs = 10
     config.batch_size = 200
     config.optimizer.keras_eps = True

@@ -241,7 +241,10 @@ NO_NETWORK = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0
         ),
         (["--config.model=vgg6"], "config.model: unknown net 'vgg6': did you mean vgg5"),
         (["--config.dataset=cifar10"], "config.dataset must be one of digits, mnist"),
-        (["--config.validation=none"], "config.validation must be one of holdout, test"),
+        (
+            ["--config.validation=none"],
+            "config.validation must be one of holdout, holdout_last, test",
+        ),
         (
             ["--config=configs/vgg55.py"],
             "'configs/vgg55.py' does not exist: did you mean configs/vgg5.py",

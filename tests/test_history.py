@@ -25,7 +25,7 @@ def history_of(num_epochs: int = 2) -> History:
         }
         for epoch in range(1, num_epochs + 1)
     ]
-    config = {"num_epochs": num_epochs, "validation": "holdout"}
+    config = {"num_epochs": num_epochs, "num_seeds": 1, "validation": "holdout"}
     return History(config, {"jax": "0"}, {"name": "vgg5", "num_params": 1}, {}, epochs)
 
 
@@ -75,12 +75,12 @@ def test_complete_means_all_epochs_and_the_test_set() -> None:
         "[]",
         "3",
         "\0",
-        '{"format": 1}',
+        '{"format": 2}',
         '{"epochs": []}',
-        '{"format": 1, "config": 3, "environment": {}, "model": {}, "data": {}}',
-        '{"format": 1, "config": {}, "environment": {}, "model": {}, "data": {}, "epochs": []}',
-        '{"format": 1, "config": {"num_epochs": 1}, "environment": {}, "model": {}, "data": {}'
-        ', "epochs": [{}]}',
+        '{"format": 2, "config": 3, "environment": {}, "model": {}, "data": {}}',
+        '{"format": 2, "config": {}, "environment": {}, "model": {}, "data": {}, "epochs": []}',
+        '{"format": 2, "config": {"num_epochs": 1, "num_seeds": 1}, "environment": {}, "model": {},'
+        ' "data": {}, "epochs": [{}]}',
         "[" * 100_000,
     ],
     ids=range(11),
@@ -92,7 +92,7 @@ def test_a_damaged_history_is_one_sentence(tmp_path: Path, content: str) -> None
 
 
 def test_a_history_of_another_format_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "history.json").write_text(json.dumps({"format": 2}))
+    (tmp_path / "history.json").write_text(json.dumps({"format": 1}))
     with pytest.raises(ZooError, match=r"is of another format"):
         zoo.history.read(tmp_path)
 

@@ -153,7 +153,7 @@ def test_a_run_writes_history_checkpoints_and_picture(
     history = train_and_evaluate(tiny_config, workdir)
     assert zoo.history.read(workdir) == history
     content = json.loads((workdir / "history.json").read_text())
-    assert content["format"] == 1
+    assert content["format"] == 2
     assert content["config"]["optimizer"]["name"] == "adam"
     assert {"jax", "flax", "optax", "platform", "device", "git_commit"} <= set(
         content["environment"]
@@ -180,6 +180,29 @@ def test_a_run_writes_history_checkpoints_and_picture(
     assert lines[3].startswith("epoch 1/2 ")
     assert "val_accuracy" in lines[3]
     assert lines[-1].startswith("test: loss ")
+
+
+@pytest.mark.parametrize("metric", ["val_accuracy", "val_loss"])
+def test_holdout_tests_the_best_epoch_once(
+    tmp_path: Path, tiny_config: ConfigDict, capsys: pytest.CaptureFixture[str], metric: str
+) -> None:
+    """What is tested is the parameters after that epoch, also where the run was interrupted."""
+    tiny_config.update(validation="holdout", num_epochs=2, checkpoint={"best_metric": metric})
+    tiny_config.optimizer.learning_rate = 0.01  # jumps: the last epoch is not the best
+    train_and_evaluate(tiny_config, tmp_path / "run")
+    tiny_config.num_epochs = 6
+    history = train_and_evaluate(tiny_config, tmp_path / "run")
+    values = [record[metric] for record in history.epochs]
+    best = 1 + values.index(max(values) if metric == "val_accuracy" else min(values))
+    assert best < 6, "the test would say nothing"
+    assert history.test is not None
+    assert history.test["epoch"] == best
+    said = f"of 20 images after epoch {best}, best on the held-out images"
+    assert capsys.readouterr().out.splitlines()[-1].endswith(said)
+
+    tiny_config.update(validation="holdout_last", num_epochs=best)
+    last = train_and_evaluate(tiny_config, tmp_path / "last", quiet=True)
+    assert last.test == history.test
 
 
 def test_selection_by_test_data_is_said(

@@ -54,7 +54,7 @@ _RULES = {
     "dataset": _one_of(*DATASETS),
     "data_dir": _ANY_TEXT,
     "manual_dir": _ANY_TEXT,
-    "validation": _one_of("holdout", "test"),
+    "validation": _one_of("holdout", "holdout_last", "test"),
     "num_epochs": _whole(1),
     "batch_size": _whole(1),
     "eval_batch_size": _whole(1),
@@ -151,7 +151,7 @@ def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -
     Raises:
         ZooError: naming the keys that differ.
     """
-    before, now = {"num_seeds": 1} | flatten(old), flatten(new)  # the first runs had no such key
+    before, now = flatten(old), flatten(new)
     is_idx = now["dataset"] == "idx"
     free = tuple(key for key in _FREE_ON_RESUME if not (is_idx and key == "manual_dir"))
     differing = [

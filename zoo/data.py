@@ -28,7 +28,7 @@ _TFDS_VERSION = "3.0.1"
 TFDS_DATASETS = ("mnist", "fashion_mnist", "kmnist")
 DATASETS = ("digits", *TFDS_DATASETS, "idx")
 
-Validation = Literal["test", "holdout"]
+Validation = Literal["test", "holdout", "holdout_last"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +88,7 @@ def load(
 def split_validation(dataset: Dataset, validation: Validation) -> tuple[Split, Split]:
     """(training split, validation split).
 
-    "test" validates on the test split, as four of the notebooks do. "holdout" takes the last 20%
+    "test" validates on the test split, as four of the notebooks do. The others take the last 20%
     of the training split, as Keras's `validation_split=0.2` does (before any shuffling).
 
     Raises:

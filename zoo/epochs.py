@@ -14,9 +14,11 @@ import zoo.models
 import zoo.optim
 from zoo.errors import ZooError
 from zoo.steps import (
+    Best,
     Metrics,
     Stream,
     TrainState,
+    better_of,
     create_train_state,
     make_eval_program,
     make_eval_step,
@@ -74,7 +76,7 @@ class Trainer:
         """
         image_shape = self.dataset.train.images.shape[1:]
         try:
-            return stack_seeds(
+            state = stack_seeds(
                 [
                     create_train_state(self._model, self._tx, seed, image_shape)
                     for seed in self.seeds
@@ -82,6 +84,15 @@ class Trainer:
             )
         except zoo.models.ImageTooSmallError as error:
             raise ZooError(f"{self.config.model} on {self.config.dataset}: {error}") from None
+        if self.config.validation == "holdout":
+            none_yet = Best(
+                score=jnp.full(state.step.shape, -jnp.inf),
+                epoch=jnp.zeros_like(state.step),
+                params=state.params,
+                batch_stats=state.batch_stats,
+            )
+            state = state.replace(best=jax.tree.map(jnp.copy, none_yet))  # buffers of its own
+        return state
 
     def epochs_done(self, state: TrainState) -> int:
         """How many whole epochs the state has seen."""
@@ -91,28 +102,50 @@ class Trainer:
         """Trains one epoch and validates; `state` is used up. Gives the history's record too."""
         start = time.perf_counter()
         title = f"epoch {epoch}/{self.config.num_epochs}"
-        state, train = self._train_epoch(state, epoch, title)
+        best = state.best
+        state, train = self._train_epoch(state.replace(best=None), epoch, title)
         train_seconds = time.perf_counter() - start
-        val = self._evaluate_split(state, self._val_split, "validation")
+        val = self._evaluate_split(state, self._val_split, "validation").means()
+        if best is not None:
+            best = better_of(best, self._candidate(state, epoch, val))
         step = _step(state)
         updates_done = step // self.config.optimizer.accumulate_steps
-        return state, {
+        return state.replace(best=best), {
             "epoch": epoch,
             "step": step,
             **train.means(),
-            **{f"val_{name}": value for name, value in val.means().items()},
+            **{f"val_{name}": value for name, value in val.items()},
             "learning_rate": float(self._schedule(max(0, updates_done - 1))),
             "seconds": time.perf_counter() - start,
             "images_per_second": len(self.seeds) * self.num_train / train_seconds,
         }
 
     def test(self, state: TrainState, last_record: dict[str, Any]) -> dict[str, Any]:
-        """The test set's loss and accuracy, by the state after the last epoch."""
+        """The test set's loss and accuracy, and the epoch whose parameters are scored.
+
+        That is the best on the held-out images with validation=holdout, and else the last.
+        """
+        epochs = jnp.full_like(state.step, last_record["epoch"])  # [] or [seeds]
         if self.config.validation == "test":  # scored already
             means = {name: last_record[f"val_{name}"] for name in ("loss", "accuracy")}
         else:
+            if state.best is not None:
+                best = state.best
+                state = state.replace(params=best.params, batch_stats=best.batch_stats)
+                epochs = best.epoch
             means = self._evaluate_split(state, _on_device(self.dataset.test), "test").means()
-        return {**means, "num_examples": len(self.dataset.test)}
+        return {**means, "num_examples": len(self.dataset.test), "epoch": epochs.tolist()}
+
+    def _candidate(self, state: TrainState, epoch: int, val: dict[str, Any]) -> Best:
+        """The state after that epoch, as one that may be the best."""
+        metric = self.config.checkpoint.best_metric.removeprefix("val_")
+        value = jnp.asarray(val[metric], jnp.float32)
+        return Best(
+            score=value if metric == "accuracy" else -value,
+            epoch=jnp.full(value.shape, epoch, jnp.int32),
+            params=state.params,
+            batch_stats=state.batch_stats,
+        )
 
     def _train_epoch(self, state: TrainState, epoch: int, title: str) -> tuple[TrainState, Metrics]:
         orders = stack_seeds([self._order(seed, epoch) for seed in self.seeds])

@@ -1,14 +1,15 @@
 """A run's history: one JSON file that is always whole.
 
-    {"format": 1, "config": {...}, "environment": {...}, "model": {"name", "num_params"},
+    {"format": 2, "config": {...}, "environment": {...}, "model": {"name", "num_params"},
      "data": {"num_train", "num_val", "num_test", "num_classes"},
      "epochs": [{"epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy",
                  "learning_rate", "seconds", "images_per_second"}, ...],
-     "test": {"loss", "accuracy", "num_examples"} or null until the run is complete,
+     "test": {"loss", "accuracy", "num_examples", "epoch"} or null until the run is complete,
      "earlier_environments": [{..., "until_epoch"}, ...]}
 
 Losses are in nats per image, accuracies are fractions; in a run of many seeds (num_seeds above 1
-in its configuration) each is a list with a number per seed. `loss` and `accuracy` are those of the
+in its configuration) each is a list with a number per seed. `test.epoch` is the epoch whose
+parameters were tested. `loss` and `accuracy` are those of the
 training batches, with dropout and before each update, as Keras reports them. `seconds` is the wall
 time of the epoch with its validation, compilation included in the first; `images_per_second` is
 that of training alone. `learning_rate` is that of the epoch's last update. `environment` is that
@@ -31,7 +32,7 @@ import zoo
 from zoo.errors import ZooError
 
 FILENAME = "history.json"
-_FORMAT = 1
+_FORMAT = 2
 TIMINGS = ("seconds", "images_per_second")  # what may differ between two equal runs
 
 
@@ -49,8 +50,8 @@ class History:
 
     @property
     def num_seeds(self) -> int:
-        """How many seeds it trains; the first runs did not have the key, and had one."""
-        return self.config.get("num_seeds", 1)
+        """How many seeds it trains."""
+        return self.config["num_seeds"]
 
     @property
     def is_complete(self) -> bool:
@@ -102,13 +103,13 @@ def _check_form(history: History) -> None:
         if not isinstance(part, dict):
             raise TypeError
     num_seeds = history.num_seeds
-    _check_numbers(history.config | {"num_seeds": num_seeds}, ("num_epochs", "num_seeds"))
+    _check_numbers(history.config, ("num_epochs", "num_seeds"))
     for record in history.epochs:
         _check_numbers(record, ("epoch", "step"))
         _check_numbers(record, ("loss", "accuracy", "val_loss", "val_accuracy"), num_seeds)
     if history.test is not None:
         _check_numbers(history.test, ("num_examples",))
-        _check_numbers(history.test, ("loss", "accuracy"), num_seeds)
+        _check_numbers(history.test, ("loss", "accuracy", "epoch"), num_seeds)
 
 
 def _check_numbers(part: dict[str, Any], keys: tuple[str, ...], num_seeds: int = 1) -> None:

@@ -21,14 +21,24 @@ Batch = dict[str, jax.Array]
 """image [B, H, W, C] uint8, label [B] int32, mask [B] bool: False marks padding."""
 
 
+class Best(struct.PyTreeNode):
+    """The parameters of the epoch that did best on held-out images."""
+
+    score: jax.Array  # [] float32, the larger the better
+    epoch: jax.Array  # [] int32
+    params: Any
+    batch_stats: Any
+
+
 class TrainState(struct.PyTreeNode):
-    """Everything that a step changes or draws on; arrays only."""
+    """Everything that a step changes or draws on, and what a run must keep; arrays only."""
 
     step: jax.Array  # [] int32, steps done
     seed: jax.Array  # [] uint32
     params: Any
     batch_stats: Any  # {} for nets without batch normalization
     opt_state: Any
+    best: Best | None = None  # of runs that choose an epoch; steps leave it alone
 
 
 class Metrics(struct.PyTreeNode):
@@ -99,6 +109,18 @@ def _init(
         batch_stats=variables.get("batch_stats", {}),
         opt_state=tx.init(params),
     )
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def better_of(old: Best, new: Best) -> Best:
+    """The one with the larger score, the old one if they are equal; of many seeds, for each."""
+    is_better = new.score > old.score  # [] or [seeds]
+
+    def choose(old_leaf: jax.Array, new_leaf: jax.Array) -> jax.Array:
+        ones = (1,) * (old_leaf.ndim - is_better.ndim)
+        return jnp.where(is_better.reshape(is_better.shape + ones), new_leaf, old_leaf)
+
+    return jax.tree.map(choose, old, new)
 
 
 def _sums(logits: jax.Array, batch: Batch) -> Metrics:

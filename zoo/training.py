@@ -239,7 +239,9 @@ def _result_line(history: History) -> str:
     several = history.num_seeds > 1
     seeds = f", mean ± standard deviation of {history.num_seeds} seeds" if several else ""
     metrics = ", ".join(metric_text(name, test[name]) for name in ("loss", "accuracy"))
-    return (
-        f"test: {metrics} of {test['num_examples']:,} images after {len(history.epochs)} epochs"
-        f"{seeds}"
-    )
+    epochs = f"after {len(history.epochs)} epochs"
+    if history.config["validation"] == "holdout":
+        chosen = np.unique(test["epoch"])
+        which = f"epoch {chosen[0]}" if len(chosen) == 1 else f"epochs {chosen[0]} to {chosen[-1]}"
+        epochs = f"after {which}, best on the held-out images"
+    return f"test: {metrics} of {test['num_examples']:,} images {epochs}{seeds}"

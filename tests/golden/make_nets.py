@@ -72,7 +72,7 @@ def convert_net(net: dict) -> dict:
         "optimizer": optimizer["name"],
         "learning_rate": optimizer["learning_rate"],
         "epsilon": optimizer["epsilon"],
-        "validation": {"validation_split": "holdout", "test_set_used_as_validation": "test"}[
+        "validation": {"validation_split": "holdout_last", "test_set_used_as_validation": "test"}[
             net["validation"]["scheme"]
         ],
         "published_accuracy": net["final_test_accuracy"],
