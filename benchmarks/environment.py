@@ -44,16 +44,17 @@ def hardware_text(hardware: dict[str, Any]) -> str:
 
 
 def _hardware() -> dict[str, Any]:
-    name, extensions = platform.processor() or platform.machine(), ""
+    import zoo.history  # only here: the workers, whose memory counts, do without JAX
+
+    extensions = ""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         fields = [line.partition(":") for line in cpuinfo.read_text().splitlines()]
         values = {key.strip(): value.strip() for key, _, value in fields}
-        name = values.get("model name", name)
         flags = values.get("flags", "").split()
         extensions = next((flag for flag in ("avx512f", "avx2", "avx") if flag in flags), "")
     return {
-        "cpu": name,
+        "cpu": zoo.history.processor_name(),
         "vector_extension": extensions,
         "cores": num_cores(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),

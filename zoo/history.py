@@ -131,11 +131,20 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in packages},
         "platform": device.platform,
-        "device": device.device_kind,
+        "device": processor_name() if device.platform == "cpu" else device.device_kind,
         "device_count": jax.device_count(),
         "cpu_count": os.cpu_count(),
         "git_commit": _git_commit(),
     }
+
+
+def processor_name() -> str:
+    """The CPU's name, such as "AMD EPYC"."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line for line in lines if line.startswith("model name")).split(":")[1].strip()
+    except (OSError, StopIteration):  # not Linux, or not on x86
+        return platform.processor() or platform.machine()
 
 
 def _git_commit() -> str | None:
