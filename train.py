@@ -3,11 +3,8 @@
 python train.py --config configs/vgg5.py [--config.KEY=VALUE ...] [--workdir DIR] [--quiet]
 """
 
-import contextlib
 import difflib
-import os
 import re
-import signal
 import sys
 from pathlib import Path
 
@@ -16,6 +13,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 import zoo.config
+import zoo.process
 from zoo.errors import ZooError
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -84,45 +82,25 @@ def _check_config_file(argv: list[str]) -> None:
             raise ZooError(f"the configuration file {str(path)!r} does not exist: {hint}")
 
 
-def main(argv: list[str]) -> int:
-    """Runs the command; gives the exit status."""
-    if {"-h", "--help"} & set(argv[1:]):
+def main() -> int:
+    """Runs the command; gives the exit status.
+
+    Raises:
+        ZooError: something that the user gave is wrong.
+    """
+    if {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__, flags.FLAGS.main_module_help(), sep="\n")
         return 0
-    try:
-        config = parse_config(argv)
-        import zoo.compilation  # only now: these take a second to import
-        from zoo.training import train_and_evaluate
+    config = parse_config(sys.argv)
+    import zoo.compilation  # only now: these take a second to import
+    from zoo.training import train_and_evaluate
 
-        zoo.compilation.enable_cache()
-        last = f"-{config.seed + config.num_seeds - 1}" if config.num_seeds > 1 else ""
-        workdir = _WORKDIR.value or f"runs/{config.model}-{config.dataset}-{config.seed}{last}"
-        train_and_evaluate(config, Path(workdir), quiet=_QUIET.value)
-    except ZooError as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # the reader has left, as in ... | head
-        return 128 + signal.SIGPIPE
-    except OSError as error:
-        place = f": {error.filename}" if error.filename else ""
-        print(f"train.py: {error.strerror or error}{place}", file=sys.stderr)
-        return 2
+    zoo.compilation.enable_cache()
+    last = f"-{config.seed + config.num_seeds - 1}" if config.num_seeds > 1 else ""
+    workdir = _WORKDIR.value or f"runs/{config.model}-{config.dataset}-{config.seed}{last}"
+    train_and_evaluate(config, Path(workdir), quiet=_QUIET.value)
     return 0
 
 
-def _stop(signum: int, frame: object) -> None:
-    """Ends the process at once. Checkpoints and histories are whole at any moment."""
-    message = "\ntrain.py: stopped; the same command goes on from the last checkpoint\n"
-    os.write(sys.stderr.fileno(), message.encode())
-    os._exit(128 + signum)
-
-
 if __name__ == "__main__":
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
-    # A checkpoint that cannot be read leaves other reads behind; their complaints add nothing.
-    sys.unraisablehook = lambda unraisable: None
-    status = main(sys.argv)
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()
-    os._exit(status)  # past the thread pools of Orbax, which complain when they are torn down
+    zoo.process.run("train.py", main)
