@@ -29,34 +29,13 @@ def _clamp(num_steps: float) -> int:
     return max(1, min(1000, round(num_steps)))
 
 
-def forward_flops(
-    net: layers.Net, image_shape: Sequence[int], num_classes: int
-) -> list[tuple[str, int]]:
-    """(name, FLOP for one image) of each convolution and dense layer, in order.
-
-    Two FLOP a multiply-add; every position of the kernel counts, also where it meets padding.
-    """
-    flops: list[tuple[str, int]] = []
-    shape: tuple[int, ...] = tuple(image_shape)
-    shapes = layers.layer_shapes(net, image_shape)
-    for name, layer in layers.named_layers(net):
-        match layer:
-            case layers.Conv(features=features, kernel_size=size):
-                height, width, _ = shapes[name]
-                flops.append((name, 2 * height * width * size**2 * shape[-1] * features))
-            case layers.Dense(features=features):
-                flops.append((name, 2 * shape[0] * features))
-        shape = shapes[name]
-    return [*flops, ("head", 2 * shape[0] * num_classes)]
-
-
 def train_flop(net: layers.Net, image_shape: Sequence[int], num_classes: int) -> int:
-    """FLOP of a training step for one image: forward, and twice that backward.
+    """FLOP of a training step for one image: forward, and twice that backward; two a multiply-add.
 
     The first layer has one product less: nobody needs the gradient of the images.
     """
-    flops = [flop for _, flop in forward_flops(net, image_shape, num_classes)]
-    return 3 * sum(flops) - flops[0]
+    macs = list(layers.layer_macs(net, image_shape, num_classes).values())
+    return 2 * (3 * sum(macs) - macs[0])
 
 
 def ratios_text(ratios: Iterable[tuple[str, float]]) -> str:

@@ -1,6 +1,7 @@
 """Every net of the table of contents, against what its notebook says."""
 
 import json
+import math
 import re
 from typing import Any
 
@@ -130,6 +131,15 @@ def test_layer_output_shapes_equal_the_notebooks(name: str) -> None:
     traced = jax.eval_shape(intermediates, abstract_variables(model), images)["intermediates"]
     assert {layer: traced[f"{layer}_output"][0].shape for layer in expected} == {
         layer: (3, *shape) for layer, shape in expected.items()
+    }
+
+
+@every_net
+def test_multiply_adds_follow_from_the_notebooks_kernels_and_shapes(name: str) -> None:
+    assert zoo.models.layer_macs(zoo.models.MODELS[name], (28, 28, 1)) == {
+        layer["name"]: math.prod(layer["kernel_shape"]) * math.prod(layer["output_shape"][:-1])
+        for layer in GOLDEN[name]["layers"]
+        if "kernel_shape" in layer
     }
 
 

@@ -250,6 +250,30 @@ def layer_shapes(net: Net, image_shape: Sequence[int]) -> dict[str, Shape]:
     return shapes
 
 
+def layer_macs(net: Net, image_shape: Sequence[int], num_classes: int = 10) -> dict[str, int]:
+    """Multiply-adds of each convolution and dense layer for one image, in order, forward.
+
+    Every position of a kernel counts, also where it meets padding.
+
+    Raises:
+        ImageTooSmallError: as in `layer_shapes`.
+    """
+    macs: dict[str, int] = {}
+    shape: Shape = tuple(image_shape)
+    shapes = layer_shapes(net, image_shape)
+    for name, layer in named_layers(net):
+        match layer:
+            case Conv(features=features, kernel_size=size):
+                height, width, _ = shapes[name]
+                macs[name] = height * width * size**2 * shape[-1] * features
+            case Dense(features=features):
+                macs[name] = shape[0] * features
+        shape = shapes[name]
+    if num_classes:
+        macs["head"] = shape[0] * num_classes
+    return macs
+
+
 def min_image_size(net: Net) -> int:
     """Side in pixels of the smallest square image that the net can take."""
     size = 1
