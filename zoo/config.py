@@ -4,7 +4,10 @@ The keys, with their units and defaults, stand in `configs/default.py`.
 """
 
 import difflib
+import importlib
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
@@ -77,6 +80,26 @@ _RULES = {
     "checkpoint.keep_best": _whole(0),
     "checkpoint.best_metric": _one_of("val_accuracy", "val_loss"),
 }
+
+
+def load(net: str) -> ConfigDict:
+    """The configuration of configs/NET.py: its notebook's training.
+
+    Raises:
+        ZooError: the name is unknown, or this is no checkout, which alone has the folder.
+    """
+    try:
+        zoo.models.create_model(net)
+    except ValueError as error:
+        raise ZooError(str(error)) from None
+    checkout = Path(__file__).parents[1]
+    if not (checkout / "configs" / f"{net}.py").is_file():
+        raise ZooError(
+            f"configs/{net}.py is not there: this needs the project's folder, not only its package"
+        )
+    if str(checkout) not in sys.path:
+        sys.path.insert(0, str(checkout))
+    return importlib.import_module(f"configs.{net}").get_config()
 
 
 def validate(config: ConfigDict) -> None:
