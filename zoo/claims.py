@@ -1,14 +1,13 @@
 """What the notebooks conclude, as statements that runs can be held against."""
 
 import dataclasses
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import zoo.published
 from zoo.results import Run
 from zoo.significance import Difference, welch
-from zoo.terminal import metric_text
+from zoo.terminal import mean_text
 
 LEVEL = 0.05  # a difference with a smaller p counts as real
 
@@ -30,24 +29,19 @@ def _epochs_to(accuracy: float, history: Mapping[str, Sequence[Any]]) -> float:
     return min(reached, default=len(history["accuracy"]) + 1)
 
 
-def _epochs_text(values: Sequence[float]) -> str:
-    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.1f}{spread} epochs"
-
-
 ACCURACY = Measure(
     "test accuracy",
     larger_is_better=True,
     of_run=lambda run: run.test["accuracy"],
     of_published=lambda published: published.accuracy,
-    text=lambda values: metric_text("accuracy", values).removeprefix("accuracy "),
+    text=lambda values: mean_text(values, ".2%"),
 )
 CONVERGENCE = Measure(
     "epochs to a training accuracy of 98%",
     larger_is_better=False,
     of_run=lambda run: _epochs_to(0.98, run.epochs),
     of_published=lambda published: _epochs_to(0.98, published.history),
-    text=_epochs_text,
+    text=lambda values: f"{mean_text(values, '.1f')} epochs",
 )
 
 

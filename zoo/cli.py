@@ -1,5 +1,6 @@
 """The `zoo` command."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,11 +10,20 @@ import zoo
 import zoo.process
 from zoo.errors import ZooError
 
+RESULTS_FILE = Path("docs/results/reproduction.json")
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class _InOrder(click.Group):
+    """Lists its commands in the order in which they are defined."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(zoo.__version__, prog_name="zoo")
 def cli() -> None:
-    """Nineteen small CNNs for small images: reproduce what five notebooks claimed."""
+    """Nineteen small CNNs for small images, as five notebooks define them."""
 
 
 def _complete_net(context: click.Context, parameter: click.Parameter, start: str) -> list[str]:
@@ -22,7 +32,56 @@ def _complete_net(context: click.Context, parameter: click.Parameter, start: str
     return list_models(f"{start}*")
 
 
-@cli.command()
+@cli.command("list", short_help="List the nets with their size and accuracy.")
+@click.argument("pattern", default="*", shell_complete=_complete_net)
+def list_nets(pattern: str) -> None:
+    """List the nets, or those that match PATTERN, such as "ablation*".
+
+    The last column is what `zoo reproduce` found, where this is the project's folder.
+    """
+    from zoo.catalogue import to_text
+    from zoo.results import read
+
+    click.echo(to_text(pattern, read(Path(zoo.__file__).parents[1] / RESULTS_FILE)))
+
+
+@cli.command(short_help="Show a net's layers: shapes, parameters, multiply-adds.")
+@click.argument("net", shell_complete=_complete_net)
+@click.option(
+    "--image-size",
+    default="28x28x1",
+    show_default=True,
+    help="Height, width and channels; 28x28 means one channel.",
+)
+@click.option("--num-classes", default=10, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--batch-size",
+    default=128,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Images in the training step whose memory is told.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print an object in JSON.")
+def summary(net: str, image_size: str, num_classes: int, batch_size: int, as_json: bool) -> None:
+    """Show the layers of NET: output shapes, parameters, multiply-adds."""
+    from zoo.summary import summarize, to_json, to_text
+
+    found = summarize(net, _image_shape(image_size), num_classes, batch_size)
+    click.echo(to_json(found) if as_json else to_text(found))
+
+
+def _image_shape(text: str) -> tuple[int, int, int]:
+    """(height, width, channels) of "28x28x1" or "28x28"."""
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})(?:x(\d{1,5}))?", text)
+    height, width, channels = (
+        (int(number or 1) for number in match.groups()) if match else (0, 0, 0)
+    )
+    if not min(height, width, channels):
+        raise ZooError(f"--image-size must be HEIGHTxWIDTHxCHANNELS, such as 28x28x1, not {text!r}")
+    return height, width, channels
+
+
+@cli.command(short_help="Train nets again and compare with what was published.")
 @click.argument("nets", nargs=-1, shell_complete=_complete_net)
 @click.option(
     "--seeds",

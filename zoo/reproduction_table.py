@@ -1,15 +1,12 @@
 """The table of a reproduction: a row for each net, with the place of the published result."""
 
 import dataclasses
-import math
 import statistics
 from collections.abc import Iterable, Sequence
 
-import jax
-import jax.numpy as jnp
-
 import zoo.models
 import zoo.published
+import zoo.summary
 from zoo.results import PROTOCOLS, Run
 from zoo.significance import binomial_error, distance
 
@@ -85,7 +82,7 @@ def _row(net: str, protocol: str, runs: Sequence[Run]) -> Row:
         net=net,
         notebook=published.notebook,
         protocol=protocol,
-        parameters=_num_params(net),
+        parameters=zoo.summary.summarize(net).parameters,
         epochs=runs[0].config["num_epochs"] if runs else published.num_epochs,
         seeds=tuple(run.seed for run in runs),
         published_accuracy=published.accuracy,
@@ -105,14 +102,6 @@ def _row(net: str, protocol: str, runs: Sequence[Run]) -> Row:
         versions=_all(f"jax {run.environment['jax']}" for run in runs),
         commits=_all(commit_text(run) for run in runs),
     )
-
-
-def _num_params(net: str) -> int:
-    """Parameters with the moving statistics, as Keras counts them."""
-    model = zoo.models.create_model(net)
-    images = jax.ShapeDtypeStruct((1, *_IMAGE_SHAPE), jnp.float32)
-    tree = jax.eval_shape(lambda images: model.init(jax.random.key(0), images, train=False), images)
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
 def _is_mnist(runs: Sequence[Run]) -> bool:

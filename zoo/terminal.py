@@ -73,9 +73,13 @@ class Terminal:
 def metric_text(name: str, value: float | Sequence[float]) -> str:
     """Such as "loss 0.0492" or "accuracy 98.62%"; of many seeds, mean ± standard deviation."""
     values = value if isinstance(value, Sequence) else [value]
-    form = ".2%" if name.endswith("accuracy") else ".4f"
+    return f"{name} {mean_text(values, '.2%' if name.endswith('accuracy') else '.4f')}"
+
+
+def mean_text(values: Sequence[float], form: str) -> str:
+    """The mean, of several values ± their standard deviation; `form` such as ".2%"."""
     spread = f" ± {statistics.stdev(values):{form}}" if len(values) > 1 else ""
-    return f"{name} {statistics.fmean(values):{form}}{spread}"
+    return f"{statistics.fmean(values):{form}}{spread}"
 
 
 def _metrics_text(metrics: dict[str, Any], separator: str = "  ") -> str:

@@ -1,0 +1,52 @@
+"""The list of the nets, with what was published of each and what came out here."""
+
+from collections.abc import Sequence
+
+import zoo.models
+import zoo.published
+from zoo.errors import ZooError
+from zoo.models.layers import Conv
+from zoo.results import Run
+from zoo.summary import summarize
+from zoo.terminal import mean_text
+
+_NAMES = ("net", "notebook", "convs", "parameters", "multiply-adds", "published", "reproduced")
+
+
+def to_text(pattern: str, runs: Sequence[Run]) -> str:
+    """A table of the nets that match, in the order of the notebooks.
+
+    Args:
+        pattern: a shell pattern such as "ablation*".
+        runs: finished runs; those under the notebooks' protocol give the last column.
+
+    Raises:
+        ZooError: no net matches.
+    """
+    chosen = zoo.models.list_models(pattern)
+    if not chosen:
+        raise ZooError(f"no net is called {pattern!r}: `zoo list` names them all")
+    rows = []
+    for net, published in zoo.published.load().items():
+        if net not in chosen:
+            continue
+        summary = summarize(net)
+        own = [run.test["accuracy"] for run in runs if (run.net, run.protocol) == (net, "notebook")]
+        rows.append(
+            (
+                net,
+                published.notebook,
+                str(sum(isinstance(layer, Conv) for layer in zoo.models.MODELS[net])),
+                f"{summary.parameters:,}",
+                f"{summary.macs:,}",
+                f"{published.accuracy:.2%}",
+                f"{mean_text(own, '.2%')} (n = {len(own)})" if own else "-",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(_NAMES, *rows, strict=True)]
+    lines = []
+    for name, notebook, *cells, reproduced in (_NAMES, *rows):
+        right = [cell.rjust(width) for cell, width in zip(cells, widths[2:-1], strict=True)]
+        left = [name.ljust(widths[0]), notebook.ljust(widths[1])]
+        lines.append("  ".join([*left, *right, reproduced]))
+    return "\n".join(lines)
