@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 
 import absl.logging
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
@@ -35,9 +36,7 @@ class Checkpoints:
         Raises:
             ZooError: a checkpoint that is there is damaged.
         """
-        absl.logging.set_verbosity(absl.logging.ERROR)
-        for name in ("absl", "asyncio"):  # asyncio tells again of errors that are raised here
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+        _quieten()
         best_mode = "max" if best_metric.endswith("accuracy") else "min"
 
         def metric_of(metrics: dict[str, float]) -> float:
@@ -124,6 +123,46 @@ class Checkpoints:
                 f"({_first_line(error)}): move it away, and the run goes on {rest}"
             ) from None
         return restored["state"]
+
+
+def read_parameters(workdir: Path) -> tuple[int, dict[str, Any]]:
+    """(step, {"params", "batch_stats", "best"}) of a run's newest checkpoint, as NumPy arrays.
+
+    Nothing in the folder is changed, so it may be that of a run in progress. What the state does
+    not hold is left out.
+
+    Raises:
+        ZooError: there is no checkpoint, or it cannot be read.
+    """
+    _quieten()
+    folder = (workdir / "checkpoints").absolute()
+    if not folder.is_dir():
+        raise ZooError(f"{workdir} holds no checkpoints: name the folder of a run that keeps them")
+    try:
+        with ocp.CheckpointManager(
+            folder,
+            options=ocp.CheckpointManagerOptions(read_only=True),
+            item_handlers={"state": ocp.PyTreeCheckpointHandler()},
+        ) as manager:
+            step = manager.latest_step()
+            if step is None:
+                raise ZooError(f"{workdir} holds no checkpoint yet: wait for its first epoch")
+            tree = manager.item_metadata(step)["state"].tree
+            wanted = {key: tree[key] for key in ("params", "batch_stats", "best") if tree.get(key)}
+            as_arrays = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
+            item = ocp.args.PyTreeRestore(wanted, restore_args=as_arrays, partial_restore=True)
+            return step, manager.restore(step, args=ocp.args.Composite(state=item))["state"]
+    except (ValueError, KeyError, OSError, AttributeError, TypeError) as error:
+        raise ZooError(
+            f"the newest checkpoint in {folder} cannot be read ({_first_line(error)}): move it "
+            f"away, and the one before is taken"
+        ) from None
+
+
+def _quieten() -> None:
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    for name in ("absl", "asyncio"):  # asyncio tells again of errors that are raised here
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _first_line(error: Exception) -> str:

@@ -81,6 +81,48 @@ def _image_shape(text: str) -> tuple[int, int, int]:
     return height, width, channels
 
 
+_RUN = click.argument("run", type=click.Path(path_type=Path))
+_SEED = click.option("--seed", type=int, help="Which seed of a run of many; default: the first.")
+
+
+@cli.command(short_help="Score a run's net: classes, confusions, calibration.")
+@_RUN
+@click.option(
+    "--dataset",
+    metavar="NAME",
+    help="Another dataset with images of the same size; default: that of the run.",
+)
+@click.option(
+    "--split",
+    default="test",
+    show_default=True,
+    type=click.Choice(["test", "validation", "train"]),
+)
+@_SEED
+@click.option("--json", "as_json", is_flag=True, help="Print an object in JSON.")
+def evaluate(run: Path, dataset: str | None, split: str, seed: int | None, as_json: bool) -> None:
+    """Score the net of the run in folder RUN on labelled images.
+
+    It has the parameters of the newest checkpoint, or of the best epoch so far if the run was told
+    to choose one (validation=holdout).
+    """
+    import zoo.compilation
+    from zoo import evaluation, trained
+
+    zoo.compilation.enable_cache()
+    net = trained.load(run, seed)
+    chosen = net.split(split, dataset)
+    found = evaluation.evaluate(net.logits(chosen.images), chosen.labels)
+    if as_json:
+        click.echo(evaluation.to_json(found))
+        return
+    click.echo(
+        f"{net.name} after epoch {net.epoch}, seed {net.seed}, on the {split} split of "
+        f"{dataset or net.history.config['dataset']} ({found.num_images:,} images)\n\n"
+        f"{evaluation.to_text(found)}"
+    )
+
+
 @cli.command(short_help="Train nets again and compare with what was published.")
 @click.argument("nets", nargs=-1, shell_complete=_complete_net)
 @click.option(

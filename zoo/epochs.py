@@ -55,6 +55,7 @@ class Trainer:
             "num_val": self.num_val,
             "num_test": len(dataset.test),
             "num_classes": dataset.num_classes,
+            "image_shape": list(dataset.train.images.shape[1:]),  # height, width, channels
         }
         self._batch_size = min(config.batch_size, self.num_train)
         self._steps_per_epoch = math.ceil(self.num_train / self._batch_size)

@@ -1,7 +1,7 @@
 """A run's history: one JSON file that is always whole.
 
     {"format": 2, "config": {...}, "environment": {...}, "model": {"name", "num_params"},
-     "data": {"num_train", "num_val", "num_test", "num_classes"},
+     "data": {"num_train", "num_val", "num_test", "num_classes", "image_shape"},
      "epochs": [{"epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy",
                  "learning_rate", "seconds", "images_per_second"}, ...],
      "test": {"loss", "accuracy", "num_examples", "epoch"} or null until the run is complete,
@@ -43,7 +43,7 @@ class History:
     config: dict[str, Any]
     environment: dict[str, Any]
     model: dict[str, Any]
-    data: dict[str, int]
+    data: dict[str, Any]
     epochs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     test: dict[str, Any] | None = None
     earlier_environments: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -68,6 +68,13 @@ class History:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+
+
+def seeds_text(history: History) -> str:
+    """Such as "seed 0" or "seeds 0 to 3"."""
+    first = history.config["seed"]
+    last = first + history.num_seeds - 1
+    return f"seed {first}" if first == last else f"seeds {first} to {last}"
 
 
 def read(workdir: Path) -> History:

@@ -28,7 +28,7 @@ class Run:
     date: str  # of its end, such as 2026-11-21
     config: dict[str, Any]
     environment: dict[str, Any]
-    data: dict[str, int]
+    data: dict[str, Any]
     epochs: dict[str, list[float]]  # accuracy, loss, ... by epoch, as in a history
     test: dict[str, Any]
 

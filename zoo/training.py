@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -211,18 +210,13 @@ def _check_finite(record: dict[str, Any], workdir: Path) -> None:
             )
 
 
-def seeds_text(config: Mapping[str, Any]) -> str:
-    """Such as "seed 0" or "seeds 0 to 3"."""
-    first, count = config["seed"], config["num_seeds"]
-    return f"seed {first}" if count == 1 else f"seeds {first} to {first + count - 1}"
-
-
 def _header(history: History, trainer: Trainer, workdir: Path) -> str:
     config, environment = history.config, history.environment
     on_test = config["validation"] == "test"
     validated = "validated on the test set" if on_test else f"{trainer.num_val:,} held out"
     lines = [
-        f"{config['model']}: {history.model['num_params']:,} parameters, {seeds_text(config)}",
+        f"{config['model']}: {history.model['num_params']:,} parameters, "
+        f"{zoo.history.seeds_text(history)}",
         f"{config['dataset']}: {trainer.num_train:,} training images, {validated}, "
         f"{len(trainer.dataset.test):,} test images",
         f"{environment['platform']} ({environment['device']}), jax {environment['jax']}, "

@@ -1,0 +1,165 @@
+"""How good a trained net is on some images: accuracy, loss, classes, confusions, calibration."""
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+import numpy as np
+
+_Z = 1.959964  # of the standard normal distribution: 95% lie within
+_NUM_BINS = 15  # Guo et al. 2017, On Calibration of Modern Neural Networks
+_NUM_RESAMPLES = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A value with the interval that covers the true one with 95%."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassScore:
+    """One class against all others."""
+
+    label: int
+    precision: float  # 0 if the class is never predicted
+    recall: Estimate
+    f1: float
+    num_images: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Confusion:
+    """Images of one class that were taken for another."""
+
+    label: int
+    predicted: int
+    count: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Scores of a net on labelled images. Losses are in nats per image."""
+
+    num_images: int
+    accuracy: Estimate  # Wilson's interval
+    loss: Estimate  # normal interval of a mean
+    calibration_error: Estimate  # expected calibration error, 15 bins; interval by resampling
+    classes: tuple[ClassScore, ...]
+    confusions: tuple[Confusion, ...]  # the most frequent first
+
+
+def evaluate(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
+    """Scores logits [N, classes] of images whose labels are [N]."""
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+    num_images, num_classes = logits.shape
+    log_probabilities = logits.astype(np.float64)
+    log_probabilities -= np.logaddexp.reduce(log_probabilities, axis=1, keepdims=True)
+    predicted = log_probabilities.argmax(axis=1)
+    losses = -log_probabilities[np.arange(num_images), labels]
+    every = np.arange(num_classes)
+    precision, _, f1, support = precision_recall_fscore_support(
+        labels, predicted, labels=every, zero_division=0
+    )
+    matrix = confusion_matrix(labels, predicted, labels=every)  # [true, predicted]
+    scores = tuple(
+        ClassScore(
+            label=label,
+            precision=float(precision[label]),
+            recall=wilson(int(matrix[label, label]), int(support[label])),
+            f1=float(f1[label]),
+            num_images=int(support[label]),
+        )
+        for label in range(num_classes)
+    )
+    mistakes = [
+        Confusion(int(label), int(other), int(matrix[label, other]))
+        for label, other in zip(*np.nonzero(matrix), strict=True)
+        if label != other
+    ]
+    error = _Z * losses.std(ddof=1) / math.sqrt(num_images) if num_images > 1 else math.inf
+    mean = float(losses.mean())
+    return Evaluation(
+        num_images=num_images,
+        accuracy=wilson(int((predicted == labels).sum()), num_images),
+        loss=Estimate(mean, mean - error, mean + error),
+        calibration_error=_calibration_error(
+            np.exp(log_probabilities.max(axis=1)), predicted == labels
+        ),
+        classes=scores,
+        confusions=tuple(sorted(mistakes, key=lambda c: (-c.count, c.label, c.predicted))),
+    )
+
+
+def wilson(num_right: int, num_images: int) -> Estimate:
+    """A fraction with Wilson's score interval (Wilson 1927), which is never outside 0 to 1."""
+    if not num_images:
+        return Estimate(0.0, 0.0, 1.0)
+    fraction = num_right / num_images
+    shrink = 1 + _Z**2 / num_images
+    centre = (fraction + _Z**2 / (2 * num_images)) / shrink
+    variance = fraction * (1 - fraction) / num_images + _Z**2 / (4 * num_images**2)
+    half = _Z * math.sqrt(variance) / shrink
+    return Estimate(fraction, max(0.0, centre - half), min(1.0, centre + half))
+
+
+def calibration_bins(
+    confidence: np.ndarray, is_right: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(images, sum of confidence, number right) in each of 15 bins of confidence of equal width."""
+    index = np.clip(np.ceil(confidence * _NUM_BINS).astype(int) - 1, 0, _NUM_BINS - 1)
+    return (
+        np.bincount(index, minlength=_NUM_BINS),
+        np.bincount(index, confidence, _NUM_BINS),
+        np.bincount(index, is_right, _NUM_BINS),
+    )
+
+
+def _calibration_error(confidence: np.ndarray, is_right: np.ndarray) -> Estimate:
+    """Expected calibration error: the mean gap of confidence and accuracy in the bins."""
+
+    def error(chosen: Any) -> float:
+        _, confidences, rights = calibration_bins(confidence[chosen], is_right[chosen])
+        return float(np.abs(confidences - rights).sum() / len(confidence))
+
+    rng = np.random.default_rng(0)
+    draws = rng.integers(len(confidence), size=(_NUM_RESAMPLES, len(confidence)))
+    low, high = np.quantile([error(draw) for draw in draws], [0.025, 0.975])
+    return Estimate(error(slice(None)), float(low), float(high))
+
+
+def to_json(evaluation: Evaluation) -> str:
+    """An object of its fields."""
+    return json.dumps(dataclasses.asdict(evaluation), indent=1)
+
+
+def to_text(evaluation: Evaluation, num_confusions: int = 8) -> str:
+    """A page for the terminal."""
+    accuracy, loss, error = evaluation.accuracy, evaluation.loss, evaluation.calibration_error
+    lines = [
+        f"accuracy           {accuracy.value:.2%}  ({accuracy.low:.2%} to {accuracy.high:.2%})",
+        f"loss               {loss.value:.4f}  ({loss.low:.4f} to {loss.high:.4f})",
+        f"calibration error  {error.value:6.2%}  ({error.low:.2%} to {error.high:.2%})",
+        "",
+        "class  precision   recall                        F1  images",
+    ]
+    for score in evaluation.classes:
+        recall = score.recall
+        interval = f"({recall.low:.2%} to {recall.high:.2%})"
+        lines.append(
+            f"{score.label:5}  {score.precision:9.2%}  {recall.value:7.2%}  {interval:20}  "
+            f"{score.f1:7.2%}  {score.num_images:6,}"
+        )
+    if evaluation.confusions:
+        lines += ["", "most often confused:"]
+        for confusion in evaluation.confusions[:num_confusions]:
+            lines.append(
+                f"{confusion.label:5} taken for {confusion.predicted}: {confusion.count:,} of "
+                f"{evaluation.classes[confusion.label].num_images:,}"
+            )
+    return "\n".join([*lines, "", "In brackets: intervals that cover the true value with 95%."])

@@ -1,0 +1,112 @@
+"""A net that a run has trained, read from the run's folder."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import zoo.checkpoint
+import zoo.data
+import zoo.history
+import zoo.models
+from zoo.errors import ZooError
+from zoo.history import History
+
+_BATCH_SIZE = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedNet:
+    """A net with the parameters that a run came to."""
+
+    workdir: Path
+    history: History
+    model: zoo.models.ConvNet
+    variables: dict[str, Any]
+    seed: int
+    epoch: int  # after which the parameters were these
+
+    @property
+    def name(self) -> str:
+        """The net's name."""
+        return self.history.config["model"]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of the images that it was trained on."""
+        if "image_shape" not in self.history.data:
+            raise ZooError(f"{self.workdir} was trained by an older version: train it again")
+        height, width, channels = self.history.data["image_shape"]
+        return height, width, channels
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """[N, classes] float32 of images [N, height, width, channels], uint8."""
+        apply = jax.jit(self.model.apply, static_argnames="train")
+        count = min(_BATCH_SIZE, len(images))
+        found = []
+        for start in range(0, len(images), count):
+            batch = images[start : start + count]
+            padding = [(0, count - len(batch)), (0, 0), (0, 0), (0, 0)]  # one shape, one program
+            logits = apply(self.variables, np.pad(batch, padding), train=False)
+            found.append(np.asarray(logits)[: len(batch)])
+        return np.concatenate(found)
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """[N, classes], each row adding up to 1, of images [N, height, width, channels], uint8."""
+        return np.asarray(jax.nn.softmax(self.logits(images)), np.float64)
+
+    def split(self, name: str, dataset: str | None = None) -> zoo.data.Split:
+        """The split "test", "validation" or "train" that the run used, or of another dataset.
+
+        Raises:
+            ZooError: unknown dataset, or images of another form than the net was trained on.
+        """
+        config = self.history.config
+        same = dataset in (None, config["dataset"])
+        loaded = zoo.data.load(
+            dataset or config["dataset"],
+            data_dir=config["data_dir"],
+            manual_dir=config["manual_dir"] if same else None,
+        )
+        found = (loaded.train.images.shape[1:], loaded.num_classes)
+        if found != (self.image_shape, self.history.data["num_classes"]):
+            raise ZooError(
+                f"{loaded.name} has {found[1]} classes and images of "
+                f"{'x'.join(map(str, found[0]))}, and {self.workdir} was trained on "
+                f"{self.history.data['num_classes']} and {'x'.join(map(str, self.image_shape))}"
+            )
+        train, validation = zoo.data.split_validation(loaded, config["validation"])
+        return {"train": train, "validation": validation, "test": loaded.test}[name]
+
+
+def load(workdir: Path, seed: int | None = None) -> TrainedNet:
+    """The net of a run's newest checkpoint; of a run that chooses, the best epoch's so far.
+
+    Args:
+        workdir: the run's folder; the run may be going on.
+        seed: which of many seeds; None: the first.
+
+    Raises:
+        ZooError: no run, no checkpoint, or no such seed.
+    """
+    history = zoo.history.read(workdir)
+    config = history.config
+    first, count = config["seed"], config["num_seeds"]
+    seed = first if seed is None else seed
+    if seed not in range(first, first + count):
+        raise ZooError(f"{workdir} has no seed {seed}: it is of {zoo.history.seeds_text(history)}")
+    step, state = zoo.checkpoint.read_parameters(workdir)
+    epochs = [record["epoch"] for record in history.epochs if record["step"] == step]
+    epoch = np.full(count, epochs[0] if epochs else 0)
+    if best := state.get("best"):
+        state, epoch = best, np.atleast_1d(best["epoch"])
+    variables = {key: state[key] for key in ("params", "batch_stats") if state.get(key)}
+    if count > 1:
+        variables = jax.tree.map(lambda leaf: leaf[seed - first], variables)
+    try:
+        model = zoo.models.create_model(config["model"], num_classes=history.data["num_classes"])
+    except ValueError as error:
+        raise ZooError(f"{workdir}: {error}") from None
+    return TrainedNet(workdir, history, model, variables, seed, int(epoch[seed - first]))
