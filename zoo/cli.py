@@ -123,6 +123,25 @@ def evaluate(run: Path, dataset: str | None, split: str, seed: int | None, as_js
     )
 
 
+@cli.command(short_help="Ask a run's net what is on images.")
+@_RUN
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@_SEED
+@click.option("--json", "as_json", is_flag=True, help="Print a list in JSON.")
+def predict(run: Path, images: Sequence[str], seed: int | None, as_json: bool) -> None:
+    """Ask the net of the run in folder RUN what is on each IMAGE.
+
+    An IMAGE is a PNG, JPEG, GIF, BMP or WebP file of any size and colour, or the number of an image
+    in the test set. What is drawn is cut out, centred, and inverted if it is dark on light.
+    """
+    import zoo.compilation
+    from zoo import prediction, trained
+
+    zoo.compilation.enable_cache()
+    found = prediction.predict(trained.load(run, seed), images)
+    click.echo(prediction.to_json(found) if as_json else prediction.to_text(found))
+
+
 @cli.command(short_help="Train nets again and compare with what was published.")
 @click.argument("nets", nargs=-1, shell_complete=_complete_net)
 @click.option(
