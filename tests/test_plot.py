@@ -7,7 +7,7 @@ from test_history import history_of
 
 from zoo.errors import ZooError
 from zoo.history import History
-from zoo.plot import main, plot_histories
+from zoo.plot import plot_histories, plot_runs
 
 STARTS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 
@@ -20,10 +20,10 @@ def write_run(folder: Path, history: History) -> Path:
 
 @pytest.mark.parametrize("suffix", STARTS)
 def test_one_and_several_runs_in_every_format(tmp_path: Path, suffix: str) -> None:
-    runs = [str(write_run(tmp_path / name, history_of(n))) for name, n in (("a", 1), ("b", 9))]
-    for arguments in (runs[:1], runs):
-        output = tmp_path / f"{len(arguments)}{suffix}"
-        assert main([*arguments, "-o", str(output)]) == 0
+    runs = [write_run(tmp_path / name, history_of(n)) for name, n in (("a", 1), ("b", 9))]
+    for chosen in (runs[:1], runs):
+        output = tmp_path / f"{len(chosen)}{suffix}"
+        plot_runs(chosen, output)
         assert output.read_bytes().startswith(STARTS[suffix])
 
 
@@ -41,26 +41,19 @@ def test_curves_are_labelled_with_names_units_and_what_was_validated_on(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("run", "output", "sentence"),
     [
-        (["nowhere", "-o", "x.png"], "nowhere/history.json does not exist"),
-        (["RUN", "-o", "x.gif"], "its name must end in .png, .svg, .pdf"),
-        (["EMPTY", "-o", "x.png"], "nothing to draw"),
-        (["RUN", "-o", "no/such/folder/x.png"], "cannot write no/such/folder/x.png"),
+        ("nowhere", "x.png", "nowhere/history.json does not exist"),
+        ("run", "x.gif", "its name must end in .png, .svg, .pdf"),
+        ("empty", "x.png", "nothing to draw"),
     ],
 )
-def test_wrong_input_is_one_sentence_and_status_2(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
-) -> None:
-    run = write_run(tmp_path / "run", history_of())
-    empty = write_run(tmp_path / "empty", history_of(0))
-    arguments = [
-        {"RUN": str(run), "EMPTY": str(empty)}.get(argument, argument) for argument in arguments
-    ]
-    assert main(arguments) == 2
-    error = capsys.readouterr().err
-    assert sentence in error
-    assert len(error.splitlines()) == 1
+def test_wrong_input_is_one_sentence(tmp_path: Path, run: str, output: str, sentence: str) -> None:
+    write_run(tmp_path / "run", history_of())
+    write_run(tmp_path / "empty", history_of(0))
+    with pytest.raises(ZooError, match=sentence):
+        plot_runs([tmp_path / run], tmp_path / output)
+    assert not (tmp_path / output).exists()
 
 
 def test_no_history_no_picture(tmp_path: Path) -> None:

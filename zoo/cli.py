@@ -142,6 +142,55 @@ def predict(run: Path, images: Sequence[str], seed: int | None, as_json: bool) -
     click.echo(prediction.to_json(found) if as_json else prediction.to_text(found))
 
 
+@cli.command(short_help="Draw runs: curves, weights, filters, confusions, ...")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help=".png, .svg or .pdf"
+)
+@click.option(
+    "--kind",
+    default="curves",
+    show_default=True,
+    type=click.Choice(
+        ["curves", "weights", "filters", "activations", "confusion", "mistakes", "calibration"]
+    ),
+)
+@click.option("--image", help="Of which activations are drawn: a file or a test image's number.")
+@_SEED
+def plot(
+    runs: Sequence[Path], output: Path, kind: str, image: str | None, seed: int | None
+) -> None:
+    """Draw the runs in the folders RUN into one picture.
+
+    Curves may be of several runs, the other kinds are of one: violins of each layer's weights
+    before and after training, filters of the first layer, activations for an --image; confusions,
+    the worst mistakes and the calibration on the test set.
+    """
+    if (kind == "activations") != (image is not None):
+        raise ZooError("--image goes with --kind=activations, which needs it")
+    if kind != "curves" and len(runs) > 1:
+        raise ZooError(f"--kind={kind} draws one run, not {len(runs)}")
+
+    import zoo.compilation
+    from zoo import figures, pictures, prediction, trained
+    from zoo.plot import plot_runs
+
+    figures.check_suffix(output)
+    zoo.compilation.enable_cache()
+    if kind == "curves":
+        plot_runs(runs, output)
+        return
+    net = trained.load(runs[0], seed)
+    if image is not None:
+        asked = prediction.predict(net, [image])[0]
+        figure = pictures.activations(net, asked.pixels, asked.image)
+    elif kind in pictures.OF_NET:
+        figure = pictures.OF_NET[kind](net)
+    else:
+        figure = pictures.OF_SPLIT[kind](net, net.split("test"))
+    figures.save(figure, output)
+
+
 @cli.command(short_help="Train nets again and compare with what was published.")
 @click.argument("nets", nargs=-1, shell_complete=_complete_net)
 @click.option(

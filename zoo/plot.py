@@ -1,11 +1,5 @@
-"""Curves of loss and accuracy, from history files alone.
+"""Curves of loss and accuracy, from history files alone."""
 
-python -m zoo.plot runs/vgg5-mnist-0 runs/lenet3-mnist-0 -o curves.png
-"""
-
-import argparse
-import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,11 +10,8 @@ from matplotlib.ticker import MaxNLocator
 
 import zoo.history
 from zoo.errors import ZooError
+from zoo.figures import COLORS, check_suffix, save
 from zoo.history import History
-
-# Okabe & Ito (2008): told apart with any colour vision.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_SUFFIXES = (".png", ".svg", ".pdf")
 
 
 def plot_histories(histories: Mapping[str, History], path: Path) -> None:
@@ -35,15 +26,14 @@ def plot_histories(histories: Mapping[str, History], path: Path) -> None:
     Raises:
         ZooError: the file's ending is another, or no history has an epoch.
     """
-    if path.suffix.lower() not in _SUFFIXES:
-        raise ZooError(f"cannot draw {path}: its name must end in {', '.join(_SUFFIXES)}")
+    check_suffix(path)
     histories = {name: history for name, history in histories.items() if history.epochs}
     if not histories:
         raise ZooError("nothing to draw: no epoch is finished yet")
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     loss_axes, accuracy_axes = figure.subplots(1, 2)
     for index, (name, history) in enumerate(histories.items()):
-        color = _COLORS[index % len(_COLORS)]
+        color = COLORS[index % len(COLORS)]
         name = name.replace("$", r"\$")  # no formula
         if history.num_seeds > 1:
             name += f" (mean ± std of {history.num_seeds})"
@@ -66,9 +56,7 @@ def plot_histories(histories: Mapping[str, History], path: Path) -> None:
         ncols=2,
         frameon=False,
     )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # 日本: a box
-        figure.savefig(path, dpi=150)
+    save(figure, path)
 
 
 def _draw_curve(
@@ -84,32 +72,14 @@ def _draw_curve(
         axes.fill_between(epochs, mean - std, mean + std, color=color, alpha=0.2, linewidth=0)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; gives the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m zoo.plot", description="Draw the curves of one or several runs."
-    )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run")
-    parser.add_argument(
-        "-o", "--output", type=Path, required=True, help="the picture: .png, .svg or .pdf"
-    )
-    options = parser.parse_args(arguments)
-    try:
-        names = [run.resolve().name for run in options.runs]
-        if len(set(names)) < len(names):
-            names = [str(run) for run in options.runs]
-        histories = {
-            name: zoo.history.read(run) for name, run in zip(names, options.runs, strict=True)
-        }
-        plot_histories(histories, options.output)
-    except ZooError as error:
-        print(f"zoo.plot: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"zoo.plot: cannot write {options.output}: {error.strerror}", file=sys.stderr)
-        return 2
-    return 0
+def plot_runs(runs: Sequence[Path], path: Path) -> None:
+    """Draws the curves of the runs in these folders, under the folders' names.
 
-
-if __name__ == "__main__":
-    sys.exit(main())
+    Raises:
+        ZooError: as `plot_histories`; a folder holds no run.
+    """
+    names = [run.resolve().name for run in runs]
+    if len(set(names)) < len(names):
+        names = [str(run) for run in runs]
+    histories = {name: zoo.history.read(run) for name, run in zip(names, runs, strict=True)}
+    plot_histories(histories, path)
