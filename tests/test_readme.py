@@ -6,6 +6,7 @@ from typing import Any
 from conftest import GOLDEN, ROOT
 
 from zoo.models import list_models
+from zoo.summary import summarize, to_text
 
 README = (ROOT / "README.md").read_text()
 
@@ -42,3 +43,7 @@ def test_every_linked_file_and_config_exists() -> None:
     assert links
     for path in [*links, *configs]:
         assert (ROOT / path).exists(), path
+
+
+def test_the_summary_shown_is_what_the_command_prints() -> None:
+    assert f"```text\n{to_text(summarize('pooling_cnn3'))}\n```" in README

@@ -121,3 +121,19 @@ def test_a_mistake_is_one_sentence(run_python: Python, arguments: list[str], sen
     assert sentence in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert done.stdout == ""
+
+
+def test_the_shell_completes_commands_and_names(run_python: Python) -> None:
+    def completed(words: str) -> list[str]:
+        environment = {
+            "_ZOO_COMPLETE": "bash_complete",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(words.count(" ")),
+        }
+        done = run_python("-c", "from zoo.cli import main; main()", **environment)
+        assert done.returncode == 0
+        return [line.split(",")[1] for line in done.stdout.splitlines()]
+
+    assert completed("zoo su") == ["summary"]
+    assert completed("zoo summary pairs") == ["pairs_cnn10", "pairs_cnn14", "pairs_cnn6"]
+    assert completed("zoo plot run --kind c") == ["curves", "confusion", "calibration"]
