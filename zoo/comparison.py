@@ -1,0 +1,198 @@
+"""Several runs, or a results file, held against each other: a table and a picture."""
+
+import dataclasses
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator
+
+import zoo.history
+import zoo.models
+import zoo.results
+from zoo.errors import ZooError
+from zoo.figures import COLORS
+from zoo.models.layers import Conv, Dropout
+from zoo.summary import summarize
+from zoo.terminal import mean_text
+
+_NAMES = ("run", "convs", "dropout", "parameters", "test accuracy", "test loss", "s/epoch")
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One net's finished training, from one seed or several."""
+
+    name: str
+    net: str
+    accuracies: tuple[float, ...]  # on the test set, one of each seed
+    losses: tuple[float, ...]
+    seconds_per_epoch: float  # median
+    val_accuracy: np.ndarray  # [epochs, seeds]
+
+    @property
+    def num_convolutions(self) -> int:
+        """Convolutions of the net."""
+        return sum(isinstance(layer, Conv) for layer in zoo.models.MODELS[self.net])
+
+    @property
+    def has_dropout(self) -> bool:
+        """Whether the net drops units in training."""
+        return any(isinstance(layer, Dropout) for layer in zoo.models.MODELS[self.net])
+
+    @property
+    def num_parameters(self) -> int:
+        """Parameters with moving statistics, for images of MNIST's size."""
+        return summarize(self.net).parameters
+
+
+def read(paths: Sequence[Path]) -> list[Entry]:
+    """Entries of folders of runs and of results files.
+
+    Raises:
+        ZooError: neither a run's folder nor a results file; a run that is not complete.
+    """
+    entries: list[Entry] = []
+    for path in paths:
+        entries += _of_results(path) if path.is_file() else [_of_run(path)]
+    if not entries:
+        raise ZooError("there is no finished run to compare")
+    return entries
+
+
+def _of_run(workdir: Path) -> Entry:
+    history = zoo.history.read(workdir)
+    if not history.is_complete or history.test is None:
+        done, of = len(history.epochs), history.config["num_epochs"]
+        raise ZooError(f"{workdir} is not complete ({done} of {of} epochs): wait for its end")
+    if history.config["model"] not in zoo.models.MODELS:
+        raise ZooError(f"{workdir} is of a net that this version does not know")
+    return Entry(
+        name=workdir.resolve().name,
+        net=history.config["model"],
+        accuracies=tuple(np.atleast_1d(history.test["accuracy"]).tolist()),
+        losses=tuple(np.atleast_1d(history.test["loss"]).tolist()),
+        seconds_per_epoch=statistics.median(record["seconds"] for record in history.epochs),
+        val_accuracy=np.array([np.atleast_1d(r["val_accuracy"]) for r in history.epochs]),
+    )
+
+
+def _of_results(path: Path) -> list[Entry]:
+    groups: dict[tuple[str, str], list[zoo.results.Run]] = {}
+    for run in zoo.results.read(path):
+        groups.setdefault((run.net, run.protocol), []).append(run)
+    return [
+        Entry(
+            name=net if protocol == "notebook" else f"{net}, {protocol}",
+            net=net,
+            accuracies=tuple(run.test["accuracy"] for run in runs),
+            losses=tuple(run.test["loss"] for run in runs),
+            seconds_per_epoch=statistics.median(s for run in runs for s in run.epochs["seconds"]),
+            val_accuracy=np.array([run.epochs["val_accuracy"] for run in runs]).T,
+        )
+        for (net, protocol), runs in groups.items()
+    ]
+
+
+def to_text(entries: Sequence[Entry]) -> str:
+    """A table, the most accurate first."""
+    rows = [
+        (
+            entry.name,
+            str(entry.num_convolutions),
+            "yes" if entry.has_dropout else "no",
+            f"{entry.num_parameters:,}",
+            f"{mean_text(entry.accuracies, '.2%')} (n = {len(entry.accuracies)})",
+            mean_text(entry.losses, ".4f"),
+            f"{entry.seconds_per_epoch:.1f}",
+        )
+        for entry in sorted(entries, key=lambda entry: -statistics.fmean(entry.accuracies))
+    ]
+    widths = [max(map(len, column)) for column in zip(_NAMES, *rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if index in (0, 4, 5) else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in (_NAMES, *rows)
+    )
+
+
+def draw(entries: Sequence[Entry]) -> Figure:
+    """Accuracy by depth, with and without dropout, by parameters and by seconds; curves."""
+    figure = Figure(figsize=(11, 8), layout="constrained")
+    (depth, size), (cost, curves) = figure.subplots(2, 2)
+    looks: list[dict[str, Any]] = [  # more runs than colours differ by line and marker
+        {
+            "color": COLORS[index % len(COLORS)],
+            "linestyle": ("-", "--", ":")[index // len(COLORS) % 3],
+            "marker": ("o", "s", "^")[index // len(COLORS) % 3],
+        }
+        for index in range(len(entries))
+    ]
+    for is_dropping, label, marker in ((True, "with dropout", "o"), (False, "without", "s")):
+        by_depth: dict[int, list[float]] = {}
+        for entry in entries:
+            if entry.has_dropout == is_dropping:
+                by_depth.setdefault(entry.num_convolutions, []).append(_percent(entry))
+        color = COLORS[is_dropping]
+        for number, values in by_depth.items():
+            depth.plot([number] * len(values), values, marker, color=color, alpha=0.5)
+        means = [(number, statistics.fmean(values)) for number, values in sorted(by_depth.items())]
+        if means:
+            line = "-" if is_dropping else "--"
+            depth.plot(*zip(*means, strict=True), line, color=color, label=f"{label} (mean)")
+    depth.set_xlabel("convolutions")
+    depth.xaxis.set_major_locator(MaxNLocator(integer=True))
+    depth.legend(frameon=False)
+    costs: list[tuple[Axes, str, list[float]]] = [
+        (size, "parameters", [entry.num_parameters for entry in entries]),
+        (cost, "seconds per epoch", [entry.seconds_per_epoch for entry in entries]),
+    ]
+    for axes, label, values in costs:
+        for entry, value, look in zip(entries, values, looks, strict=True):
+            spread = 100 * statistics.stdev(entry.accuracies) if len(entry.accuracies) > 1 else 0
+            axes.errorbar(value, _percent(entry), spread, **look)
+        axes.set_xscale("log")
+        axes.set_xlabel(label)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.xaxis.set_minor_formatter("")
+        _draw_front(axes, list(zip(values, map(_percent, entries), strict=True)))
+    for entry, look in zip(entries, looks, strict=True):
+        epochs = range(1, len(entry.val_accuracy) + 1)
+        mean = 100 * entry.val_accuracy.mean(axis=1)
+        curves.plot(epochs, mean, **look, markersize=3, label=entry.name)
+        if entry.val_accuracy.shape[1] > 1:
+            std = 100 * entry.val_accuracy.std(axis=1, ddof=1)
+            band = (mean - std, mean + std)
+            curves.fill_between(epochs, *band, color=look["color"], alpha=0.2, linewidth=0)
+    curves.set_xlabel("epoch")
+    curves.set_ylabel("validation accuracy (%)")
+    curves.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in (depth, size, cost):
+        axes.set_ylabel("test accuracy (%)")
+    for axes in (depth, size, cost, curves):
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(
+        *curves.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False
+    )
+    return figure
+
+
+def _percent(entry: Entry) -> float:
+    return 100 * statistics.fmean(entry.accuracies)
+
+
+def _draw_front(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
+    """The Pareto front: those that none beats at less cost."""
+    front: list[tuple[float, float]] = []
+    for cost, accuracy in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or accuracy > front[-1][1]:
+            front.append((cost, accuracy))
+    axes.step(*zip(*front, strict=True), where="post", color="#999999", zorder=0, label="front")
