@@ -2,7 +2,7 @@
 
 Keras's side follows the notebooks' layers (tests/golden/nets.json), not those of zoo.models.
 
-    KERAS_BACKEND=jax PYTHONPATH=.:tests python -m parity.nets   # writes golden.npz
+    KERAS_BACKEND=jax PYTHONPATH=.:tests python -m parity.nets   # writes golden_logits.npz
 """
 
 import math
@@ -18,7 +18,7 @@ import zoo.models
 
 IMAGE_SHAPE = (28, 28, 1)
 TOLERANCE = 1e-5  # of the largest logit
-GOLDEN_FILE = Path(__file__).with_name("golden.npz")
+GOLDEN_FILE = Path(__file__).with_name("golden_logits.npz")
 
 
 def batch_size(name: str) -> int:
@@ -33,7 +33,7 @@ def random_weights(name: str) -> list[np.ndarray]:
     """
     rng = np.random.RandomState(0)
     arrays = []
-    for role, shape in _weight_shapes(name):
+    for role, shape in weight_shapes(name):
         normal = rng.standard_normal(shape)
         match role:
             case "kernel":
@@ -48,7 +48,8 @@ def random_weights(name: str) -> list[np.ndarray]:
     return arrays
 
 
-def _weight_shapes(name: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+def weight_shapes(name: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """(role, shape) of each weight, in Keras's order."""
     for layer in GOLDEN[name]["layers"]:
         features = (layer["output_shape"][-1],)
         if layer["type"] in ("conv", "dense"):
@@ -65,9 +66,9 @@ def random_images(name: str) -> np.ndarray:
     return rng.uniform(0, 1, (batch_size(name), *IMAGE_SHAPE)).astype(np.float32)
 
 
-def deviation(logits: np.ndarray, expected: np.ndarray) -> float:
-    """The largest difference, relative to the largest logit."""
-    return float(np.abs(logits - expected).max() / np.abs(expected).max())
+def deviation(found: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference, relative to the largest value."""
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
 def zoo_logits(name: str) -> np.ndarray:
@@ -115,7 +116,7 @@ def make_keras_net(name: str) -> Any:
 
 
 def main() -> None:
-    """Writes golden.npz."""
+    """Writes golden_logits.npz."""
     np.savez_compressed(
         GOLDEN_FILE, **{name: keras_logits(name) for name in zoo.models.list_models()}
     )
