@@ -20,7 +20,8 @@ _METHOD = f"""\
   mean. The notebooks ran once, so theirs is taken as one more draw beside our n: variance
   s² (1 + 1/n), and for accuracies the binomial variance p (1 - p) / 10,000 of the test images on
   top, which makes the verdict cautious where few seeds tell little of s. With one seed, both
-  values have the binomial error alone; a single loss has no place.
+  values have the binomial error alone. A loss, without such an error, has a place from three seeds
+  on.
 - **Verdict**: *inside* up to 2 standard deviations, else *above ours* or *below ours*.
 - **Conclusions** are tested by Welch's two-sided test of each pair of nets, under the notebooks'
   protocol: one *holds* if the net is ahead of each other one with p < {LEVEL}, and *does not hold*

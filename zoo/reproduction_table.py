@@ -76,7 +76,9 @@ def _row(net: str, protocol: str, runs: Sequence[Run]) -> Row:
         num_images = min(run.test["num_examples"] for run in runs)
         error = binomial_error(statistics.fmean(accuracies), num_images)
         place = distance(published.accuracy, accuracies, error)
-        loss_place = distance(published.loss, losses)
+        loss_place = (
+            distance(published.loss, losses) if len(runs) > 2 else None
+        )  # s of 2 is no guide
         verdict = _verdict(place) if _is_mnist(runs) else "other data than MNIST: no verdict"
     return Row(
         net=net,
