@@ -103,4 +103,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    zoo.process.run("train.py", main)
+    zoo.process.run("train.py", main, "; the same command goes on from the last checkpoint")

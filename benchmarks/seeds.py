@@ -7,7 +7,6 @@ Training steps of random images, without loading or evaluation; rounds alternate
 """
 
 import argparse
-import importlib
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import measure
 
+import zoo.config
 import zoo.models
 import zoo.optim
 from zoo import steps
@@ -30,7 +30,7 @@ NUM_IMAGES = 2048
 
 def make_timers(name: str, num_seeds: int) -> list[Callable[[int], float]]:
     """For each of WAYS a function: trains every seed for so many steps, gives the seconds."""
-    config = importlib.import_module(f"configs.{name}").get_config()
+    config = zoo.config.load(name)
     tx = zoo.optim.make_optimizer(config.optimizer, zoo.optim.make_schedule(config.optimizer, 1, 1))
     model = zoo.models.create_model(name)
     split = tuple(jnp.asarray(array) for array in data.random_images(NUM_IMAGES))
@@ -90,7 +90,7 @@ def images_per_second(name: str, num_seeds: int, rounds: int, seconds: float) ->
     for timed in timers:
         timed(num_steps)  # compiled and warm
     times = [[timed(num_steps) for timed in timers] for _ in range(rounds)]
-    batch_size = importlib.import_module(f"configs.{name}").get_config().batch_size
+    batch_size = zoo.config.load(name).batch_size
     images = num_seeds * num_steps * batch_size
     return [images / statistics.median(column) for column in zip(*times, strict=True)]
 
@@ -105,8 +105,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of a round, about")
     options = parser.parse_args(arguments)
+    if options.num_seeds < 2:
+        parser.error("--num-seeds must be at least 2")
     for net in options.nets:
-        zoo.models.create_model(net)  # unknown: now, not after the first measurements
+        if net not in zoo.models.MODELS:
+            parser.error(f"unknown net {net!r}")
     about = environment.describe()
     device = jax.devices()[0]
     where = environment.hardware_text(about["hardware"])

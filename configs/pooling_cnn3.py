@@ -4,7 +4,7 @@
 
 Adam, batches of 200, 10 epochs, the last 20% of the training set held out.
 Published test accuracy 98.63%, loss 0.0468 (one run, no seed).
-Own: 98.62%, loss 0.0492 (one run, seed 0), 73 seconds on two CPU cores.
+Own: 98.57% ± 0.13%, loss 0.0497 ± 0.0032 (n = 3).
 """
 
 from ml_collections import ConfigDict

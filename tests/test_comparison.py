@@ -9,6 +9,8 @@ from test_history import history_of
 from test_reproduction import make_run
 
 import zoo.comparison
+import zoo.models
+import zoo.summary
 from zoo import figures
 from zoo.errors import ZooError
 from zoo.history import History
@@ -20,7 +22,11 @@ Python = Callable[..., subprocess.CompletedProcess[str]]
 def finished(net: str, accuracy: float | list[float]) -> History:
     history = history_of(3)
     several = isinstance(accuracy, list)
-    history.config.update(model=net, num_epochs=3, num_seeds=len(accuracy) if several else 1)
+    if net in zoo.models.MODELS:
+        history.model["num_params"] = zoo.summary.summarize(net).parameters
+    history.config.update(
+        model=net, dataset="digits", num_epochs=3, num_seeds=len(accuracy) if several else 1
+    )
     for record in history.epochs:
         record["seconds"] = 2.0
         for key in ("loss", "accuracy", "val_loss", "val_accuracy"):
@@ -39,8 +45,6 @@ def runs(tmp_path: Path) -> list[Path]:
     finished("ablation_cnn7", [0.97, 0.98, 0.99]).write(tmp_path / "second")
     results = [make_run("lenet3", 0.95, seed) for seed in (0, 1)]
     results.append(make_run("lenet3", 0.94, protocol="holdout"))
-    for run in results:
-        run.epochs["val_accuracy"] = [0.9, 0.95]
     write(results, tmp_path)
     return [tmp_path / "first", tmp_path / "second", tmp_path / "reproduction.json"]
 
@@ -55,8 +59,8 @@ def test_the_table_has_the_most_accurate_first(runs: list[Path]) -> None:
     ]
     assert "98.00% ± 1.00% (n = 3)" in lines[1]
     assert "95.00% ± 0.00% (n = 2)" in lines[2]
-    assert lines[1].split()[1:4] == ["7", "no", "1,378,570"]
-    assert lines[4].split()[1:4] == ["5", "yes", "2,128,650"]
+    assert lines[1].split()[1:5] == ["digits", "7", "no", "1,378,570"]
+    assert lines[4].split()[1:5] == ["digits", "5", "yes", "2,128,650"]
 
 
 def test_the_picture_is_the_same_twice(runs: list[Path], tmp_path: Path) -> None:

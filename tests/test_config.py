@@ -9,9 +9,11 @@ import pytest
 from conftest import GOLDEN, ROOT
 from ml_collections import ConfigDict
 
+import zoo.results
 from configs import default
 from zoo.config import check_same_run, flatten, unknown_key, validate
 from zoo.errors import ZooError
+from zoo.terminal import mean_text
 
 
 def config_of(name: str) -> ConfigDict:
@@ -57,6 +59,24 @@ def test_config_docstrings_give_the_command_and_the_published_accuracy(name: str
     assert f"python train.py --config configs/{name}.py" in text
     assert f"notebook {GOLDEN[name]['notebook']}" in text
     assert f"{GOLDEN[name]['published_accuracy']:.2%}" in text
+
+
+@pytest.mark.parametrize("name", sorted(GOLDEN))
+def test_each_config_tells_the_published_and_our_own_result(name: str) -> None:
+    """As docs/results/reproduction.json has it."""
+    told = importlib.import_module(f"configs.{name}").__doc__
+    assert f"Published test accuracy {GOLDEN[name]['published_accuracy']:.2%}" in told
+    runs = [
+        run.test
+        for run in zoo.results.read(ROOT / "docs/results/reproduction.json")
+        if (run.net, run.protocol) == (name, "notebook")
+    ]
+    own = "not run yet"
+    if runs:
+        accuracy = mean_text([test["accuracy"] for test in runs], ".2%")
+        loss = mean_text([test["loss"] for test in runs], ".4f")
+        own = f"{accuracy}, loss {loss} (n = {len(runs)})"
+    assert f"\nOwn: {own}.\n" in told
 
 
 def test_every_key_of_the_default_config_has_a_comment() -> None:
@@ -156,6 +176,12 @@ def test_more_epochs_and_other_places_can_go_on_with_a_run() -> None:
     new.data_dir = "/elsewhere"
     new.checkpoint.keep_last = 5
     check_same_run(old.to_dict(), new.to_dict(), "runs/x")
+    new.checkpoint.best_metric = "val_loss"
+    check_same_run(old.to_dict(), new.to_dict(), "runs/x")
+    old.validation = new.validation = "holdout"  # now it decides which epoch is tested
+    with pytest.raises(ZooError, match=r"checkpoint.best_metric \('val_accuracy' there"):
+        check_same_run(old.to_dict(), new.to_dict(), "runs/x")
+    new.checkpoint.best_metric = "val_accuracy"
     old.optimizer.schedule = new.optimizer.schedule = "cosine"
     with pytest.raises(ZooError, match=r"its cosine schedule was made for 30"):
         check_same_run(old.to_dict(), new.to_dict(), "runs/x")

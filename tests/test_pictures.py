@@ -47,7 +47,7 @@ def split() -> Split:
 
 def draw(kind: str, net: TrainedNet, split: Split) -> Figure:
     if kind == "activations":
-        return pictures.activations(net, split.images[0], "image 0")
+        return pictures.activations(net, split.images[0], "image $_0$.png")  # no formula
     if kind in pictures.OF_NET:
         return pictures.OF_NET[kind](net)
     return pictures.OF_SPLIT[kind](net, split)

@@ -81,6 +81,20 @@ def test_an_image_of_the_right_size_keeps_its_pixels() -> None:
     np.testing.assert_array_equal(inverted.pixels[..., 0], pixels)
 
 
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_more_than_eight_bits_are_scaled_not_cut_off(mode: str) -> None:
+    values = np.full((40, 40), 60_000, np.uint16)
+    values[10:30, 18:22] = 20_000
+    if mode == "I;16":
+        image = Image.fromarray(values)
+    else:
+        image = Image.fromarray(values.astype(np.int32 if mode == "I" else np.float32))
+    assert image.mode == mode
+    found = prepare(image, SHAPE, "deep")
+    assert found.is_inverted
+    assert found.pixels.max() == 255
+
+
 def test_colour_images_for_a_net_of_three_channels_are_resized() -> None:
     image = Image.new("RGB", (50, 40), (255, 0, 10))
     found = prepare(image, (20, 30, 3), "red")

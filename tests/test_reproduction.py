@@ -19,8 +19,8 @@ import zoo.models
 import zoo.published
 import zoo.results
 from zoo.claims import ACCURACY, CLAIMS, CONVERGENCE, Claim, judge
-from zoo.errors import ZooError
-from zoo.reproduction import write
+from zoo.errors import DivergedError, ZooError
+from zoo.reproduction import reproduce, write
 from zoo.reproduction_table import make_rows, training_flop, training_hours
 from zoo.results import Run
 
@@ -45,8 +45,13 @@ def make_run(net: str, accuracy: float, seed: int = 0, protocol: str = "notebook
         date="2026-01-02",
         config={"dataset": "mnist", "num_epochs": 2},
         environment=ENVIRONMENT,
+        earlier_environments=[],
         data={"num_train": 60_000, "num_val": 10_000, "num_test": 10_000},
-        epochs={"accuracy": [0.97, 0.981], "seconds": [3.0, 1.0]},
+        epochs={
+            "accuracy": [0.97, 0.981],
+            "val_accuracy": [0.9, 0.95],
+            "seconds": [3.0, 1.0],
+        },
         test={"accuracy": accuracy, "loss": 0.03, "num_examples": 10_000, "epoch": 2},
     )
 
@@ -139,6 +144,48 @@ def test_a_run_on_other_data_gets_no_verdict() -> None:
     run.data["num_train"] = 600
     rows = {row.net: row for row in make_rows([run])}
     assert rows["pooling_cnn3"].verdict == "other data than MNIST: no verdict"
+    assert rows["pooling_cnn3"].accuracy_distance is None
+    runs = [make_run(net, 0.99, seed) for net in zoo.models.MODELS for seed in (0, 1)]
+    for run in runs:
+        run.config["dataset"] = "digits"
+    assert {judge(claim, runs).verdict for claim in CLAIMS} == {"not enough runs"}
+
+
+def test_a_run_that_went_on_elsewhere_names_both_places(tmp_path: Path) -> None:
+    run = make_run("vgg5", 0.99)
+    run.earlier_environments.append({**ENVIRONMENT, "device": "Old CPU", "until_epoch": 1})
+    write([run], tmp_path)
+    page = (tmp_path / "reproduction.md").read_text()
+    assert "Old CPU, 2 cores" in page
+    assert "`vgg5` until epoch 1 seed 0" in page
+
+
+@pytest.mark.parametrize("diverging", ["pooling_cnn3-1", None])
+def test_a_run_that_diverges_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, diverging: str | None
+) -> None:
+    done = []
+
+    def train(config: Any, workdir: Path, quiet: bool) -> None:
+        if workdir.name == diverging:
+            raise DivergedError("loss is nan")
+        done.append(workdir.name)
+
+    def finished(protocol: str, workdir: Path) -> Run:
+        return make_run("pooling_cnn3", 0.99, int(workdir.name[-1]))
+
+    monkeypatch.setattr("zoo.reproduction.train_and_evaluate", train)
+    monkeypatch.setattr("zoo.results.from_history", finished)
+    arguments = (["pooling_cnn3"], range(3), ["notebook"], tmp_path / "runs", tmp_path / "out")
+    if diverging:
+        with pytest.raises(ZooError, match="the loss diverged in pooling_cnn3-1: not in the table"):
+            reproduce(*arguments, quiet=True)
+    else:
+        reproduce(*arguments, quiet=True)
+    expected = [f"pooling_cnn3-{seed}" for seed in range(3)]
+    assert done == [name for name in expected if name != diverging]
+    runs = zoo.results.read(tmp_path / "out" / "reproduction.json")
+    assert [f"{run.net}-{run.seed}" for run in runs] == done
 
 
 def test_the_holdout_protocol_has_rows_of_its_own() -> None:
@@ -211,7 +258,16 @@ def test_a_results_file_that_cannot_be_used_is_one_sentence(
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("net", "vgg6"), ("protocol", "none"), ("seed", "0"), ("epochs", {}), ("environment", {})],
+    [
+        ("net", "vgg6"),
+        ("protocol", "none"),
+        ("seed", "0"),
+        ("epochs", {}),
+        ("environment", {}),
+        ("config", {}),
+        ("test", {"accuracy": 1.2, "loss": 1.0, "num_examples": 5}),
+        ("test", {"accuracy": 0.2, "loss": 1.0, "num_examples": 0}),
+    ],
 )
 def test_a_run_of_another_form_is_damage(tmp_path: Path, key: str, value: Any) -> None:
     write([make_run("vgg5", 0.99)], tmp_path)
@@ -300,7 +356,10 @@ def test_reproduce_tells_a_mistake_in_one_sentence(
 
 
 def test_zoo_without_a_command_and_with_a_wrong_one(run_python: Python) -> None:
-    assert "reproduce" in run_python("-m", "zoo.cli", "--help").stdout
+    for arguments in ([], ["--help"]):
+        done = run_python("-m", "zoo.cli", *arguments)
+        assert (done.returncode, done.stderr) == (0 if arguments else 2, "")
+        assert "reproduce  Train nets again" in done.stdout
     done = run_python("-m", "zoo.cli", "repoduce")
     assert done.returncode == 2
     assert done.stderr.startswith("zoo: No such command 'repoduce'. Did you mean 'reproduce'?")

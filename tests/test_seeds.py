@@ -27,6 +27,8 @@ def test_each_seed_equals_its_single_run(
     said = capsys.readouterr().out
     assert "seeds 7 to 9" in said
     assert "of 3 seeds" in said.splitlines()[-1]
+    assert together.test is not None
+    assert len(set(together.test["epoch"])) > 1, "the best epochs do not differ"
     state = last_state(tiny_config, tmp_path / "together")
     for index in range(3):
         config = tiny_config.copy_and_resolve_references()

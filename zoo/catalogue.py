@@ -6,7 +6,7 @@ import zoo.models
 import zoo.published
 from zoo.errors import ZooError
 from zoo.models.layers import Conv
-from zoo.results import Run
+from zoo.results import Run, is_mnist
 from zoo.summary import summarize
 from zoo.terminal import mean_text
 
@@ -31,7 +31,11 @@ def to_text(pattern: str, runs: Sequence[Run]) -> str:
         if net not in chosen:
             continue
         summary = summarize(net)
-        own = [run.test["accuracy"] for run in runs if (run.net, run.protocol) == (net, "notebook")]
+        own = [
+            run.test["accuracy"]
+            for run in runs
+            if (run.net, run.protocol) == (net, "notebook") and is_mnist(run)
+        ]
         rows.append(
             (
                 net,

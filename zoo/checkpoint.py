@@ -146,7 +146,10 @@ def read_parameters(workdir: Path) -> tuple[int, dict[str, Any]]:
         ) as manager:
             step = manager.latest_step()
             if step is None:
-                raise ZooError(f"{workdir} holds no checkpoint yet: wait for its first epoch")
+                raise ZooError(
+                    f"{workdir} holds no checkpoint: wait for its first epoch, or train with "
+                    f"--config.checkpoint.every_epochs=1"
+                )
             tree = manager.item_metadata(step)["state"].tree
             wanted = {key: tree[key] for key in ("params", "batch_stats", "best") if tree.get(key)}
             as_arrays = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)

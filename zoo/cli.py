@@ -1,6 +1,7 @@
 """The `zoo` command."""
 
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -168,6 +169,8 @@ def plot(
     """
     if (kind == "activations") != (image is not None):
         raise ZooError("--image goes with --kind=activations, which needs it")
+    if kind == "curves" and seed is not None:
+        raise ZooError("--seed is for the other kinds: curves show all seeds")
     if kind != "curves" and len(runs) > 1:
         raise ZooError(f"--kind={kind} draws one run, not {len(runs)}")
 
@@ -279,21 +282,29 @@ def reproduce(
 
     zoo.compilation.enable_cache()
     protocols = list(PROTOCOLS) if protocol == "both" else [protocol]
-    last = first_seed + seeds
-    reproduce_nets(names, range(first_seed, last), protocols, runs_dir, output, quiet=quiet)
+    each = range(first_seed, first_seed + seeds)
+    reproduce_nets(names, each, protocols, runs_dir, output, quiet=quiet)
 
 
 def _run() -> int:
     try:
         status = cli.main(prog_name="zoo", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:  # no command: the list of them
+        print(error.format_message())
+        return 2
     except click.ClickException as error:
         raise ZooError(error.format_message()) from None
+    except SystemExit as error:  # so click ends a completion, and a pipe whose reader has left
+        return error.code if isinstance(error.code, int) else 1
     return status if isinstance(status, int) else 0
 
 
 def main() -> None:
     """The entry point of the console script."""
-    zoo.process.run("zoo", _run)
+    trains = sys.argv[1:2] == ["reproduce"]
+    zoo.process.run(
+        "zoo", _run, "; the same command goes on from the last checkpoint" if trains else ""
+    )
 
 
 if __name__ == "__main__":

@@ -15,12 +15,21 @@ import zoo.history
 import zoo.models
 import zoo.results
 from zoo.errors import ZooError
-from zoo.figures import COLORS
+from zoo.figures import COLORS, plain
 from zoo.models.layers import Conv, Dropout
 from zoo.summary import summarize
 from zoo.terminal import mean_text
 
-_NAMES = ("run", "convs", "dropout", "parameters", "test accuracy", "test loss", "s/epoch")
+_NAMES = (
+    "run",
+    "dataset",
+    "convs",
+    "dropout",
+    "parameters",
+    "test accuracy",
+    "test loss",
+    "s/epoch",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,9 +38,11 @@ class Entry:
 
     name: str
     net: str
+    dataset: str
+    num_parameters: int  # with moving statistics
     accuracies: tuple[float, ...]  # on the test set, one of each seed
     losses: tuple[float, ...]
-    seconds_per_epoch: float  # median
+    seconds_per_epoch: float  # median, of one seed
     val_accuracy: np.ndarray  # [epochs, seeds]
 
     @property
@@ -43,11 +54,6 @@ class Entry:
     def has_dropout(self) -> bool:
         """Whether the net drops units in training."""
         return any(isinstance(layer, Dropout) for layer in zoo.models.MODELS[self.net])
-
-    @property
-    def num_parameters(self) -> int:
-        """Parameters with moving statistics, for images of MNIST's size."""
-        return summarize(self.net).parameters
 
 
 def read(paths: Sequence[Path]) -> list[Entry]:
@@ -74,9 +80,12 @@ def _of_run(workdir: Path) -> Entry:
     return Entry(
         name=workdir.resolve().name,
         net=history.config["model"],
+        dataset=history.config["dataset"],
+        num_parameters=history.model["num_params"],
         accuracies=tuple(np.atleast_1d(history.test["accuracy"]).tolist()),
         losses=tuple(np.atleast_1d(history.test["loss"]).tolist()),
-        seconds_per_epoch=statistics.median(record["seconds"] for record in history.epochs),
+        seconds_per_epoch=statistics.median(record["seconds"] for record in history.epochs)
+        / history.num_seeds,
         val_accuracy=np.array([np.atleast_1d(r["val_accuracy"]) for r in history.epochs]),
     )
 
@@ -89,10 +98,14 @@ def _of_results(path: Path) -> list[Entry]:
         Entry(
             name=net if protocol == "notebook" else f"{net}, {protocol}",
             net=net,
+            dataset=runs[0].config["dataset"],
+            num_parameters=summarize(net).parameters,  # MNIST's images
             accuracies=tuple(run.test["accuracy"] for run in runs),
             losses=tuple(run.test["loss"] for run in runs),
             seconds_per_epoch=statistics.median(s for run in runs for s in run.epochs["seconds"]),
-            val_accuracy=np.array([run.epochs["val_accuracy"] for run in runs]).T,
+            val_accuracy=np.array(  # of as many epochs as all have
+                list(zip(*(run.epochs["val_accuracy"] for run in runs), strict=False))
+            ),
         )
         for (net, protocol), runs in groups.items()
     ]
@@ -103,6 +116,7 @@ def to_text(entries: Sequence[Entry]) -> str:
     rows = [
         (
             entry.name,
+            entry.dataset,
             str(entry.num_convolutions),
             "yes" if entry.has_dropout else "no",
             f"{entry.num_parameters:,}",
@@ -115,7 +129,7 @@ def to_text(entries: Sequence[Entry]) -> str:
     widths = [max(map(len, column)) for column in zip(_NAMES, *rows, strict=True)]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if index in (0, 4, 5) else cell.rjust(width)
+            cell.ljust(width) if index in (0, 1, 5, 6) else cell.rjust(width)
             for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in (_NAMES, *rows)
@@ -160,13 +174,13 @@ def draw(entries: Sequence[Entry]) -> Figure:
         axes.set_xscale("log")
         axes.set_xlabel(label)
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.xaxis.set_major_formatter("{x:,g}")
         axes.xaxis.set_minor_formatter("")
         _draw_front(axes, list(zip(values, map(_percent, entries), strict=True)))
     for entry, look in zip(entries, looks, strict=True):
         epochs = range(1, len(entry.val_accuracy) + 1)
         mean = 100 * entry.val_accuracy.mean(axis=1)
-        curves.plot(epochs, mean, **look, markersize=3, label=entry.name)
+        curves.plot(epochs, mean, **look, markersize=3, label=plain(entry.name))
         if entry.val_accuracy.shape[1] > 1:
             std = 100 * entry.val_accuracy.std(axis=1, ddof=1)
             band = (mean - std, mean + std)

@@ -176,11 +176,13 @@ def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -
     """
     before, now = flatten(old), flatten(new)
     is_idx = now["dataset"] == "idx"
+    chooses = now["validation"] == "holdout"  # by the best metric, which so decides what is tested
     free = tuple(key for key in _FREE_ON_RESUME if not (is_idx and key == "manual_dir"))
     differing = [
         f"{key} ({before.get(key)!r} there, {now.get(key)!r} here)"
         for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key) and not key.startswith(free)
+        if before.get(key) != now.get(key)
+        and (not key.startswith(free) or (chooses and key == "checkpoint.best_metric"))
     ]
     if differing:
         raise ZooError(

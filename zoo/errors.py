@@ -7,3 +7,7 @@ class ZooError(Exception):
     Its text is one sentence: what was wrong, with the value; what is allowed; what to do next.
     Programs print it without a traceback and exit with status 2.
     """
+
+
+class DivergedError(ZooError):
+    """A loss is not finite any more."""

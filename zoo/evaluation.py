@@ -3,13 +3,11 @@
 import dataclasses
 import json
 import math
-from typing import Any
 
 import numpy as np
 
 _Z = 1.959964  # of the standard normal distribution: 95% lie within
 _NUM_BINS = 15  # Guo et al. 2017, On Calibration of Modern Neural Networks
-_NUM_RESAMPLES = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,8 +15,8 @@ class Estimate:
     """A value with the interval that covers the true one with 95%."""
 
     value: float
-    low: float
-    high: float
+    low: float | None  # None: one image tells nothing of it
+    high: float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Evaluation:
     num_images: int
     accuracy: Estimate  # Wilson's interval
     loss: Estimate  # normal interval of a mean
-    calibration_error: Estimate  # expected calibration error, 15 bins; interval by resampling
+    calibration_error: float  # expected calibration error, 15 bins; of few images it is too large
     classes: tuple[ClassScore, ...]
     confusions: tuple[Confusion, ...]  # the most frequent first
 
@@ -82,13 +80,13 @@ def evaluate(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
         for label, other in zip(*np.nonzero(matrix), strict=True)
         if label != other
     ]
-    error = _Z * losses.std(ddof=1) / math.sqrt(num_images) if num_images > 1 else math.inf
     mean = float(losses.mean())
+    error = float(_Z * losses.std(ddof=1) / math.sqrt(num_images)) if num_images > 1 else None
     return Evaluation(
         num_images=num_images,
         accuracy=wilson(int((predicted == labels).sum()), num_images),
-        loss=Estimate(mean, mean - error, mean + error),
-        calibration_error=_calibration_error(
+        loss=Estimate(mean, *((mean - error, mean + error) if error is not None else (None, None))),
+        calibration_error=calibration_error(
             np.exp(log_probabilities.max(axis=1)), predicted == labels
         ),
         classes=scores,
@@ -120,40 +118,32 @@ def calibration_bins(
     )
 
 
-def _calibration_error(confidence: np.ndarray, is_right: np.ndarray) -> Estimate:
+def calibration_error(confidence: np.ndarray, is_right: np.ndarray) -> float:
     """Expected calibration error: the mean gap of confidence and accuracy in the bins."""
-
-    def error(chosen: Any) -> float:
-        _, confidences, rights = calibration_bins(confidence[chosen], is_right[chosen])
-        return float(np.abs(confidences - rights).sum() / len(confidence))
-
-    rng = np.random.default_rng(0)
-    draws = rng.integers(len(confidence), size=(_NUM_RESAMPLES, len(confidence)))
-    low, high = np.quantile([error(draw) for draw in draws], [0.025, 0.975])
-    return Estimate(error(slice(None)), float(low), float(high))
+    _, confidences, rights = calibration_bins(confidence, is_right)
+    return float(np.abs(confidences - rights).sum() / len(confidence))
 
 
 def to_json(evaluation: Evaluation) -> str:
     """An object of its fields."""
-    return json.dumps(dataclasses.asdict(evaluation), indent=1)
+    return json.dumps(dataclasses.asdict(evaluation), indent=1, allow_nan=False)
 
 
 def to_text(evaluation: Evaluation, num_confusions: int = 8) -> str:
     """A page for the terminal."""
-    accuracy, loss, error = evaluation.accuracy, evaluation.loss, evaluation.calibration_error
+    accuracy, loss = evaluation.accuracy, evaluation.loss
     lines = [
-        f"accuracy           {accuracy.value:.2%}  ({accuracy.low:.2%} to {accuracy.high:.2%})",
-        f"loss               {loss.value:.4f}  ({loss.low:.4f} to {loss.high:.4f})",
-        f"calibration error  {error.value:6.2%}  ({error.low:.2%} to {error.high:.2%})",
+        f"accuracy           {accuracy.value:6.2%}  {_interval(accuracy, '.2%')}",
+        f"loss               {loss.value:6.4f}  {_interval(loss, '.4f')}".rstrip(),
+        f"calibration error  {evaluation.calibration_error:6.2%}",
         "",
         "class  precision   recall                        F1  images",
     ]
     for score in evaluation.classes:
         recall = score.recall
-        interval = f"({recall.low:.2%} to {recall.high:.2%})"
         lines.append(
-            f"{score.label:5}  {score.precision:9.2%}  {recall.value:7.2%}  {interval:20}  "
-            f"{score.f1:7.2%}  {score.num_images:6,}"
+            f"{score.label:5}  {score.precision:9.2%}  {recall.value:7.2%}  "
+            f"{_interval(recall, '.2%'):20}  {score.f1:7.2%}  {score.num_images:6,}"
         )
     if evaluation.confusions:
         lines += ["", "most often confused:"]
@@ -163,3 +153,9 @@ def to_text(evaluation: Evaluation, num_confusions: int = 8) -> str:
                 f"{evaluation.classes[confusion.label].num_images:,}"
             )
     return "\n".join([*lines, "", "In brackets: intervals that cover the true value with 95%."])
+
+
+def _interval(estimate: Estimate, form: str) -> str:
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"({estimate.low:{form}} to {estimate.high:{form}})"

@@ -19,6 +19,11 @@ def check_suffix(path: Path) -> None:
         raise ZooError(f"cannot draw {path}: its name must end in {', '.join(SUFFIXES)}")
 
 
+def plain(text: str) -> str:
+    """The text as it is: a dollar sign begins no formula."""
+    return text.replace("$", r"\$")
+
+
 def save(figure: Figure, path: Path) -> None:
     """Writes the picture, replacing what is there; the same picture gives the same bytes.
 

@@ -18,6 +18,7 @@ follow.
 """
 
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import os
@@ -154,6 +155,7 @@ def processor_name() -> str:
         return platform.processor() or platform.machine()
 
 
+@functools.cache  # what runs is what was imported, whatever is checked out later
 def _git_commit() -> str | None:
     """The commit of the zoo's source, "+" if it was changed since; None outside a checkout."""
     git = ["git", "-C", str(Path(__file__).parent)]

@@ -32,18 +32,15 @@ def read(path: Path) -> Image.Image:
         raise ZooError(f"{path} is a folder: name image files")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", Image.DecompressionBombWarning
-            )  # has its own limit here
-            opened = Image.open(path, formats=FORMATS)
-        with opened as image:
-            width, height = image.size
-            if width * height > _MAX_PIXELS:
-                raise ZooError(
-                    f"{path} has {width:,}x{height:,} pixels, and {_MAX_PIXELS:,} in all are the "
-                    f"most that is read: make it smaller"
-                )
-            return ImageOps.exif_transpose(image)
+            warnings.simplefilter("ignore")  # of large images, which have a limit here; of odd EXIF
+            with Image.open(path, formats=FORMATS) as image:
+                width, height = image.size
+                if width * height > _MAX_PIXELS:
+                    raise ZooError(
+                        f"{path} has {width:,}x{height:,} pixels, and {_MAX_PIXELS:,} in all are "
+                        f"the most that is read: make it smaller"
+                    )
+                return ImageOps.exif_transpose(image)
     except FileNotFoundError:
         raise ZooError(f"{path} does not exist") from None
     except UnidentifiedImageError:
@@ -96,6 +93,11 @@ def prepare(image: Image.Image, image_shape: tuple[int, int, int], name: object)
 
 def _flattened(image: Image.Image) -> Image.Image:
     """Without transparency: over the one of black and white that what is visible stands out on."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):  # Pillow would cut off at 255
+        values = np.asarray(image, np.float64)
+        largest = 65535 if values.max() > 255 else 255
+        grey = np.clip(255 / largest * values, 0, 255)
+        return Image.fromarray(np.rint(grey).astype(np.uint8)).convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")
     image = image.convert("RGBA")

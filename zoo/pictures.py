@@ -17,12 +17,12 @@ from matplotlib.ticker import MaxNLocator
 import zoo.steps
 from zoo.data import Split
 from zoo.errors import ZooError
-from zoo.evaluation import calibration_bins
-from zoo.figures import COLORS
+from zoo.evaluation import calibration_bins, calibration_error
+from zoo.figures import COLORS, plain
 from zoo.models.layers import Conv, MaxPool, named_layers
 from zoo.trained import TrainedNet
 
-_MAX_WEIGHTS = 5000  # of a layer, drawn evenly: the shape of a violin needs no more
+_MAX_WEIGHTS = 5000  # of a layer, drawn at random: the shape of a violin needs no more
 _MAX_FILTERS = 64
 _MAX_CHANNELS = 8
 
@@ -108,7 +108,7 @@ def activations(net: TrainedNet, pixels: np.ndarray, name: str) -> Figure:
         for axes, channel in zip(row[1:], chosen, strict=False):
             axes.imshow(maps[..., channel], cmap="viridis", vmin=0, vmax=max(maps.max(), 1e-9))
             axes.set_title(str(channel), fontsize=6, pad=1)
-    figure.suptitle(_title(net, f"activations for {name}"), fontsize=11)
+    figure.suptitle(_title(net, f"activations for {plain(name)}"), fontsize=11)
     return figure
 
 
@@ -176,7 +176,7 @@ def calibration(net: TrainedNet, split: Split) -> Figure:
     upper.plot(share, accuracy, "o-", color=COLORS[0], label=net.name)
     upper.set(ylabel="fraction right", ylim=(0, 1.03))
     upper.legend(frameon=False, loc="upper left")
-    error = np.abs(confidences - rights).sum() / len(confidence)
+    error = calibration_error(confidence, is_right)
     upper.set_title(_title(net, f"calibration error {error:.2%}"))
     edges = np.linspace(0, 1, len(counts) + 1)
     lower.bar(edges[:-1], counts, 1 / len(counts), align="edge", color=COLORS[0])
@@ -202,7 +202,9 @@ def _names_in_order(net: TrainedNet) -> list[str]:
 
 def _thinned(array: np.ndarray) -> np.ndarray:
     flat = array.ravel()
-    return flat[:: max(1, len(flat) // _MAX_WEIGHTS)]
+    if len(flat) <= _MAX_WEIGHTS:
+        return flat
+    return np.random.default_rng(0).choice(flat, _MAX_WEIGHTS, replace=False, shuffle=False)
 
 
 def _title(net: TrainedNet, text: str) -> str:

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 import zoo.history
 from zoo.errors import ZooError
-from zoo.figures import COLORS, check_suffix, save
+from zoo.figures import COLORS, check_suffix, plain, save
 from zoo.history import History
 
 
@@ -34,7 +34,7 @@ def plot_histories(histories: Mapping[str, History], path: Path) -> None:
     loss_axes, accuracy_axes = figure.subplots(1, 2)
     for index, (name, history) in enumerate(histories.items()):
         color = COLORS[index % len(COLORS)]
-        name = name.replace("$", r"\$")  # no formula
+        name = plain(name)
         if history.num_seeds > 1:
             name += f" (mean ± std of {history.num_seeds})"
         on = "test set" if history.config["validation"] == "test" else "held out"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+import zoo.data
 import zoo.images
 from zoo.errors import ZooError
 from zoo.trained import TrainedNet
@@ -43,9 +44,10 @@ def predict(net: TrainedNet, images: Sequence[str]) -> list[Prediction]:
         ZooError: no such file or number, no image, or nothing on it.
     """
     found: list[tuple[str, np.ndarray, bool, int | None]] = []
+    test: zoo.data.Split | None = None
     for image in images:
         if image.isdecimal() and not Path(image).exists():
-            test = net.split("test")
+            test = test or net.split("test")
             index = int(image)
             if index >= len(test):
                 raise ZooError(f"the test set has the images 0 to {len(test) - 1}, and no {image}")

@@ -10,16 +10,16 @@ from typing import NoReturn
 from zoo.errors import ZooError
 
 
-def run(program: str, main: Callable[[], int]) -> NoReturn:
-    """Runs a command that may train, and ends the process.
+def run(program: str, main: Callable[[], int], on_stop: str) -> NoReturn:
+    """Runs a command and ends the process.
 
     The exit status is that of `main`; 2 for an error, which is told in one sentence on standard
     error; 128 and the signal's number if the process is stopped, which it may be at any moment:
-    checkpoints and histories are always whole.
+    checkpoints and histories are always whole. `on_stop` is then said on standard error.
     """
 
     def stop(signum: int, frame: object) -> None:
-        message = f"\n{program}: stopped; the same command goes on from the last checkpoint\n"
+        message = f"\n{program}: stopped{on_stop}\n"
         os.write(sys.stderr.fileno(), message.encode())
         os._exit(128 + signum)
 

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 import zoo.config
 import zoo.results
+from zoo.errors import DivergedError, ZooError
 from zoo.lock import locked
 from zoo.reproduction_page import to_csv, to_markdown, to_text
 from zoo.reproduction_table import make_rows, training_flop, training_hours
@@ -47,6 +48,7 @@ def reproduce(
         ZooError: as `train_and_evaluate`; unknown net; a results file that cannot be read.
         OSError: something cannot be written.
     """
+    runs_dir, output = runs_dir.expanduser(), output.expanduser()
     configs = {net: zoo.config.load(net) for net in nets}
     cheapest_first = sorted(configs, key=training_flop)
     plan = [(net, kind, seed) for net in cheapest_first for kind in protocols for seed in seeds]
@@ -59,19 +61,28 @@ def reproduce(
     )
     for folder in (output, runs_dir):
         folder.mkdir(parents=True, exist_ok=True)
+    diverged: list[str] = []
     with locked(runs_dir):
         for number, (net, protocol, seed) in enumerate(plan, 1):
             name = f"{net}-{seed}" if protocol == "notebook" else f"{net}-{protocol}-{seed}"
             terminal.say(f"\n[{number}/{len(plan)}] {net}, seed {seed}, protocol {protocol}")
             config = _config(configs[net], protocol, seed)
-            train_and_evaluate(config, runs_dir / name, quiet=quiet)
+            try:
+                train_and_evaluate(config, runs_dir / name, quiet=quiet)
+            except DivergedError as error:
+                terminal.say(str(error))
+                diverged.append(name)
+                continue
             finished = zoo.results.from_history(protocol, runs_dir / name)
-            runs = zoo.results.merged(runs, [finished])
+            runs = zoo.results.merged(zoo.results.read(output / f"{STEM}.json"), [finished])
             write(runs, output)
             jax.clear_caches()  # the programs of all nets together would fill the memory
     rows = [row for row in make_rows(runs) if row.net in configs and row.seeds]
-    terminal.result(f"\n{to_text(rows)}")
+    if rows:
+        terminal.result(f"\n{to_text(rows)}")
     terminal.say(f"wrote {STEM}.csv, {STEM}.json and {STEM}.md to {output}")
+    if diverged:
+        raise ZooError(f"the loss diverged in {', '.join(diverged)}: not in the table")
 
 
 def write(runs: Sequence[Run], output: Path) -> None:
@@ -89,7 +100,7 @@ def write(runs: Sequence[Run], output: Path) -> None:
     }
     for ending, text in texts.items():
         path = output / f"{STEM}.{ending}"
-        temporary = path.with_suffix(f".{ending}.tmp")
+        temporary = path.with_suffix(f".{ending}.{os.getpid()}.tmp")
         with open(temporary, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from zoo.claims import CLAIMS, LEVEL, judge
 from zoo.reproduction_table import Row, commit_text, hardware_text, make_rows, training_hours
-from zoo.results import PROTOCOLS, Run
+from zoo.results import PACKAGES, PROTOCOLS, Run
 
 _METHOD = f"""\
 ## How to read it
@@ -18,10 +18,10 @@ _METHOD = f"""\
   Protocol `holdout`: {PROTOCOLS["holdout"]}.
 - **Place** is how many standard deviations the published value lies above (+) or below (-) our
   mean. The notebooks ran once, so theirs is taken as one more draw beside our n: variance
-  s² (1 + 1/n), and for accuracies the binomial variance p (1 - p) / 10,000 of the test images on
-  top, which makes the verdict cautious where few seeds tell little of s. With one seed, both
-  values have the binomial error alone. A loss, without such an error, has a place from three seeds
-  on.
+  s² (1 + 1/n). For accuracies the binomial variance p (1 - p) / 10,000 is put on top: all runs see
+  the same test images, so this widens on purpose what few seeds tell too narrowly. With one seed,
+  both values have the binomial error alone. A loss, without such an error, has a place from three
+  seeds on.
 - **Verdict**: *inside* up to 2 standard deviations, else *above ours* or *below ours*.
 - **Conclusions** are tested by Welch's two-sided test of each pair of nets, under the notebooks'
   protocol: one *holds* if the net is ahead of each other one with p < {LEVEL}, and *does not hold*
@@ -122,7 +122,7 @@ def _losses_and_times(rows: Iterable[Row]) -> str:
                 _signed(row.loss_distance),
                 f"{row.published_seconds_per_epoch:.1f}",
                 "-" if row.seconds_per_epoch is None else f"{row.seconds_per_epoch:.1f}",
-                f"{training_hours(row.net):.1f}",
+                f"{training_hours(row.net):.2g}",
             ]
             for row in rows
         ],
@@ -141,18 +141,19 @@ def _conclusions(runs: Sequence[Run]) -> str:
 def _environments(runs: Sequence[Run]) -> str:
     """One line for each kind of machine, versions and commit, with the runs made there."""
     nets_of: dict[str, dict[str, list[int]]] = {}
-    packages = ("jax", "jaxlib", "flax", "optax", "numpy")
     for run in runs:
-        environment = run.environment
-        versions = ", ".join(f"{name} {environment[name]}" for name in packages)
-        text = (
-            f"{hardware_text(run)}; python {environment['python']}, {versions}; "
-            f"commit {commit_text(run)}"
-        )
-        name = run.net if run.protocol == "notebook" else f"{run.net} ({run.protocol})"
-        nets_of.setdefault(text, {}).setdefault(name, []).append(run.seed)
+        name = f"`{run.net}`" if run.protocol == "notebook" else f"`{run.net}` ({run.protocol})"
+        for environment in (*run.earlier_environments, run.environment):
+            versions = ", ".join(f"{package} {environment[package]}" for package in PACKAGES)
+            text = (
+                f"{hardware_text(environment)}; python {environment['python']}, {versions}; "
+                f"commit {commit_text(environment)}"
+            )
+            until = environment.get("until_epoch")
+            part = name if until is None else f"{name} until epoch {until}"
+            nets_of.setdefault(text, {}).setdefault(part, []).append(run.seed)
     return "\n".join(
-        f"- {text}: " + ", ".join(f"`{net}` {_numbers(seeds)}" for net, seeds in nets.items())
+        f"- {text}: " + ", ".join(f"{net} {_numbers(seeds)}" for net, seeds in nets.items())
         for text, nets in nets_of.items()
     )
 

@@ -2,15 +2,16 @@
 
 import dataclasses
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import zoo.models
 import zoo.published
 import zoo.summary
-from zoo.results import PROTOCOLS, Run
+from zoo.results import PROTOCOLS, Run, is_mnist
 from zoo.significance import binomial_error, distance
 
-_IMAGE_SHAPE, _NUM_TEST = (28, 28, 1), 10_000
+_IMAGE_SHAPE = (28, 28, 1)
 _HELD_OUT = 0.2
 _FLOP_PER_HOUR = 150e9 * 3600  # of training on two cores of a server, about
 _NEEDS_GPU_HOURS = 1.5
@@ -79,7 +80,9 @@ def _row(net: str, protocol: str, runs: Sequence[Run]) -> Row:
         loss_place = (
             distance(published.loss, losses) if len(runs) > 2 else None
         )  # s of 2 is no guide
-        verdict = _verdict(place) if _is_mnist(runs) else "other data than MNIST: no verdict"
+        verdict = _verdict(place)
+        if not all(map(is_mnist, runs)):
+            place, loss_place, verdict = None, None, "other data than MNIST: no verdict"
     return Row(
         net=net,
         notebook=published.notebook,
@@ -100,18 +103,9 @@ def _row(net: str, protocol: str, runs: Sequence[Run]) -> Row:
         seconds_per_epoch=statistics.median(s for run in runs for s in run.epochs["seconds"])
         if runs
         else None,
-        hardware=_all(hardware_text(run) for run in runs),
+        hardware=_all(hardware_text(run.environment) for run in runs),
         versions=_all(f"jax {run.environment['jax']}" for run in runs),
-        commits=_all(commit_text(run) for run in runs),
-    )
-
-
-def _is_mnist(runs: Sequence[Run]) -> bool:
-    return all(
-        run.config["dataset"] == "mnist"
-        and run.data["num_test"] == _NUM_TEST
-        and run.data["num_train"] in (60_000, 48_000)
-        for run in runs
+        commits=_all(commit_text(run.environment) for run in runs),
     )
 
 
@@ -140,18 +134,17 @@ def _all(texts: Iterable[str]) -> str:
     return "; ".join(dict.fromkeys(texts))
 
 
-def hardware_text(run: Run) -> str:
+def hardware_text(environment: Mapping[str, Any]) -> str:
     """Such as "AMD EPYC, 2 cores"."""
-    environment = run.environment
     if environment["platform"] == "cpu":
         return f"{environment['device']}, {environment['cpu_count']} cores"
     count = environment.get("device_count", 1)
     return environment["device"] + (f" x {count}" if count > 1 else "")
 
 
-def commit_text(run: Run) -> str:
+def commit_text(environment: Mapping[str, Any]) -> str:
     """The first 12 digits of the source's commit, with "+" if it was changed since."""
-    commit = run.environment["git_commit"]
+    commit = environment["git_commit"]
     if not commit:
         return "unknown"
     return commit[:12] + ("+" if commit.endswith("+") else "")

@@ -12,6 +12,7 @@ import zoo.models
 from zoo.errors import ZooError
 
 FORMAT = 1
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")  # whose versions the table tells
 PROTOCOLS = {
     "notebook": "as the notebook trained, validated and tested: the last epoch",
     "holdout": "20% of the training set held out, their best epoch tested once",
@@ -28,6 +29,7 @@ class Run:
     date: str  # of its end, such as 2026-11-21
     config: dict[str, Any]
     environment: dict[str, Any]
+    earlier_environments: list[dict[str, Any]]  # where it went on elsewhere, as in a history
     data: dict[str, Any]
     epochs: dict[str, list[float]]  # accuracy, loss, ... by epoch, as in a history
     test: dict[str, Any]
@@ -47,10 +49,17 @@ def from_history(protocol: str, workdir: Path) -> Run:
         date=datetime.datetime.fromtimestamp(modified).date().isoformat(),
         config={key: value for key, value in history.config.items() if not key.endswith("_dir")},
         environment=history.environment,
+        earlier_environments=history.earlier_environments,
         data=history.data,
         epochs={key: [record[key] for record in history.epochs] for key in keys},
         test=history.test,
     )
+
+
+def is_mnist(run: Run) -> bool:
+    """Whether it saw all of MNIST, not a part or a stand-in."""
+    sizes = run.data["num_train"], run.data["num_test"]
+    return run.config["dataset"] == "mnist" and sizes in ((60_000, 10_000), (48_000, 10_000))
 
 
 def merged(runs: Sequence[Run], new: Sequence[Run]) -> list[Run]:
@@ -74,8 +83,8 @@ def read(path: Path) -> list[Run]:
         found = content["format"]
         if found != FORMAT:
             raise ZooError(
-                f"{path} is of format {found}, and this version of the zoo reads format {FORMAT}: "
-                f"use the version that wrote it, or another --output"
+                f"{path} is of format {found}, and this version of the zoo reads format {FORMAT} "
+                f"of results: use the version that wrote it, or name another folder or file"
             )
         runs = [Run(**run) for run in content["runs"]]
         for run in runs:
@@ -87,8 +96,8 @@ def read(path: Path) -> list[Run]:
         raise ZooError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ZooError(
-            f"{path} is damaged: move it away, and the table is made again from the runs that are "
-            f"there"
+            f"{path} is damaged, or no results file: if it should be one, move it away, and zoo "
+            f"reproduce makes it again from the runs that are there"
         ) from None
 
 
@@ -96,9 +105,14 @@ def _check_form(run: Run) -> None:
     """Raises KeyError, TypeError or ValueError unless it has the form that readers rely on."""
     if run.net not in zoo.models.MODELS or run.protocol not in PROTOCOLS:
         raise ValueError
-    numbers = [run.seed, run.test["accuracy"], run.test["loss"], run.test["num_examples"]]
-    numbers += [run.data["num_train"], *run.epochs["accuracy"], *run.epochs["seconds"]]
+    numbers = [run.seed, run.test["loss"], run.data["num_train"], run.data["num_test"]]
+    numbers += [run.config["num_epochs"], len(run.config["dataset"])]
+    for key in ("accuracy", "val_accuracy", "seconds"):
+        numbers += run.epochs[key]
     if not all(isinstance(number, int | float) for number in numbers) or not run.epochs["seconds"]:
         raise TypeError
-    for key in ("platform", "device", "cpu_count", "git_commit", "jax"):
-        run.environment[key]
+    if not 0 <= run.test["accuracy"] <= 1 or run.test["num_examples"] < 1:
+        raise ValueError
+    for environment in (*run.earlier_environments, run.environment):
+        for key in ("platform", "device", "cpu_count", "git_commit", "python", *PACKAGES):
+            environment[key]

@@ -17,8 +17,8 @@ def distance(published: float, own: Sequence[float], error: float = 0.0) -> floa
 
     Were the published run one more draw from what our n runs were drawn from, its distance to
     their mean would have the variance s² (1 + 1/n), that of the prediction interval of a normal
-    sample. The error of measuring the published value is added to it. One run has no s: then both
-    values have that error alone.
+    sample. The square of `error` is put on top: a widening on purpose, for the s of few runs is a
+    poor guide. One run has no s: then both values have that error alone.
 
     Args:
         published: the value of one run.

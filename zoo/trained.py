@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import zoo.checkpoint
@@ -65,6 +66,8 @@ class TrainedNet:
         """
         config = self.history.config
         same = dataset in (None, config["dataset"])
+        if dataset == "idx" and not same:
+            raise ZooError(f"{self.workdir} was not trained on idx, so its files are not known")
         loaded = zoo.data.load(
             dataset or config["dataset"],
             data_dir=config["data_dir"],
@@ -91,13 +94,14 @@ def load(workdir: Path, seed: int | None = None) -> TrainedNet:
     Raises:
         ZooError: no run, no checkpoint, or no such seed.
     """
-    history = zoo.history.read(workdir)
+    zoo.history.read(workdir)  # no run: said so
+    step, state = zoo.checkpoint.read_parameters(workdir)
+    history = zoo.history.read(workdir)  # a run in progress writes it before each checkpoint
     config = history.config
     first, count = config["seed"], config["num_seeds"]
     seed = first if seed is None else seed
     if seed not in range(first, first + count):
         raise ZooError(f"{workdir} has no seed {seed}: it is of {zoo.history.seeds_text(history)}")
-    step, state = zoo.checkpoint.read_parameters(workdir)
     epochs = [record["epoch"] for record in history.epochs if record["step"] == step]
     epoch = np.full(count, epochs[0] if epochs else 0)
     if best := state.get("best"):
@@ -106,7 +110,11 @@ def load(workdir: Path, seed: int | None = None) -> TrainedNet:
     if count > 1:
         variables = jax.tree.map(lambda leaf: leaf[seed - first], variables)
     try:
-        model = zoo.models.create_model(config["model"], num_classes=history.data["num_classes"])
+        model = zoo.models.create_model(
+            config["model"],
+            num_classes=history.data["num_classes"],
+            dtype=jnp.dtype(config["dtype"]),
+        )
     except ValueError as error:
         raise ZooError(f"{workdir}: {error}") from None
     return TrainedNet(workdir, history, model, variables, seed, int(epoch[seed - first]))

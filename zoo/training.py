@@ -14,7 +14,7 @@ import zoo.data
 import zoo.history
 from zoo.checkpoint import Checkpoints
 from zoo.epochs import Trainer
-from zoo.errors import ZooError
+from zoo.errors import DivergedError, ZooError
 from zoo.history import History
 from zoo.lock import locked
 from zoo.steps import (
@@ -202,7 +202,7 @@ def _rewind(history: History, epochs_done: int, workdir: Path) -> str:
 def _check_finite(record: dict[str, Any], workdir: Path) -> None:
     for name in ("loss", "val_loss"):
         if not np.all(np.isfinite(record[name])):
-            raise ZooError(
+            raise DivergedError(
                 f"{name} is {record[name]} in epoch {record['epoch']} at learning rate "
                 f"{record['learning_rate']:g}: use a lower config.optimizer.learning_rate, or "
                 f"config.optimizer.clip_norm, and another --workdir; what was saved before stays "

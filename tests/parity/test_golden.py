@@ -17,7 +17,10 @@ def test_logits_agree_with_keras(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in training.NETS],
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name in zoo.models.list_models()
+    ],
 )
 def test_fifty_steps_agree_with_keras(name: str) -> None:
     """The notebook's optimizer, without dropout: losses, and moving statistics at the end."""
