@@ -257,7 +257,7 @@ NO_NETWORK = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0
         (["--config=configs"], "the configuration file 'configs' is a folder"),
         (["--config.optimizer=adam"], "config.optimizer is a group of keys: did you mean"),
         (["--config.model=VGG5"], "unknown net 'VGG5': did you mean vgg5"),
-        (["--workdir=gs://bucket/run"], "--workdir must be a folder of this machine"),
+        (["--workdir=gs://bucket/run"], "a run's folder must be one of this machine"),
         (["--config=EMPTY"], "the configuration file cannot be loaded: AttributeError"),
         (["--workdri=x"], "Unknown command line flag 'workdri'. Did you mean: workdir"),
         (["configs/vgg5.py"], "unexpected argument 'configs/vgg5.py': options are --config FILE"),

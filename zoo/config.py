@@ -187,7 +187,7 @@ def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -
     if differing:
         raise ZooError(
             f"{where} holds a run with another configuration, {', '.join(differing)}: "
-            f"use the same configuration or another --workdir"
+            f"use the same configuration or another folder"
         )
     epochs = before["num_epochs"], now["num_epochs"]
     if epochs[0] == epochs[1]:
@@ -195,10 +195,10 @@ def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -
     if epochs[1] < epochs[0]:
         raise ZooError(
             f"{where} holds a run of {epochs[0]} epochs, which cannot become {epochs[1]}: "
-            f"num_epochs may only grow; use another --workdir"
+            f"num_epochs may only grow; use another folder"
         )
     if now["optimizer.schedule"] != "constant":
         raise ZooError(
             f"{where} holds a run of {epochs[0]} epochs, which cannot become {epochs[1]}: its "
-            f"{now['optimizer.schedule']} schedule was made for {epochs[0]}; use another --workdir"
+            f"{now['optimizer.schedule']} schedule was made for {epochs[0]}; use another folder"
         )

@@ -90,7 +90,7 @@ def read(workdir: Path) -> History:
         if content.pop("format") != _FORMAT:
             raise ZooError(
                 f"{path} is of another format than this version of the zoo reads: use that "
-                f"version, or another --workdir"
+                f"version, or another folder"
             )
         history = History(**content)
         _check_form(history)
@@ -101,7 +101,7 @@ def read(workdir: Path) -> History:
         raise ZooError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ZooError(
-            f"{path} is damaged: move it away together with its folder, or use another --workdir"
+            f"{path} is damaged: move it away together with its folder, or use another folder"
         ) from None
 
 

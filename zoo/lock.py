@@ -20,6 +20,6 @@ def locked(workdir: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ZooError(
-                f"another process is training in {workdir}: wait for it, or use another --workdir"
+                f"another process is training in {workdir}: wait for it, or use another folder"
             ) from None
         yield

@@ -95,7 +95,10 @@ def load(workdir: Path, seed: int | None = None) -> TrainedNet:
         ZooError: no run, no checkpoint, or no such seed.
     """
     zoo.history.read(workdir)  # no run: said so
-    step, state = zoo.checkpoint.read_parameters(workdir)
+    try:
+        step, state = zoo.checkpoint.read_parameters(workdir)
+    except ZooError:  # a run in progress may have deleted that one for a newer
+        step, state = zoo.checkpoint.read_parameters(workdir)
     history = zoo.history.read(workdir)  # a run in progress writes it before each checkpoint
     config = history.config
     first, count = config["seed"], config["num_seeds"]

@@ -72,7 +72,7 @@ def train_and_evaluate(
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ZooError(
-            f"--workdir {workdir} cannot be made ({error.strerror}): name another"
+            f"the run's folder {workdir} cannot be made ({error.strerror}): name another"
         ) from None
     with locked(workdir):
         history = _run(config, workdir, terminal, trainer, state)
@@ -97,7 +97,7 @@ def _run(
     if history.data != trainer.data_sizes:
         raise ZooError(
             f"{workdir} holds a run on other data ({history.data} there, {trainer.data_sizes} "
-            f"here): give the same data, or use another --workdir"
+            f"here): give the same data, or use another folder"
         )
     with Checkpoints(
         workdir,
@@ -141,11 +141,13 @@ def _num_params(state: TrainState) -> int:
 def _check_workdir(workdir: Path) -> None:
     """Says at once what would only show after the data is loaded."""
     if re.match(r"\w{2,}:/", str(workdir)):  # Path has made gs:/ of gs://
-        raise ZooError(f"--workdir must be a folder of this machine, not {str(workdir)!r}")
+        raise ZooError(f"a run's folder must be one of this machine, not {str(workdir)!r}")
     existing = next(path for path in (workdir, *workdir.absolute().parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         state = "cannot be written" if existing.is_dir() else "is no folder"
-        raise ZooError(f"--workdir {workdir} cannot be used ({existing} {state}): name another")
+        raise ZooError(
+            f"the run's folder {workdir} cannot be used ({existing} {state}): name another"
+        )
 
 
 def _past_history(config: ml_collections.ConfigDict, workdir: Path) -> History | None:
@@ -161,7 +163,7 @@ def _past_history(config: ml_collections.ConfigDict, workdir: Path) -> History |
         return history
     if (workdir / "checkpoints").exists() and any((workdir / "checkpoints").iterdir()):
         raise ZooError(
-            f"{workdir} holds checkpoints but no {zoo.history.FILENAME}: use another --workdir"
+            f"{workdir} holds checkpoints but no {zoo.history.FILENAME}: use another folder"
         )
     return None
 
@@ -175,12 +177,12 @@ def _rewind(history: History, epochs_done: int, workdir: Path) -> str:
     if len(history.epochs) < epochs_done:
         raise ZooError(
             f"{workdir / zoo.history.FILENAME} lacks epochs that the checkpoint has seen "
-            f"({len(history.epochs)} of {epochs_done}): use another --workdir"
+            f"({len(history.epochs)} of {epochs_done}): use another folder"
         )
     if history.test is not None and not epochs_done:
         raise ZooError(
             f"{workdir} holds a complete run but no checkpoint from which it could go on: use "
-            f"another --workdir"
+            f"another folder"
         )
     note = ""
     if epochs_done:
@@ -205,7 +207,7 @@ def _check_finite(record: dict[str, Any], workdir: Path) -> None:
             raise DivergedError(
                 f"{name} is {record[name]} in epoch {record['epoch']} at learning rate "
                 f"{record['learning_rate']:g}: use a lower config.optimizer.learning_rate, or "
-                f"config.optimizer.clip_norm, and another --workdir; what was saved before stays "
+                f"config.optimizer.clip_norm, and another folder; what was saved before stays "
                 f"in {workdir}"
             )
 
