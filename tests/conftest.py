@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+import zoo.cli
+import zoo.process
 from configs import default
 from zoo.idx import FILES
 
@@ -87,6 +89,17 @@ def mnist_manual_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("small_mnist")
     write_idx_dataset(folder, num_train=600, num_test=100)
     return folder
+
+
+@pytest.fixture
+def run_zoo(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs `zoo ARGUMENTS...` in this process; gives its status, output and errors."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        status = zoo.process.status_of("zoo", lambda: zoo.cli.run([*map(str, arguments)]))
+        return status, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture(scope="session")

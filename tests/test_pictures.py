@@ -1,6 +1,5 @@
 """Pictures of a trained net: that they are drawn, legible, and the same twice."""
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from zoo.steps import create_train_state
 from zoo.trained import TrainedNet
 from zoo.training import train_and_evaluate
 
-Python = Callable[..., subprocess.CompletedProcess[str]]
+Zoo = Callable[..., tuple[int, str, str]]
 NETS = ("lenet3", "kernels_cnn7", "pairs_cnn14")  # 2 convolutions; batch normalization; 14
 
 
@@ -77,14 +76,19 @@ def overlapping_labels(figure: Figure) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
-        *((kind, name) for kind in ("weights", "filters", "activations") for name in NETS),
-        *((kind, "lenet3") for kind in pictures.OF_SPLIT),
+        *((kind, "lenet3") for kind in KINDS),
+        *(
+            pytest.param(kind, name, marks=pytest.mark.slow)
+            for kind in ("weights", "filters", "activations")
+            for name in NETS[1:]
+        ),
     ],
 )
 def test_every_kind_is_drawn_without_overlaps(kind: str, name: str, split: Split) -> None:
     assert overlapping_labels(draw(kind, make_net(name), split)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_run_gives_the_same_bytes(kind: str, split: Split, tmp_path: Path) -> None:
     net = make_net("lenet3")
@@ -110,6 +114,7 @@ def test_a_net_without_mistakes_says_so(split: Split) -> None:
     assert overlapping_labels(pictures.confusion(net, right)) == []
 
 
+@pytest.mark.slow
 def test_colour_images_can_be_drawn(split: Split) -> None:
     net = make_net("lenet3", (28, 28, 3))
     colour = Split(np.repeat(split.images, 3, axis=3), split.labels)
@@ -118,15 +123,14 @@ def test_colour_images_can_be_drawn(split: Split) -> None:
 
 
 def test_the_command_draws_and_refuses(
-    tiny_config: ConfigDict, tmp_path: Path, run_python: Python
+    tiny_config: ConfigDict, tmp_path: Path, run_zoo: Zoo
 ) -> None:
     tiny_config.num_epochs = 1
     run = tmp_path / "run"
     train_and_evaluate(tiny_config, run, quiet=True)
     picture = tmp_path / "picture.png"
-    command = ["-m", "zoo.cli", "plot", run]
-    done = run_python(*command, "-o", picture, "--kind=activations", "--image=3")
-    assert (done.returncode, done.stderr, done.stdout) == (0, "", "")
+    status, _, error = run_zoo("plot", run, "-o", picture, "--kind=activations", "--image=3")
+    assert (status, error) == (0, "")
     assert picture.read_bytes().startswith(b"\x89PNG")
     for arguments, sentence in (
         (["-o", picture, "--kind=activations"], "--image goes with --kind=activations"),
@@ -136,7 +140,7 @@ def test_the_command_draws_and_refuses(
         ([], "Missing option '-o' / '--output'."),
         (["-o", tmp_path / "no" / "x.png"], "No such file or directory"),
     ):
-        done = run_python(*command, *arguments)
-        assert done.returncode == 2
-        assert sentence in done.stderr
-        assert len(done.stderr.splitlines()) == 1
+        status, _, error = run_zoo("plot", run, *arguments)
+        assert status == 2
+        assert sentence in error
+        assert len(error.splitlines()) == 1

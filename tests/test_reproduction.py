@@ -25,6 +25,7 @@ from zoo.reproduction_table import make_rows, training_flop, training_hours
 from zoo.results import Run
 
 Python = Callable[..., subprocess.CompletedProcess[str]]
+Zoo = Callable[..., tuple[int, str, str]]
 CLAIM = Claim("004", "late is ahead", "pooling_cnn3_late", ("pooling_cnn3", "pooling_cnn5"))
 ENVIRONMENT = {
     "platform": "cpu",
@@ -343,15 +344,15 @@ def test_reproduce_trains_tells_and_goes_on(
     ],
 )
 def test_reproduce_tells_a_mistake_in_one_sentence(
-    run_python: Python, tmp_path: Path, arguments: list[str], sentence: str
+    run_zoo: Zoo, tmp_path: Path, arguments: list[str], sentence: str
 ) -> None:
     (tmp_path / "reproduction.json").write_text('{"format": 0}')
     runs = tmp_path / "runs"
     arguments = [argument.format(old=tmp_path) for argument in arguments]
-    done = run_python("-m", "zoo.cli", "reproduce", *arguments, "--runs", runs)
-    assert done.returncode == 2
-    assert sentence in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    status, _, error = run_zoo("reproduce", *arguments, "--runs", runs)
+    assert status == 2
+    assert sentence in error
+    assert len(error.splitlines()) == 1
     assert not runs.exists()
 
 

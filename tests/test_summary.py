@@ -17,6 +17,7 @@ from zoo.steps import create_train_state, make_train_step
 from zoo.summary import summarize, to_json, to_text
 
 Python = Callable[..., subprocess.CompletedProcess[str]]
+Zoo = Callable[..., tuple[int, str, str]]
 
 
 @pytest.mark.parametrize("name", zoo.models.list_models())
@@ -49,7 +50,7 @@ def test_weights_that_only_meet_padding_are_named() -> None:
     assert to_text(summarize("vgg5")).endswith("weights that never get a gradient: none")
 
 
-@pytest.mark.parametrize("name", ["pooling_cnn3", "lenet3"])
+@pytest.mark.parametrize("name", ["pooling_cnn3", pytest.param("lenet3", marks=pytest.mark.slow)])
 def test_the_memory_of_a_step_is_about_what_xla_takes(name: str) -> None:
     """Within a factor of two of a step without the zoo's own workspaces."""
     model, batch_size = zoo.models.create_model(name), 64
@@ -115,12 +116,11 @@ def test_the_commands_print_them(run_python: Python) -> None:
         (["list", "a", "b"], "zoo: Got unexpected extra argument (b)"),
     ],
 )
-def test_a_mistake_is_one_sentence(run_python: Python, arguments: list[str], sentence: str) -> None:
-    done = run_python("-m", "zoo.cli", *arguments)
-    assert done.returncode == 2
-    assert sentence in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stdout == ""
+def test_a_mistake_is_one_sentence(run_zoo: Zoo, arguments: list[str], sentence: str) -> None:
+    status, said, error = run_zoo(*arguments)
+    assert (status, said) == (2, "")
+    assert sentence in error
+    assert len(error.splitlines()) == 1
 
 
 def test_the_shell_completes_commands_and_names(run_python: Python) -> None:

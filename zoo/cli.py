@@ -286,9 +286,14 @@ def reproduce(
     reproduce_nets(names, each, protocols, runs_dir, output, quiet=quiet)
 
 
-def _run() -> int:
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command with these arguments, or those of the process; gives the exit status.
+
+    Raises:
+        ZooError: something that the user gave is wrong.
+    """
     try:
-        status = cli.main(prog_name="zoo", standalone_mode=False)
+        status = cli.main(arguments, prog_name="zoo", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:  # no command: the list of them
         print(error.format_message())
         return 2
@@ -303,7 +308,7 @@ def main() -> None:
     """The entry point of the console script."""
     trains = sys.argv[1:2] == ["reproduce"]
     zoo.process.run(
-        "zoo", _run, "; the same command goes on from the last checkpoint" if trains else ""
+        "zoo", run, "; the same command goes on from the last checkpoint" if trains else ""
     )
 
 

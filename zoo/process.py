@@ -27,13 +27,14 @@ def run(program: str, main: Callable[[], int], on_stop: str) -> NoReturn:
         signal.signal(number, stop)
     # A checkpoint that cannot be read leaves other reads behind; their complaints add nothing.
     sys.unraisablehook = lambda unraisable: None
-    status = _status(program, main)
+    status = status_of(program, main)
     with contextlib.suppress(OSError):
         sys.stdout.flush()
     os._exit(status)  # past the thread pools of Orbax, which complain when they are torn down
 
 
-def _status(program: str, main: Callable[[], int]) -> int:
+def status_of(program: str, main: Callable[[], int]) -> int:
+    """The exit status of `main`, after telling its error, if there is one, in a sentence."""
     try:
         return main()
     except ZooError as error:
