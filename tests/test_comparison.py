@@ -1,6 +1,5 @@
 """`zoo compare`: runs and results files, as a table and a picture."""
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from zoo.errors import ZooError
 from zoo.history import History
 from zoo.reproduction import write
 
-Python = Callable[..., subprocess.CompletedProcess[str]]
+Zoo = Callable[..., tuple[int, str, str]]
 
 
 def finished(net: str, accuracy: float | list[float]) -> History:
@@ -95,12 +94,12 @@ def test_what_cannot_be_compared_is_one_sentence(runs: list[Path], tmp_path: Pat
         zoo.comparison.read([tmp_path / "reproduction.json"])
 
 
-def test_the_command(runs: list[Path], run_python: Python, tmp_path: Path) -> None:
+def test_the_command(runs: list[Path], run_zoo: Zoo, tmp_path: Path) -> None:
     picture = tmp_path / "compared.png"
-    done = run_python("-m", "zoo.cli", "compare", *runs, "-o", picture)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert len(done.stdout.splitlines()) == 5
+    status, said, error = run_zoo("compare", *runs, "-o", picture)
+    assert (status, error) == (0, "")
+    assert len(said.splitlines()) == 5
     assert picture.read_bytes().startswith(b"\x89PNG")
-    done = run_python("-m", "zoo.cli", "compare", *runs, "-o", tmp_path / "x.gif")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "must end in .png, .svg, .pdf" in done.stderr
+    status, said, error = run_zoo("compare", *runs, "-o", tmp_path / "x.gif")
+    assert (status, said) == (2, "")
+    assert "must end in .png, .svg, .pdf" in error

@@ -1,7 +1,7 @@
 """Scores of a trained net, against hand-made numbers and against its run's own."""
 
 import json
-import subprocess
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,20 +12,30 @@ from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
 import zoo.trained
+from configs import default
 from zoo.errors import ZooError
 from zoo.evaluation import calibration_bins, evaluate, to_json, to_text, wilson
 from zoo.history import History
 from zoo.training import train_and_evaluate
 
-Python = Callable[..., subprocess.CompletedProcess[str]]
+Zoo = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def finished(idx_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, History]:
+    """A run of two seeds that chose its epochs."""
+    config = default.get_config()
+    config.update(dataset="idx", manual_dir=str(idx_dir), batch_size=16)
+    config.update(num_seeds=2, validation="holdout", num_epochs=3)
+    config.optimizer.learning_rate = 0.01
+    workdir = tmp_path_factory.mktemp("finished") / "run"
+    return workdir, train_and_evaluate(config, workdir, quiet=True)
 
 
 @pytest.fixture
-def run(tiny_config: ConfigDict, tmp_path: Path) -> tuple[Path, History]:
-    """A run of two seeds that chose its epochs."""
-    tiny_config.update(num_seeds=2, validation="holdout", num_epochs=3)
-    tiny_config.optimizer.learning_rate = 0.01
-    return tmp_path / "run", train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+def run(finished: tuple[Path, History], tmp_path: Path) -> tuple[Path, History]:
+    """A copy of it, to be spoilt."""
+    return Path(shutil.copytree(finished[0], tmp_path / "run")), finished[1]
 
 
 def test_wilson_by_hand() -> None:
@@ -137,12 +147,11 @@ def test_what_cannot_be_scored_is_one_sentence(run: tuple[Path, History], tmp_pa
         zoo.trained.load(run[0])
 
 
-def test_the_command(run: tuple[Path, History], run_python: Python) -> None:
-    done = run_python("-m", "zoo.cli", "evaluate", run[0], "--split=train")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "on the train split of idx (57 images)" in done.stdout.splitlines()[0]
-    done = run_python("-m", "zoo.cli", "evaluate", run[0], "--json", "--seed=1")
-    assert json.loads(done.stdout)["num_images"] == 20
-    done = run_python("-m", "zoo.cli", "evaluate", run[0] / "nothing")
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
+def test_the_command(run: tuple[Path, History], run_zoo: Zoo) -> None:
+    status, said, error = run_zoo("evaluate", run[0], "--split=train")
+    assert (status, error) == (0, "")
+    assert "on the train split of idx (57 images)" in said.splitlines()[0]
+    assert json.loads(run_zoo("evaluate", run[0], "--json", "--seed=1")[1])["num_images"] == 20
+    status, _, error = run_zoo("evaluate", run[0] / "nothing")
+    assert status == 2
+    assert len(error.splitlines()) == 1

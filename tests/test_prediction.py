@@ -5,7 +5,6 @@ import io
 import json
 import os
 import struct
-import subprocess
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +26,7 @@ from zoo.images import prepare
 from zoo.prediction import Prediction, bar, predict, to_json, to_text
 from zoo.training import train_and_evaluate
 
-Python = Callable[..., subprocess.CompletedProcess[str]]
+Zoo = Callable[..., tuple[int, str, str]]
 SHAPE = (28, 28, 1)
 
 
@@ -104,7 +103,7 @@ def test_colour_images_for_a_net_of_three_channels_are_resized() -> None:
         prepare(image, (20, 30, 2), "red")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.integers(1, 40),
     st.integers(1, 40),
@@ -169,7 +168,7 @@ def test_what_is_no_usable_image_is_one_sentence(tmp_path: Path, name: str) -> N
         prepare(zoo.images.read(tmp_path / name), SHAPE, tmp_path / name)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "WEBP"]), st.data())
 def test_a_damaged_file_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, form: str, data: st.DataObject
@@ -216,14 +215,14 @@ def test_a_bar_has_one_length(fraction: float) -> None:
     assert drawn.count("█") <= 30 * fraction + 0.07
 
 
-def test_the_command(workdir: Path, run_python: Python, tmp_path: Path) -> None:
+def test_the_command(workdir: Path, run_zoo: Zoo, tmp_path: Path) -> None:
     DRAWING.save(tmp_path / "eight.png")
-    done = run_python("-m", "zoo.cli", "predict", workdir, "3", tmp_path / "eight.png")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("test image 3 (labelled 6)\n")
-    assert f"\n\n{tmp_path / 'eight.png'}\n" in done.stdout
+    status, said, error = run_zoo("predict", workdir, "3", tmp_path / "eight.png")
+    assert (status, error) == (0, "")
+    assert "test image 3 (labelled 6)\n" in said
+    assert f"\n\n{tmp_path / 'eight.png'}\n" in said
     for image, sentence in (("20", "has the images 0 to 19, and no 20"), ("x.png", "not exist")):
-        done = run_python("-m", "zoo.cli", "predict", workdir, image)
-        assert done.returncode == 2
-        assert sentence in done.stderr
-        assert len(done.stderr.splitlines()) == 1
+        status, _, error = run_zoo("predict", workdir, image)
+        assert status == 2
+        assert sentence in error
+        assert len(error.splitlines()) == 1

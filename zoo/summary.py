@@ -1,6 +1,7 @@
 """What a net is made of, layer by layer, read off its definition: nothing is trained or run."""
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Sequence
@@ -43,6 +44,7 @@ class Summary:
     batch_size: int  # of that step
 
 
+@functools.cache
 def summarize(
     net: str,
     image_shape: tuple[int, int, int] = (28, 28, 1),
