@@ -7,6 +7,12 @@ from parity import nets, training
 import zoo.models
 
 QUICK = ("pooling_cnn3",)
+IN_CI = ("lenet3", "kernels_cnn5", "ablation_cnn3", "ablation_cnn3_dropout", "pooling_cnn5")
+
+
+def marks(name: str) -> tuple[pytest.MarkDecorator, ...]:
+    """XLA computes 30 times as slowly in float64 as in float32."""
+    return () if name in QUICK else (pytest.mark.slow if name in IN_CI else pytest.mark.full,)
 
 
 @pytest.mark.parametrize("name", zoo.models.list_models())
@@ -17,10 +23,7 @@ def test_logits_agree_with_keras(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
-        for name in zoo.models.list_models()
-    ],
+    [pytest.param(name, marks=marks(name)) for name in zoo.models.list_models()],
 )
 def test_fifty_steps_agree_with_keras(name: str) -> None:
     """The notebook's optimizer, without dropout: losses, and moving statistics at the end."""
