@@ -6,9 +6,9 @@ import zoo.models
 import zoo.published
 from zoo.errors import ZooError
 from zoo.models.layers import Conv
-from zoo.results import Run, is_mnist
+from zoo.results import Run, by_notebook
 from zoo.summary import summarize
-from zoo.terminal import mean_text
+from zoo.terminal import mean_text, table_text
 
 _NAMES = ("net", "notebook", "convs", "parameters", "multiply-adds", "published", "reproduced")
 
@@ -31,11 +31,7 @@ def to_text(pattern: str, runs: Sequence[Run]) -> str:
         if net not in chosen:
             continue
         summary = summarize(net)
-        own = [
-            run.test["accuracy"]
-            for run in runs
-            if (run.net, run.protocol) == (net, "notebook") and is_mnist(run)
-        ]
+        own = [run.test["accuracy"] for run in by_notebook(runs, net)]
         rows.append(
             (
                 net,
@@ -47,10 +43,4 @@ def to_text(pattern: str, runs: Sequence[Run]) -> str:
                 f"{mean_text(own, '.2%')} (n = {len(own)})" if own else "-",
             )
         )
-    widths = [max(map(len, column)) for column in zip(_NAMES, *rows, strict=True)]
-    lines = []
-    for name, notebook, *cells, reproduced in (_NAMES, *rows):
-        right = [cell.rjust(width) for cell, width in zip(cells, widths[2:-1], strict=True)]
-        left = [name.ljust(widths[0]), notebook.ljust(widths[1])]
-        lines.append("  ".join([*left, *right, reproduced]))
-    return "\n".join(lines)
+    return table_text([_NAMES, *rows], left=(0, 1, 6))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import zoo.published
-from zoo.results import Run, is_mnist
+from zoo.results import Run, by_notebook
 from zoo.significance import Difference, welch
 from zoo.terminal import mean_text
 
@@ -131,10 +131,7 @@ def judge(claim: Claim, runs: Sequence[Run]) -> Judgement:
     published = zoo.published.load()
 
     def values_of(net: str) -> list[float]:
-        own = [
-            run for run in runs if (run.net, run.protocol) == (net, "notebook") and is_mnist(run)
-        ]
-        return [measure.of_run(run) for run in own]
+        return [measure.of_run(run) for run in by_notebook(runs, net)]
 
     first = values_of(claim.ahead)
     details, verdicts = [], []

@@ -18,7 +18,7 @@ from zoo.errors import ZooError
 from zoo.figures import COLORS, plain
 from zoo.models.layers import Conv, Dropout
 from zoo.summary import summarize
-from zoo.terminal import mean_text
+from zoo.terminal import mean_text, table_text
 
 _NAMES = (
     "run",
@@ -126,14 +126,7 @@ def to_text(entries: Sequence[Entry]) -> str:
         )
         for entry in sorted(entries, key=lambda entry: -statistics.fmean(entry.accuracies))
     ]
-    widths = [max(map(len, column)) for column in zip(_NAMES, *rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if index in (0, 1, 5, 6) else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in (_NAMES, *rows)
-    )
+    return table_text([_NAMES, *rows], left=(0, 1, 5, 6))
 
 
 def draw(entries: Sequence[Entry]) -> Figure:

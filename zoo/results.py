@@ -62,6 +62,11 @@ def is_mnist(run: Run) -> bool:
     return run.config["dataset"] == "mnist" and sizes in ((60_000, 10_000), (48_000, 10_000))
 
 
+def by_notebook(runs: Sequence[Run], net: str) -> list[Run]:
+    """The net's runs on MNIST under its notebook's protocol: those that its results rest on."""
+    return [run for run in runs if (run.net, run.protocol) == (net, "notebook") and is_mnist(run)]
+
+
 def merged(runs: Sequence[Run], new: Sequence[Run]) -> list[Run]:
     """All of them, where two are of the same net, protocol and seed the new one; sorted."""
     names = list(zoo.models.MODELS)

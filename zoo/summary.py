@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import zoo.models
 from zoo.errors import ZooError
 from zoo.models import layers
+from zoo.terminal import table_text
 
 _FLOAT_BYTES = 4
 
@@ -160,13 +161,8 @@ def to_text(summary: Summary) -> str:
         for layer in summary.layers
     ]
     total = ("total", "", "", f"{summary.parameters:,}", f"{summary.macs:,}")
-    widths = [max(map(len, column)) for column in zip(names, *rows, total, strict=True)]
-    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-
-    def line(cells: Sequence[str]) -> str:
-        left = [cell.ljust(width) for cell, width in zip(cells[:3], widths[:3], strict=True)]
-        right = [cell.rjust(width) for cell, width in zip(cells[3:], widths[3:], strict=True)]
-        return "  ".join([*left, *right]).rstrip()
+    head, *body, last = table_text([names, *rows, total], left=(0, 1, 2)).splitlines()
+    rule = "-" * len(head)  # the last column ends at the right, so no line is longer
 
     height, width, channels = summary.image_shape
     trainable = summary.parameters - summary.non_trainable
@@ -176,11 +172,11 @@ def to_text(summary: Summary) -> str:
         [
             f"{summary.net}, images of {height}x{width}x{channels}, {summary.num_classes} classes",
             "",
-            line(names),
+            head,
             rule,
-            *map(line, rows),
+            *body,
             rule,
-            line(total),
+            last,
             "",
             f"trainable {trainable:,}, moving statistics {summary.non_trainable:,}",
             f"memory of a training step with batches of {summary.batch_size}: about "

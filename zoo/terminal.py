@@ -82,5 +82,17 @@ def mean_text(values: Sequence[float], form: str) -> str:
     return f"{statistics.fmean(values):{form}}{spread}"
 
 
+def table_text(rows: Sequence[Sequence[str]], left: Sequence[int]) -> str:
+    """Rows of cells in columns two blanks apart; the columns of these numbers begin at the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if index in left else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
 def _metrics_text(metrics: dict[str, Any], separator: str = "  ") -> str:
     return separator.join(metric_text(name, value) for name, value in metrics.items())
