@@ -49,7 +49,7 @@ def draw(kind: str, net: TrainedNet, split: Split) -> Figure:
         return pictures.activations(net, split.images[0], "image $_0$.png")  # no formula
     if kind in pictures.OF_NET:
         return pictures.OF_NET[kind](net)
-    return pictures.OF_SPLIT[kind](net, split)
+    return pictures.OF_SPLIT[kind](net, split, net.probabilities(split.images))
 
 
 KINDS = (*pictures.OF_NET, *pictures.OF_SPLIT, "activations")
@@ -109,9 +109,10 @@ def test_each_layer_with_weights_has_its_violins(name: str) -> None:
 def test_a_net_without_mistakes_says_so(split: Split) -> None:
     net = make_net("lenet3")
     right = Split(split.images, net.logits(split.images).argmax(axis=1).astype(np.int32))
+    probabilities = net.probabilities(split.images)
     with pytest.raises(ZooError, match="gets every image right"):
-        pictures.mistakes(net, right)
-    assert overlapping_labels(pictures.confusion(net, right)) == []
+        pictures.mistakes(net, right, probabilities)
+    assert overlapping_labels(pictures.confusion(net, right, probabilities)) == []
 
 
 @pytest.mark.slow

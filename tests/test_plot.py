@@ -6,8 +6,9 @@ import pytest
 from test_history import history_of
 
 from zoo.errors import ZooError
+from zoo.figures import save
 from zoo.history import History
-from zoo.plot import plot_histories, plot_runs
+from zoo.plot import draw_histories, draw_runs
 
 STARTS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 
@@ -23,12 +24,12 @@ def test_one_and_several_runs_in_every_format(tmp_path: Path, suffix: str) -> No
     runs = [write_run(tmp_path / name, history_of(n)) for name, n in (("a", 1), ("b", 9))]
     for chosen in (runs[:1], runs):
         output = tmp_path / f"{len(chosen)}{suffix}"
-        plot_runs(chosen, output)
+        save(draw_runs(chosen), output)
         assert output.read_bytes().startswith(STARTS[suffix])
 
 
 def test_curves_are_labelled_with_names_units_and_what_was_validated_on(tmp_path: Path) -> None:
-    plot_histories({"my-run": history_of(3)}, tmp_path / "x.svg")
+    save(draw_histories({"my-run": history_of(3)}), tmp_path / "x.svg")
     text = (tmp_path / "x.svg").read_text()
     for label in (
         "loss (nats per image)",
@@ -52,10 +53,10 @@ def test_wrong_input_is_one_sentence(tmp_path: Path, run: str, output: str, sent
     write_run(tmp_path / "run", history_of())
     write_run(tmp_path / "empty", history_of(0))
     with pytest.raises(ZooError, match=sentence):
-        plot_runs([tmp_path / run], tmp_path / output)
+        save(draw_runs([tmp_path / run]), tmp_path / output)
     assert not (tmp_path / output).exists()
 
 
-def test_no_history_no_picture(tmp_path: Path) -> None:
+def test_no_history_no_picture() -> None:
     with pytest.raises(ZooError, match="nothing to draw"):
-        plot_histories({}, tmp_path / "x.png")
+        draw_histories({})

@@ -10,8 +10,9 @@ from ml_collections import ConfigDict
 from test_training import last_state
 
 import zoo.history
+from zoo import figures
 from zoo.errors import ZooError
-from zoo.plot import plot_histories
+from zoo.plot import draw_histories
 from zoo.training import train_and_evaluate
 
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
@@ -86,6 +87,6 @@ def test_a_plot_shows_the_mean_and_a_band(tiny_config: ConfigDict, tmp_path: Pat
     for num_seeds in (1, 2):
         tiny_config.num_seeds = num_seeds
         history = train_and_evaluate(tiny_config, tmp_path / f"{num_seeds}", quiet=True)
-        plot_histories({"run": history}, tmp_path / f"{num_seeds}.svg")
+        figures.save(draw_histories({"run": history}), tmp_path / f"{num_seeds}.svg")
     assert "FillBetween" not in (tmp_path / "1.svg").read_text()
     assert (tmp_path / "2.svg").read_text().count('id="FillBetween') == 4

@@ -176,12 +176,12 @@ def plot(
 
     import zoo.compilation
     from zoo import figures, pictures, prediction, trained
-    from zoo.plot import plot_runs
+    from zoo.plot import draw_runs
 
     figures.check_suffix(output)
     zoo.compilation.enable_cache()
     if kind == "curves":
-        plot_runs(runs, output)
+        figures.save(draw_runs(runs), output)
         return
     net = trained.load(runs[0], seed)
     if image is not None:
@@ -190,7 +190,8 @@ def plot(
     elif kind in pictures.OF_NET:
         figure = pictures.OF_NET[kind](net)
     else:
-        figure = pictures.OF_SPLIT[kind](net, net.split("test"))
+        split = net.split("test")
+        figure = pictures.OF_SPLIT[kind](net, split, net.probabilities(split.images))
     figures.save(figure, output)
 
 

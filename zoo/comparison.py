@@ -15,8 +15,9 @@ import zoo.history
 import zoo.models
 import zoo.results
 from zoo.errors import ZooError
-from zoo.figures import COLORS, plain
+from zoo.figures import COLORS, add_tooltips, plain
 from zoo.models.layers import Conv, Dropout
+from zoo.plot import draw_curve
 from zoo.summary import summarize
 from zoo.terminal import mean_text, table_text
 
@@ -112,7 +113,12 @@ def _of_results(path: Path) -> list[Entry]:
 
 
 def to_text(entries: Sequence[Entry]) -> str:
-    """A table, the most accurate first."""
+    """A table for the terminal, the most accurate first."""
+    return table_text(to_rows(entries), left=(0, 1, 5, 6))
+
+
+def to_rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
+    """A table's rows of cells: the columns' names, then the entries, the most accurate first."""
     rows = [
         (
             entry.name,
@@ -126,7 +132,7 @@ def to_text(entries: Sequence[Entry]) -> str:
         )
         for entry in sorted(entries, key=lambda entry: -statistics.fmean(entry.accuracies))
     ]
-    return table_text([_NAMES, *rows], left=(0, 1, 5, 6))
+    return [_NAMES, *rows]
 
 
 def draw(entries: Sequence[Entry]) -> Figure:
@@ -141,45 +147,13 @@ def draw(entries: Sequence[Entry]) -> Figure:
         }
         for index in range(len(entries))
     ]
-    for is_dropping, label, marker in ((True, "with dropout", "o"), (False, "without", "s")):
-        by_depth: dict[int, list[float]] = {}
-        for entry in entries:
-            if entry.has_dropout == is_dropping:
-                by_depth.setdefault(entry.num_convolutions, []).append(_percent(entry))
-        color = COLORS[is_dropping]
-        for number, values in by_depth.items():
-            depth.plot([number] * len(values), values, marker, color=color, alpha=0.5)
-        means = [(number, statistics.fmean(values)) for number, values in sorted(by_depth.items())]
-        if means:
-            line = "-" if is_dropping else "--"
-            depth.plot(*zip(*means, strict=True), line, color=color, label=f"{label} (mean)")
-    depth.set_xlabel("convolutions")
-    depth.xaxis.set_major_locator(MaxNLocator(integer=True))
-    depth.legend(frameon=False)
-    costs: list[tuple[Axes, str, list[float]]] = [
-        (size, "parameters", [entry.num_parameters for entry in entries]),
-        (cost, "seconds per epoch", [entry.seconds_per_epoch for entry in entries]),
-    ]
-    for axes, label, values in costs:
-        for entry, value, look in zip(entries, values, looks, strict=True):
-            spread = 100 * statistics.stdev(entry.accuracies) if len(entry.accuracies) > 1 else 0
-            axes.errorbar(value, _percent(entry), spread, **look)
-        axes.set_xscale("log")
-        axes.set_xlabel(label)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter("{x:,g}")
-        axes.xaxis.set_minor_formatter("")
-        _draw_front(axes, list(zip(values, map(_percent, entries), strict=True)))
+    _draw_depth(depth, entries)
+    _draw_cost(size, entries, looks, "parameters", [entry.num_parameters for entry in entries])
+    seconds = [entry.seconds_per_epoch for entry in entries]
+    _draw_cost(cost, entries, looks, "seconds per epoch", seconds)
     for entry, look in zip(entries, looks, strict=True):
-        epochs = range(1, len(entry.val_accuracy) + 1)
-        mean = 100 * entry.val_accuracy.mean(axis=1)
-        curves.plot(epochs, mean, **look, markersize=3, label=plain(entry.name))
-        if entry.val_accuracy.shape[1] > 1:
-            std = 100 * entry.val_accuracy.std(axis=1, ddof=1)
-            band = (mean - std, mean + std)
-            curves.fill_between(epochs, *band, color=look["color"], alpha=0.2, linewidth=0)
-    curves.set_xlabel("epoch")
-    curves.set_ylabel("validation accuracy (%)")
+        draw_curve(curves, 100 * entry.val_accuracy, plain(entry.name), markersize=3, **look)
+    curves.set(xlabel="epoch", ylabel="validation accuracy (%)")
     curves.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (depth, size, cost):
         axes.set_ylabel("test accuracy (%)")
@@ -190,6 +164,54 @@ def draw(entries: Sequence[Entry]) -> Figure:
         *curves.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False
     )
     return figure
+
+
+def _draw_depth(axes: Axes, entries: Sequence[Entry]) -> None:
+    """Accuracy by number of convolutions: each net, and the mean of those of one depth."""
+    for is_dropping, label, marker, style in (
+        (True, "with dropout", "o", "-"),
+        (False, "without", "s", "--"),
+    ):
+        chosen = [entry for entry in entries if entry.has_dropout == is_dropping]
+        chosen.sort(key=lambda entry: entry.num_convolutions)
+        if not chosen:
+            continue
+        depths, values = [entry.num_convolutions for entry in chosen], [*map(_percent, chosen)]
+        color = COLORS[is_dropping]
+        points = axes.plot(depths, values, marker, color=color, alpha=0.5)[0]
+        add_tooltips(points, [_tooltip(entry) for entry in chosen])
+        by_depth: dict[int, list[float]] = {depth: [] for depth in depths}
+        for depth, value in zip(depths, values, strict=True):
+            by_depth[depth].append(value)
+        means = [*map(statistics.fmean, by_depth.values())]
+        axes.plot([*by_depth], means, style, color=color, label=f"{label} (mean)")
+    axes.set_xlabel("convolutions")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(frameon=False)
+
+
+def _draw_cost(
+    axes: Axes,
+    entries: Sequence[Entry],
+    looks: Sequence[dict[str, Any]],
+    label: str,
+    costs: Sequence[float],
+) -> None:
+    """Accuracy by a cost, with the standard deviation over seeds, and the Pareto front."""
+    for entry, cost, look in zip(entries, costs, looks, strict=True):
+        spread = 100 * statistics.stdev(entry.accuracies) if len(entry.accuracies) > 1 else 0
+        line, _, _ = axes.errorbar(cost, _percent(entry), spread, **look)
+        add_tooltips(line, [f"{_tooltip(entry)}, {cost:,.4g} {label}"])
+    axes.set_xscale("log")
+    axes.set_xlabel(label)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:,g}")
+    axes.xaxis.set_minor_formatter("")
+    _draw_front(axes, list(zip(costs, map(_percent, entries), strict=True)))
+
+
+def _tooltip(entry: Entry) -> str:
+    return f"{entry.name}: {mean_text(entry.accuracies, '.2%')}"
 
 
 def _percent(entry: Entry) -> float:

@@ -1,16 +1,25 @@
-"""What all pictures have in common: colours, file types, and how they are written."""
+"""What all pictures have in common: colours, file types, how they are written, tooltips."""
 
+import html
+import io
+import json
+import re
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from zoo.errors import ZooError
 
 # Okabe & Ito (2008): told apart with any colour vision.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 SUFFIXES = (".png", ".svg", ".pdf")
+_TOOLTIPS: WeakKeyDictionary[Line2D, list[str]] = WeakKeyDictionary()
 
 
 def check_suffix(path: Path) -> None:
@@ -24,6 +33,11 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
+def add_tooltips(line: Line2D, texts: Sequence[str]) -> None:
+    """Gives each point of a line a text, which pages show beside the pointer."""
+    _TOOLTIPS[line] = [text.replace(r"\$", "$") for text in texts]
+
+
 def save(figure: Figure, path: Path) -> None:
     """Writes the picture, replacing what is there; the same picture gives the same bytes.
 
@@ -33,6 +47,37 @@ def save(figure: Figure, path: Path) -> None:
     """
     check_suffix(path)
     no_date = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-    with warnings.catch_warnings(), matplotlib.rc_context({"svg.hashsalt": "zoo"}):
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # 日本: a box
+    with _stable():
         figure.savefig(path, dpi=150, metadata=no_date.get(path.suffix.lower()))
+
+
+def to_svg(figure: Figure, name: str) -> str:
+    """The picture as an element of a page, on its background and in its text's colour.
+
+    Args:
+        figure: the picture.
+        name: letters, digits and dashes, another for each picture of the page: its ids begin so.
+    """
+    tooltips: dict[str, list[str]] = {}  # by the id of the line's group
+    for line in figure.findobj(Line2D):
+        if isinstance(line, Line2D) and line in _TOOLTIPS:
+            line.set_gid(f"line-{len(tooltips)}")
+            tooltips[f"{name}-line-{len(tooltips)}"] = _TOOLTIPS[line]
+    text = io.StringIO()
+    with _stable():
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]  # a page needs no XML header
+    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' id="|href="#|url\(#', lambda match: f"{match[0]}{name}-", svg)
+    svg = svg.replace("stroke: #000000", "stroke: currentColor")
+    shown = html.escape(json.dumps(tooltips, ensure_ascii=False))
+    return svg.replace("<svg", f'<svg role="img" fill="currentColor" data-tooltips="{shown}"', 1)
+
+
+@contextmanager
+def _stable() -> Iterator[None]:
+    """The same picture gives the same bytes, and a character that the font lacks is a box."""
+    with warnings.catch_warnings(), matplotlib.rc_context({"svg.hashsalt": "zoo"}):
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield

@@ -4,7 +4,7 @@ Each function draws a figure; `zoo.figures.save` writes it.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -20,11 +20,13 @@ from zoo.errors import ZooError
 from zoo.evaluation import calibration_bins, calibration_error
 from zoo.figures import COLORS, plain
 from zoo.models.layers import Conv, MaxPool, named_layers
+from zoo.prediction import Prediction
 from zoo.trained import TrainedNet
 
 _MAX_WEIGHTS = 5000  # of a layer, drawn at random: the shape of a violin needs no more
 _MAX_FILTERS = 64
 _MAX_CHANNELS = 8
+_MAX_PREDICTIONS = 100  # a picture 130 inches high
 
 
 def weights(net: TrainedNet) -> Figure:
@@ -112,9 +114,39 @@ def activations(net: TrainedNet, pixels: np.ndarray, name: str) -> Figure:
     return figure
 
 
-def confusion(net: TrainedNet, split: Split) -> Figure:
+def predictions(net: TrainedNet, found: Sequence[Prediction]) -> Figure:
+    """Each image as the net sees it, beside the probability of each class.
+
+    Raises:
+        ZooError: more than 100 images.
+    """
+    if len(found) > _MAX_PREDICTIONS:
+        raise ZooError(f"at most {_MAX_PREDICTIONS} images go into a picture, not {len(found)}")
+    figure = Figure(figsize=(6.4, 0.7 + 1.3 * len(found)), layout="constrained")
+    grid = figure.subplots(len(found), 2, squeeze=False, width_ratios=(1, 4))
+    for (left, right), one in zip(grid, found, strict=True):
+        left.imshow(one.pixels, cmap="gray", vmin=0, vmax=255)
+        left.axis("off")
+        classes = np.arange(len(one.probabilities))
+        colors = ["#999999"] * len(classes)
+        if one.label is not None:
+            colors[one.label] = COLORS[1]
+        colors[one.predicted] = COLORS[0]
+        right.bar(classes, one.probabilities, color=colors)
+        right.set(ylim=(0, 1), ylabel="probability", xlim=(-0.7, len(classes) - 0.3))
+        right.xaxis.set_major_locator(MaxNLocator(min(len(classes), 20), integer=True))
+        said = f"{one.predicted} ({one.probabilities[one.predicted]:.1%})"
+        truth = "" if one.label in (None, one.predicted) else f", labelled {one.label}"
+        right.set_title(f"{plain(one.image)}: {said}{truth}", fontsize=9, loc="left")
+        right.spines[["top", "right"]].set_visible(False)
+    grid[-1, 1].set_xlabel("class")
+    figure.suptitle(_title(net, "what it says"), fontsize=11)
+    return figure
+
+
+def confusion(net: TrainedNet, split: Split, probabilities: np.ndarray) -> Figure:
     """How many images of each class were taken for each; colours by logarithm."""
-    predicted = net.logits(split.images).argmax(axis=1)
+    predicted = probabilities.argmax(axis=1)
     num_classes = net.history.data["num_classes"]
     matrix = np.zeros((num_classes, num_classes), int)  # [true, predicted]
     np.add.at(matrix, (split.labels, predicted), 1)
@@ -137,9 +169,8 @@ def confusion(net: TrainedNet, split: Split) -> Figure:
     return figure
 
 
-def mistakes(net: TrainedNet, split: Split) -> Figure:
+def mistakes(net: TrainedNet, split: Split, probabilities: np.ndarray) -> Figure:
     """The 24 images with the largest loss among those that the net gets wrong."""
-    probabilities = net.probabilities(split.images)
     predicted = probabilities.argmax(axis=1)
     of_label = probabilities[np.arange(len(split)), split.labels]
     wrong = np.flatnonzero(predicted != split.labels)
@@ -162,9 +193,8 @@ def mistakes(net: TrainedNet, split: Split) -> Figure:
     return figure
 
 
-def calibration(net: TrainedNet, split: Split) -> Figure:
+def calibration(net: TrainedNet, split: Split, probabilities: np.ndarray) -> Figure:
     """Accuracy against confidence in 15 bins, and how many images are in each."""
-    probabilities = net.probabilities(split.images)
     confidence = probabilities.max(axis=1)
     is_right = probabilities.argmax(axis=1) == split.labels
     counts, confidences, rights = calibration_bins(confidence, is_right)
@@ -189,7 +219,8 @@ def calibration(net: TrainedNet, split: Split) -> Figure:
 
 
 OF_NET: dict[str, Callable[[TrainedNet], Figure]] = {"weights": weights, "filters": filters}
-OF_SPLIT: dict[str, Callable[[TrainedNet, Split], Figure]] = {
+# These take what the net says of the split's images, too: [N, classes].
+OF_SPLIT: dict[str, Callable[[TrainedNet, Split, np.ndarray], Figure]] = {
     "confusion": confusion,
     "mistakes": mistakes,
     "calibration": calibration,

@@ -1,6 +1,7 @@
 """A net that a run has trained, read from the run's folder."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -44,19 +45,18 @@ class TrainedNet:
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """[N, classes] float32 of images [N, height, width, channels], uint8."""
-        apply = jax.jit(self.model.apply, static_argnames="train")
         count = min(_BATCH_SIZE, len(images))
         found = []
         for start in range(0, len(images), count):
             batch = images[start : start + count]
             padding = [(0, count - len(batch)), (0, 0), (0, 0), (0, 0)]  # one shape, one program
-            logits = apply(self.variables, np.pad(batch, padding), train=False)
+            logits = _apply(self.model, self.variables, np.pad(batch, padding))
             found.append(np.asarray(logits)[: len(batch)])
         return np.concatenate(found)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """[N, classes], each row adding up to 1, of images [N, height, width, channels], uint8."""
-        return np.asarray(jax.nn.softmax(self.logits(images)), np.float64)
+        return softmax(self.logits(images))
 
     def split(self, name: str, dataset: str | None = None) -> zoo.data.Split:
         """The split "test", "validation" or "train" that the run used, or of another dataset.
@@ -82,6 +82,16 @@ class TrainedNet:
             )
         train, validation = zoo.data.split_validation(loaded, config["validation"])
         return {"train": train, "validation": validation, "test": loaded.test}[name]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply(model: zoo.models.ConvNet, variables: dict[str, Any], images: np.ndarray) -> Any:
+    return model.apply(variables, images, train=False)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities [N, classes] float64 of logits [N, classes]."""
+    return np.asarray(jax.nn.softmax(logits), np.float64)
 
 
 def load(workdir: Path, seed: int | None = None) -> TrainedNet:

@@ -123,11 +123,11 @@ def _run(
                 checkpoints.save(record["step"], state, metrics, history.config)
             terminal.epoch(record, config.num_epochs)
 
-    from zoo.plot import plot_histories  # only now: matplotlib takes half a second to import
+    from zoo import figures, plot  # only now: matplotlib takes half a second to import
 
     history.test = trainer.test(state, history.epochs[-1])
     history.write(workdir)
-    plot_histories({workdir.name: history}, workdir / "history.png")
+    figures.save(plot.draw_histories({workdir.name: history}), workdir / "history.png")
     written = "history.json, history.png" + (" and checkpoints" if every else "")
     terminal.say(f"wrote {written} to {workdir}")
     return history
