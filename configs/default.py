@@ -54,4 +54,6 @@ def get_config() -> ConfigDict:
     checkpoint.keep_best = 1  # best checkpoints that are kept beside them
     checkpoint.best_metric = "val_accuracy"  # val_accuracy (largest) or val_loss (smallest)
 
+    config.tensorboard = False  # also write event files, into the run's folder tensorboard
+
     return config

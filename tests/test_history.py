@@ -22,11 +22,23 @@ def history_of(num_epochs: int = 2) -> History:
             "accuracy": 1 - 0.5 / epoch,
             "val_loss": 1.1 / epoch,
             "val_accuracy": 1 - 0.6 / epoch,
+            "learning_rate": 1e-3,
+            "seconds": 2.0,
+            "images_per_second": 30.0,
         }
         for epoch in range(1, num_epochs + 1)
     ]
-    config = {"num_epochs": num_epochs, "num_seeds": 1, "validation": "holdout"}
-    return History(config, {"jax": "0"}, {"name": "vgg5", "num_params": 1}, {}, epochs)
+    config = {
+        "model": "vgg5",
+        "dataset": "digits",
+        "validation": "holdout",
+        "num_epochs": num_epochs,
+        "batch_size": 10,
+        "seed": 0,
+        "num_seeds": 1,
+    }
+    data = {"num_train": 60, "num_val": 15, "num_test": 20, "num_classes": 10}
+    return History(config, {"jax": "0"}, {"name": "vgg5", "num_params": 1}, data, epochs)
 
 
 def test_a_history_survives_the_file(tmp_path: Path) -> None:

@@ -22,7 +22,14 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 # Keys that may change when a run goes on: they do not change its numbers. (For the dataset idx,
 # manual_dir says which dataset it is.)
-_FREE_ON_RESUME = ("data_dir", "manual_dir", "eval_batch_size", "num_epochs", "checkpoint.")
+_FREE_ON_RESUME = (
+    "data_dir",
+    "manual_dir",
+    "eval_batch_size",
+    "num_epochs",
+    "checkpoint.",
+    "tensorboard",
+)
 
 
 class _Rule(NamedTuple):
@@ -79,6 +86,7 @@ _RULES = {
     "checkpoint.keep_last": _whole(1),
     "checkpoint.keep_best": _whole(0),
     "checkpoint.best_metric": _one_of("val_accuracy", "val_loss"),
+    "tensorboard": _ANY_BOOL,
 }
 
 

@@ -23,6 +23,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import statistics
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,19 @@ class History:
         temporary.replace(path)
 
 
+def numbers(history: History, record: dict[str, Any]) -> dict[str, float]:
+    """An epoch's entry for a log: of many seeds the means, and each as "loss/seed_3"."""
+    flat: dict[str, float] = {}
+    for name, value in record.items():
+        if isinstance(value, list):
+            flat[name] = statistics.fmean(value)
+            for seed, own in enumerate(value, start=history.config["seed"]):
+                flat[f"{name}/seed_{seed}"] = own
+        else:
+            flat[name] = value
+    return flat
+
+
 def seeds_text(history: History) -> str:
     """Such as "seed 0" or "seeds 0 to 3"."""
     first = history.config["seed"]
@@ -111,9 +125,13 @@ def _check_form(history: History) -> None:
         if not isinstance(part, dict):
             raise TypeError
     num_seeds = history.num_seeds
-    _check_numbers(history.config, ("num_epochs", "num_seeds"))
+    if not all(isinstance(history.config[key], str) for key in ("model", "dataset", "validation")):
+        raise TypeError
+    _check_numbers(history.config, ("num_epochs", "num_seeds", "seed", "batch_size"))
+    _check_numbers(history.model, ("num_params",))
+    _check_numbers(history.data, ("num_train", "num_val", "num_test", "num_classes"))
     for record in history.epochs:
-        _check_numbers(record, ("epoch", "step"))
+        _check_numbers(record, ("epoch", "step", "learning_rate", *TIMINGS))
         _check_numbers(record, ("loss", "accuracy", "val_loss", "val_accuracy"), num_seeds)
     if history.test is not None:
         _check_numbers(history.test, ("num_examples",))

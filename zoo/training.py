@@ -1,7 +1,9 @@
 """A whole run: epochs, validation, history, checkpoints, and going on where it stopped."""
 
+import contextlib
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +39,15 @@ __all__ = [
 
 
 BEST_METRICS = ("val_loss", "val_accuracy")  # by which the best checkpoint can be chosen
+Log = Callable[[dict[str, float], int], object]  # takes an epoch's numbers, and its last step
 
 
 def train_and_evaluate(
-    config: ml_collections.ConfigDict, workdir: str | Path, *, quiet: bool = False
+    config: ml_collections.ConfigDict,
+    workdir: str | Path,
+    *,
+    quiet: bool = False,
+    log: Log | None = None,
 ) -> History:
     """Trains a net as the configuration says, or goes on with the run that `workdir` holds.
 
@@ -51,6 +58,9 @@ def train_and_evaluate(
         config: as in configs/default.py.
         workdir: the run's folder.
         quiet: print nothing but the result.
+        log: called as log(numbers, step) when an epoch is done and saved, `numbers` being its entry
+            in the history (of many seeds the means, and each as "loss/seed_3"), and at the end with
+            "test_loss" and "test_accuracy". wandb's `run.log` and `mlflow.log_metrics` will do.
 
     Raises:
         ZooError: the configuration, the data or the workdir is not usable, or the loss diverged.
@@ -75,7 +85,7 @@ def train_and_evaluate(
             f"the run's folder {workdir} cannot be made ({error.strerror}): name another"
         ) from None
     with locked(workdir):
-        history = _run(config, workdir, terminal, trainer, state)
+        history = _run(config, workdir, terminal, trainer, state, log)
     terminal.result(_result_line(history))
     return history
 
@@ -86,6 +96,7 @@ def _run(
     terminal: Terminal,
     trainer: Trainer,
     state: TrainState,
+    log: Log | None,
 ) -> History:
     """Goes from `state`, or from the newest checkpoint, to the end."""
     history = _past_history(config, workdir) or History(
@@ -99,17 +110,25 @@ def _run(
             f"{workdir} holds a run on other data ({history.data} there, {trainer.data_sizes} "
             f"here): give the same data, or use another folder"
         )
-    with Checkpoints(
-        workdir,
-        keep_last=config.checkpoint.keep_last,
-        keep_best=config.checkpoint.keep_best,
-        best_metric=config.checkpoint.best_metric,
-    ) as checkpoints:
+    with contextlib.ExitStack() as stack:
+        checkpoints = stack.enter_context(
+            Checkpoints(
+                workdir,
+                keep_last=config.checkpoint.keep_last,
+                keep_best=config.checkpoint.keep_best,
+                best_metric=config.checkpoint.best_metric,
+            )
+        )
         steps = checkpoints.steps()
         if steps:
             state = checkpoints.restore(steps[-1], like=state)
         note = _rewind(history, trainer.epochs_done(state), workdir)
         terminal.say(_header(history, trainer, workdir) + note)
+        logs = [log] if log else []
+        if config.tensorboard:
+            from zoo.events import EventLog  # only where it is asked for
+
+            logs.append(stack.enter_context(EventLog(workdir, history)))
         every = config.checkpoint.every_epochs
         for epoch in range(len(history.epochs) + 1, config.num_epochs + 1):
             state, record = trainer.run_epoch(state, epoch)
@@ -122,11 +141,16 @@ def _run(
                 metrics = {name: np.mean(record[name]).item() for name in BEST_METRICS}
                 checkpoints.save(record["step"], state, metrics, history.config)
             terminal.epoch(record, config.num_epochs)
+            for write in logs:
+                write(zoo.history.numbers(history, record), record["step"])
+        history.test = trainer.test(state, history.epochs[-1])
+        history.write(workdir)
+        tested = {f"test_{name}": history.test[name] for name in ("loss", "accuracy")}
+        for write in logs:
+            write(zoo.history.numbers(history, tested), history.epochs[-1]["step"])
 
     from zoo import figures, plot  # only now: matplotlib takes half a second to import
 
-    history.test = trainer.test(state, history.epochs[-1])
-    history.write(workdir)
     figures.save(plot.draw_histories({workdir.name: history}), workdir / "history.png")
     written = "history.json, history.png" + (" and checkpoints" if every else "")
     terminal.say(f"wrote {written} to {workdir}")
