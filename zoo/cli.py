@@ -129,18 +129,31 @@ def evaluate(run: Path, dataset: str | None, split: str, seed: int | None, as_js
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @_SEED
 @click.option("--json", "as_json", is_flag=True, help="Print a list in JSON.")
-def predict(run: Path, images: Sequence[str], seed: int | None, as_json: bool) -> None:
+@click.option(
+    "--plot",
+    "picture",
+    type=click.Path(path_type=Path),
+    help="Draw images and probabilities too; .png, .svg or .pdf",
+)
+def predict(
+    run: Path, images: Sequence[str], seed: int | None, as_json: bool, picture: Path | None
+) -> None:
     """Ask the net of the run in folder RUN what is on each IMAGE.
 
     An IMAGE is a PNG, JPEG, GIF, BMP or WebP file of any size and colour, or the number of an image
     in the test set. What is drawn is cut out, centred, and inverted if it is dark on light.
     """
     import zoo.compilation
-    from zoo import prediction, trained
+    from zoo import figures, pictures, prediction, trained
 
+    if picture is not None:
+        figures.check_suffix(picture)
     zoo.compilation.enable_cache()
-    found = prediction.predict(trained.load(run, seed), images)
+    net = trained.load(run, seed)
+    found = prediction.predict(net, images)
     click.echo(prediction.to_json(found) if as_json else prediction.to_text(found))
+    if picture is not None:
+        figures.save(pictures.predictions(net, found), picture)
 
 
 @cli.command(short_help="Draw runs: curves, weights, filters, confusions, ...")
@@ -218,6 +231,29 @@ def compare(runs: Sequence[Path], output: Path | None) -> None:
     click.echo(comparison.to_text(entries))
     if output is not None:
         figures.save(comparison.draw(entries), output)
+
+
+@cli.command(short_help="Write a report of runs: one HTML file.")
+@click.argument(
+    "runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN|RESULTS..."
+)
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help=".html")
+def report(runs: Sequence[Path], output: Path) -> None:
+    """Write a report of runs: folders, or files such as docs/results/reproduction.json.
+
+    The file holds all that it shows and loads nothing: curves, scores, pictures of each net, the
+    published numbers beside ours, a comparison of what is finished.
+    """
+    import datetime
+
+    import zoo.compilation
+    from zoo import report
+
+    report.check_suffix(output)
+    zoo.compilation.enable_cache()
+    page = report.make(runs, datetime.date.today())
+    output.write_text(page, encoding="utf-8")
+    click.echo(f"wrote {output} ({len(page.encode()) / 1e6:.1f} MB)")
 
 
 @cli.command(short_help="Train nets again and compare with what was published.")

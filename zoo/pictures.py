@@ -158,7 +158,7 @@ def confusion(net: TrainedNet, split: Split, probabilities: np.ndarray) -> Figur
         for (label, other), number in np.ndenumerate(matrix):
             if number:
                 is_bright = number > math.sqrt(matrix.max())
-                color = "black" if is_bright else "white"
+                color = "#111111" if is_bright else "white"  # no black: pages turn that to white
                 axes.text(other, label, number, ha="center", va="center", color=color, fontsize=8)
     axes.set(xlabel="predicted class", ylabel="true class")
     for axis in (axes.xaxis, axes.yaxis):

@@ -1,0 +1,101 @@
+"""A report of runs and results files: one HTML file that loads nothing else."""
+
+import dataclasses
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+import zoo
+import zoo.history
+import zoo.results
+from zoo import comparison, figures, pages, reproduction_page, views
+from zoo.errors import ZooError
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A run, or a results file."""
+
+    name: str
+    run: views.RunView | None = None
+    net: views.NetView | None = None
+    problem: str = ""  # why there is no net to look at
+    page: Markup | None = None  # of a results file
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """What is finished, held against each other."""
+
+    names: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    picture: Markup
+
+
+def check_suffix(path: Path) -> None:
+    """Raises ZooError unless the name is that of a page."""
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ZooError(f"cannot write {path}: a report's name must end in .html")
+
+
+def make(paths: Sequence[Path], date: datetime.date) -> str:
+    """The report of runs' folders and results files.
+
+    A run may be going on; one without a checkpoint or without its data is told by its history.
+
+    Raises:
+        ZooError: neither a run's folder nor a results file.
+    """
+    sections = [_section(path, f"p{number}") for number, path in enumerate(paths, 1)]
+    title = sections[0].name if len(sections) == 1 else "Runs of the CNN zoo"
+    return pages.render(
+        "report.html",
+        title=title,
+        version=zoo.__version__,
+        date=date.isoformat(),
+        sections=sections,
+        comparison=_compare([path for path in paths if _is_finished(path)]),
+        kinds=views.KINDS,
+    )
+
+
+def _section(path: Path, prefix: str) -> Section:
+    if path.is_file():
+        return Section("The notebooks' results, reproduced", page=_results_page(path))
+    run = views.view_run(path, prefix)
+    try:
+        return Section(run.name, run, views.view_net(path, prefix))
+    except ZooError as error:
+        return Section(run.name, run, problem=str(error))
+
+
+def _results_page(path: Path) -> Markup:
+    """The page of a results file, without its title."""
+    text = reproduction_page.to_markdown(zoo.results.read(path)).split("\n", 1)[1]
+    # The file may be a stranger's: no HTML in it is taken as such but the page's own line breaks.
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+    for old, new in (
+        ("&lt;br&gt;", "<br>"),
+        ("<table>", '<div class="wide"><table>'),
+        ("</table>", "</table></div>"),
+        ("h2>", "h3>"),
+    ):
+        body = body.replace(old, new)
+    return Markup(body)
+
+
+def _is_finished(path: Path) -> bool:
+    return path.is_file() or zoo.history.read(path).is_complete
+
+
+def _compare(paths: Sequence[Path]) -> Comparison | None:
+    """None where there is but one finished run."""
+    entries = comparison.read(paths) if paths else []
+    if len(entries) < 2:
+        return None
+    names, *rows = comparison.to_rows(entries)
+    picture = figures.to_svg(comparison.draw(entries), "comparison")
+    return Comparison(names, rows, Markup(picture))

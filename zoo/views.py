@@ -1,0 +1,199 @@
+"""What pages show of a run, read from its folder: facts, tables, pictures."""
+
+import dataclasses
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+import zoo.config
+import zoo.history
+import zoo.published
+from zoo import evaluation, figures, pictures, plot, summary, trained
+from zoo.errors import ZooError
+from zoo.evaluation import Evaluation
+from zoo.history import History
+from zoo.significance import binomial_error, distance
+from zoo.terminal import mean_text
+
+Facts = list[tuple[str, str]]  # (name, value)
+
+KINDS = {
+    "confusion": "Which classes are taken for which",
+    "mistakes": "The worst mistakes",
+    "calibration": "How far its probabilities can be trusted",
+    "weights": "Weights before and after training",
+    "filters": "Filters of the first convolution",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedResult:
+    """A number of the notebook beside the same of a run."""
+
+    name: str
+    published: str
+    ours: str
+    place: str  # standard deviations that the published one lies above ours; "" if not known
+
+
+@dataclasses.dataclass(frozen=True)
+class RunView:
+    """What a run's history tells."""
+
+    name: str  # of its folder
+    history: History
+    status: str
+    facts: Facts
+    curves: tuple[Markup, ...]  # loss, accuracy; none before the first epoch
+    published: tuple[PublishedResult, ...]
+    published_note: str
+    layers: summary.Summary | None  # None: a net that this version does not know
+    config: Facts
+    environment: Facts
+
+
+@dataclasses.dataclass(frozen=True)
+class NetView:
+    """What a run's trained net shows on its test set."""
+
+    about: str
+    evaluation: Evaluation
+    pictures: dict[str, Markup | str]  # by kind; a text says why there is no picture
+
+
+def view_run(workdir: Path, prefix: str) -> RunView:
+    """Reads a run's history; the run may be going on.
+
+    Args:
+        workdir: the run's folder.
+        prefix: letters and digits that begin the ids of its pictures.
+
+    Raises:
+        ZooError: no run, or a damaged history.
+    """
+    history = zoo.history.read(workdir)
+    name = workdir.resolve().name
+    curves: list[Markup] = []
+    if history.epochs:
+        for metric in plot.METRICS:
+            figure = plot.draw_histories({name: history}, [metric])
+            curves.append(Markup(figures.to_svg(figure, f"{prefix}-{metric}")))
+    return RunView(
+        name=name,
+        history=history,
+        status=_status(history),
+        facts=_facts(history),
+        curves=tuple(curves),
+        **_published(history),
+        layers=_layers(history),
+        config=_texts(zoo.config.flatten(history.config)),
+        environment=_texts(history.environment),
+    )
+
+
+def view_net(workdir: Path, prefix: str, seed: int | None = None) -> NetView:
+    """Scores the run's net on its test set and draws it.
+
+    Raises:
+        ZooError: no checkpoint, or no data.
+    """
+    net = trained.load(workdir, seed)
+    split = net.split("test")
+    logits = net.logits(split.images)
+    probabilities = trained.softmax(logits)
+    drawn: dict[str, Markup | str] = {}
+    for kind in KINDS:
+        try:
+            if kind in pictures.OF_NET:
+                figure = pictures.OF_NET[kind](net)
+            else:
+                figure = pictures.OF_SPLIT[kind](net, split, probabilities)
+            drawn[kind] = Markup(figures.to_svg(figure, f"{prefix}-{kind}"))
+        except ZooError as error:  # a net without mistakes
+            drawn[kind] = str(error)
+    about = f"After epoch {net.epoch}, seed {net.seed}, on {len(split):,} test images."
+    return NetView(about, evaluation.evaluate(logits, split.labels), drawn)
+
+
+def _status(history: History) -> str:
+    done, of = len(history.epochs), history.config["num_epochs"]
+    if history.is_complete:
+        return f"complete, {done} epochs"
+    return f"{done} of {of} epochs"
+
+
+def _facts(history: History) -> Facts:
+    facts = []
+    if history.test is not None and history.is_complete:
+        for name, form in (("accuracy", ".2%"), ("loss", ".4f")):
+            values = np.atleast_1d(history.test[name]).tolist()
+            facts.append((f"test {name}", mean_text(values, form)))
+    elif history.epochs:
+        for name, form in (("val_accuracy", ".2%"), ("val_loss", ".4f")):
+            values = np.atleast_1d(history.epochs[-1][name]).tolist()
+            facts.append((f"{name.replace('val_', 'validation ')} so far", mean_text(values, form)))
+    facts.append(("parameters", f"{history.model['num_params']:,}"))
+    if history.epochs:
+        seconds = statistics.median(record["seconds"] for record in history.epochs)
+        facts.append(("seconds an epoch", f"{seconds:.1f}"))
+    facts.append(("training images", f"{history.data['num_train']:,}"))
+    return facts
+
+
+def _published(history: History) -> dict[str, Any]:
+    """The notebook's numbers beside those of a complete run on all of MNIST."""
+    net = history.config["model"]
+    is_mnist = history.config["dataset"] == "mnist" and history.data["num_test"] == 10_000
+    if not (history.is_complete and is_mnist and net in zoo.published.load()):
+        return {"published": (), "published_note": ""}
+    assert history.test is not None
+    published = zoo.published.load()[net]
+    accuracies = np.atleast_1d(history.test["accuracy"]).tolist()
+    losses = np.atleast_1d(history.test["loss"]).tolist()
+    error = binomial_error(statistics.fmean(accuracies), history.test["num_examples"])
+    place = distance(published.accuracy, accuracies, error)
+    seconds = statistics.median(record["seconds"] for record in history.epochs)
+    epochs = len(history.epochs)
+    return {
+        "published": (
+            PublishedResult(
+                "test accuracy",
+                f"{published.accuracy:.2%}",
+                mean_text(accuracies, ".2%"),
+                "" if place is None else f"{place:+.1f}",
+            ),
+            PublishedResult("test loss", f"{published.loss:.4f}", mean_text(losses, ".4f"), ""),
+            PublishedResult("epochs", str(published.num_epochs), str(epochs), ""),
+            PublishedResult(
+                "seconds an epoch", f"{published.seconds_per_epoch:.1f}", f"{seconds:.1f}", ""
+            ),
+        ),
+        "published_note": f"Notebook {published.notebook} ran once, without a seed, on unknown "
+        "hardware. The place is how many standard deviations its value lies above (+) or below (-) "
+        "ours, the binomial error of the test images included.",
+    }
+
+
+def _layers(history: History) -> summary.Summary | None:
+    try:
+        return summary.summarize(
+            history.config["model"],
+            _shape(history),
+            history.data["num_classes"],
+            history.config["batch_size"],
+        )
+    except (ZooError, KeyError):
+        return None
+
+
+def _shape(history: History) -> tuple[int, int, int]:
+    height, width, channels = history.data["image_shape"]
+    return height, width, channels
+
+
+def _texts(values: Mapping[str, Any]) -> Facts:
+    return [(name, "" if value is None else str(value)) for name, value in values.items()]
