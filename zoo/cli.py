@@ -256,6 +256,32 @@ def report(runs: Sequence[Path], output: Path) -> None:
     click.echo(f"wrote {output} ({len(page.encode()) / 1e6:.1f} MB)")
 
 
+@cli.command(short_help="Show runs live in a browser, and a page to draw digits.")
+@click.argument("folder", default="runs", type=click.Path(path_type=Path), metavar="[RUNS]")
+@click.option(
+    "--port",
+    default=8000,
+    show_default=True,
+    type=click.IntRange(0, 65_535),
+    help="Of this machine; 0: any that is free.",
+)
+def watch(folder: Path, port: int) -> None:
+    """Show the runs in the folder RUNS in a browser, while they go on.
+
+    The pages are for this machine alone (127.0.0.1). On one of them, draw a digit and see what a
+    net answers as you draw.
+    """
+    import zoo.compilation
+    from zoo import watch
+
+    server = watch.serve(folder, port)
+    zoo.compilation.enable_cache()
+    click.echo(
+        f"http://{watch.HOST}:{server.effective_port} shows the runs in {folder}; Ctrl-C stops"
+    )
+    server.run()
+
+
 @cli.command(short_help="Train nets again and compare with what was published.")
 @click.argument("nets", nargs=-1, shell_complete=_complete_net)
 @click.option(

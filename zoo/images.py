@@ -3,6 +3,7 @@
 import dataclasses
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -31,29 +32,38 @@ def read(path: Path) -> Image.Image:
     if path.is_dir():
         raise ZooError(f"{path} is a folder: name image files")
     try:
+        with open(path, "rb") as file:
+            return decode(file, str(path))
+    except FileNotFoundError:
+        raise ZooError(f"{path} does not exist") from None
+    except OSError as error:
+        raise ZooError(f"{path} cannot be read ({error.strerror})") from None
+
+
+def decode(file: BinaryIO, name: str) -> Image.Image:
+    """As `read`, of an open file; `name` is for errors."""
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of large images, which have a limit here; of odd EXIF
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(file, formats=FORMATS) as image:
                 width, height = image.size
                 if width * height > _MAX_PIXELS:
                     raise ZooError(
-                        f"{path} has {width:,}x{height:,} pixels, and {_MAX_PIXELS:,} in all are "
+                        f"{name} has {width:,}x{height:,} pixels, and {_MAX_PIXELS:,} in all are "
                         f"the most that is read: make it smaller"
                     )
                 return ImageOps.exif_transpose(image)
-    except FileNotFoundError:
-        raise ZooError(f"{path} does not exist") from None
     except UnidentifiedImageError:
-        raise ZooError(f"{path} is no image of a known format ({', '.join(FORMATS)})") from None
+        raise ZooError(f"{name} is no image of a known format ({', '.join(FORMATS)})") from None
     except Image.DecompressionBombError:
         raise ZooError(
-            f"{path} has more than the {_MAX_PIXELS:,} pixels that are read: make it smaller"
+            f"{name} has more than the {_MAX_PIXELS:,} pixels that are read: make it smaller"
         ) from None
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ZooError(f"{path} cannot be read as an image ({reason})") from None
+        raise ZooError(f"{name} cannot be read as an image ({reason})") from None
     except (ValueError, SyntaxError, EOFError, ArithmeticError, LookupError) as error:
-        raise ZooError(f"{path} is a damaged image ({error})") from None
+        raise ZooError(f"{name} is a damaged image ({error})") from None
 
 
 def prepare(image: Image.Image, image_shape: tuple[int, int, int], name: object) -> Prepared:

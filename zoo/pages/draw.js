@@ -1,0 +1,101 @@
+// A canvas to draw on; after each stroke's piece the net is asked what it shows.
+"use strict";
+{
+  const PEN = 18; // canvas pixels
+  const canvas = document.getElementById("canvas");
+  const context = canvas.getContext("2d");
+  const run = document.getElementById("run");
+  const list = document.getElementById("answer");
+  const note = document.getElementById("note");
+  const seen = document.getElementById("seen");
+  let last = null; // where the pen was, null when it is up
+  let asking = false;
+  let changed = false; // since it was asked
+  let sheet = 0; // counts clearings: an answer to what is cleared away is not shown
+
+  function clear() {
+    context.fillStyle = "black";
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    list.replaceChildren();
+    seen.width = seen.height = 1;
+    note.textContent = "Draw with mouse, pen or finger.";
+    changed = false;
+    sheet += 1;
+  }
+
+  function place(event) {
+    const box = canvas.getBoundingClientRect();
+    return [
+      ((event.clientX - box.left) * canvas.width) / box.width,
+      ((event.clientY - box.top) * canvas.height) / box.height,
+    ];
+  }
+
+  function stroke(event) {
+    if (!last) return;
+    const next = place(event);
+    context.strokeStyle = "white";
+    context.lineWidth = PEN;
+    context.lineCap = "round";
+    context.beginPath();
+    context.moveTo(...last);
+    context.lineTo(...next);
+    context.stroke();
+    last = next;
+    changed = true;
+    ask();
+  }
+
+  // One question at a time: what is drawn meanwhile goes into the next.
+  async function ask() {
+    if (asking || !changed) return;
+    asking = true;
+    changed = false;
+    const asked = sheet;
+    try {
+      const drawing = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+      const response = await fetch(run.value, { method: "POST", body: drawing });
+      const answer = response.ok ? await response.json() : await response.text();
+      if (asked === sheet) {
+        if (response.ok) show(answer);
+        else note.textContent = answer;
+      }
+    } catch {
+      note.textContent = "The server does not answer any more.";
+    }
+    asking = false;
+    ask();
+  }
+
+  function show({ epoch, pixels, probabilities }) {
+    const best = probabilities.indexOf(Math.max(...probabilities));
+    list.dataset.predicted = best;
+    list.replaceChildren(
+      ...probabilities.map((probability, label) => {
+        const item = document.createElement("li");
+        item.classList.toggle("best", label === best);
+        item.style.setProperty("--share", probability);
+        item.textContent = `${label}  ${(100 * probability).toFixed(1)}%`;
+        return item;
+      }),
+    );
+    note.textContent = `The net after epoch ${epoch}.`;
+    seen.width = pixels[0].length;
+    seen.height = pixels.length;
+    const image = new ImageData(seen.width, seen.height);
+    pixels.flat().forEach((value, index) => image.data.set([value, value, value, 255], 4 * index));
+    seen.getContext("2d").putImageData(image, 0, 0);
+  }
+
+  canvas.addEventListener("pointerdown", (event) => {
+    canvas.setPointerCapture(event.pointerId);
+    last = place(event);
+    stroke(event);
+  });
+  canvas.addEventListener("pointermove", stroke);
+  canvas.addEventListener("pointerup", () => { last = null; });
+  canvas.addEventListener("pointercancel", () => { last = null; });
+  document.getElementById("clear").addEventListener("click", clear);
+  run.addEventListener("change", () => { changed = list.children.length > 0; ask(); });
+  clear();
+}

@@ -1,0 +1,225 @@
+"""A live view of a folder of runs, for a browser on this machine; it reads files, never a run."""
+
+import dataclasses
+import functools
+import io
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import flask
+import numpy as np
+import waitress
+import waitress.server
+from werkzeug.exceptions import HTTPException
+
+import zoo.history
+from zoo import images, pages, trained, views
+from zoo.errors import ZooError
+from zoo.history import History
+from zoo.terminal import mean_text
+from zoo.trained import TrainedNet
+
+HOST = "127.0.0.1"  # this machine alone
+_MAX_DRAWING_BYTES = 2_000_000
+_DEPTH = 3  # folders below the watched one in which a run may lie
+# A page loads nothing but from here, and carries its own style and scripts.
+_POLICY = (
+    "default-src 'none'; connect-src 'self'; img-src 'self' data:; "
+    "script-src 'unsafe-inline'; style-src 'unsafe-inline'"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class ListedRun:
+    """A run's line in the list."""
+
+    name: str  # its folder, from the watched one
+    problem: str = ""  # why there is nothing else to tell
+    net: str = ""
+    dataset: str = ""
+    epochs_done: int = 0
+    num_epochs: int = 1
+    validation_accuracy: str = ""
+    test_accuracy: str = ""
+    changed: str = ""  # how long ago
+
+
+def serve(folder: Path, port: int) -> waitress.server.BaseWSGIServer:
+    """A server of the folder's runs that listens; `run()` on it answers until the process ends.
+
+    Args:
+        folder: holds folders of runs, or is one.
+        port: of this machine; 0: one that is free.
+
+    Raises:
+        ZooError: no such folder; the port is in use or not allowed.
+    """
+    if not folder.is_dir():
+        raise ZooError(f"{folder} is no folder: name the one that holds the runs")
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # at once after the last stop
+    try:
+        listener.bind((HOST, port))
+    except OSError as error:
+        listener.close()
+        raise ZooError(
+            f"port {port} of {HOST} cannot be used ({error.strerror}): name another with --port"
+        ) from None
+    return waitress.create_server(make_app(folder), sockets=[listener])
+
+
+def make_app(folder: Path) -> flask.Flask:
+    """The pages of the folder's runs."""
+    app = flask.Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = _MAX_DRAWING_BYTES
+    drawing = threading.Lock()  # matplotlib draws for one thread at a time
+
+    @app.before_request
+    def refuse_other_hosts() -> None:
+        """A page from elsewhere must not read here under a name that it points to this machine."""
+        if flask.request.host.partition(":")[0] not in (HOST, "localhost"):
+            flask.abort(403)
+
+    @app.after_request
+    def restrict(response: flask.Response) -> flask.Response:
+        response.headers["Content-Security-Policy"] = _POLICY
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+    @app.errorhandler(ZooError)
+    def tell(error: ZooError) -> tuple[str, int]:
+        return str(error), 422
+
+    @app.errorhandler(HTTPException)
+    def tell_plainly(error: HTTPException) -> tuple[str, int]:
+        return error.description or error.name, error.code or 500
+
+    @app.get("/")
+    def index() -> str:
+        return pages.render("watch.html", folder=str(folder))
+
+    @app.get("/parts/runs")
+    def part_runs() -> str:
+        return pages.render("watch_runs.html", runs=_list(folder))
+
+    @app.get("/runs/<path:name>")
+    def page_of_run(name: str) -> str:
+        workdir = _find(folder, name)
+        with drawing:
+            return pages.render("watch_run.html", name=name, run=views.view_run(workdir, "live"))
+
+    @app.get("/parts/history/<path:name>")
+    def part_history(name: str) -> flask.Response:
+        workdir = _find(folder, name)
+        response = flask.Response()
+        response.set_etag(str(_version(workdir)))
+        response.make_conditional(flask.request)
+        if response.status_code != 304:
+            with drawing:
+                run = views.view_run(workdir, "live")
+                response.set_data(pages.render("watch_history.html", run=run))
+        return response
+
+    @app.get("/parts/net/<path:name>")
+    def part_net(name: str) -> str:
+        workdir = _find(folder, name)
+        with drawing:
+            net = views.view_net(workdir, "net")
+            return pages.render("watch_net.html", net=net, kinds=views.KINDS)
+
+    @app.get("/draw")
+    def draw() -> str:
+        names = [run.name for run in _list(folder) if not run.problem]
+        chosen = flask.request.args.get("run", names[0] if names else "")
+        return pages.render("watch_draw.html", names=names, chosen=chosen)
+
+    @app.post("/answers/<path:name>")
+    def answer(name: str) -> dict[str, Any]:
+        workdir = _find(folder, name)
+        net = _net(workdir, _version(workdir))
+        picture = images.decode(io.BytesIO(flask.request.get_data()), "the drawing")
+        prepared = images.prepare(picture, net.image_shape, "the drawing")
+        probabilities = net.probabilities(prepared.pixels[None])[0]
+        return {
+            "epoch": net.epoch,
+            "pixels": prepared.pixels.mean(axis=2).tolist(),  # as the net sees it, grey
+            "probabilities": probabilities.tolist(),
+        }
+
+    return app
+
+
+@functools.lru_cache(maxsize=4)
+def _net(workdir: Path, version: int) -> TrainedNet:
+    """The net of the run when its history was of that version."""
+    return trained.load(workdir)
+
+
+def _version(workdir: Path) -> int:
+    """Another number once an epoch more is done."""
+    try:
+        return (workdir / zoo.history.FILENAME).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _workdirs(folder: Path) -> Iterator[Path]:
+    """Folders of runs, at most three below the given one."""
+    for depth in range(_DEPTH + 1):
+        pattern = "/".join(["*"] * depth + [zoo.history.FILENAME])
+        yield from (path.parent for path in folder.glob(pattern))
+
+
+def _name(folder: Path, workdir: Path) -> str:
+    return workdir.relative_to(folder).as_posix()
+
+
+def _find(folder: Path, name: str) -> Path:
+    """The run of that name in the list: no path from a request is ever opened."""
+    for workdir in _workdirs(folder):
+        if _name(folder, workdir) == name:
+            return workdir
+    flask.abort(404, f"There is no run {name}.")
+
+
+def _list(folder: Path) -> list[ListedRun]:
+    """The runs, the one that changed last first."""
+    workdirs = sorted(_workdirs(folder), key=_version, reverse=True)
+    return [_listed(_name(folder, workdir), workdir) for workdir in workdirs]
+
+
+def _listed(name: str, workdir: Path) -> ListedRun:
+    try:
+        history = zoo.history.read(workdir)
+    except ZooError as error:
+        return ListedRun(name, problem=str(error))
+    return ListedRun(
+        name,
+        net=history.config["model"],
+        dataset=history.config["dataset"],
+        epochs_done=len(history.epochs),
+        num_epochs=history.config["num_epochs"],
+        validation_accuracy=_accuracy(history, "val_accuracy"),
+        test_accuracy=""
+        if history.test is None
+        else mean_text(np.atleast_1d(history.test["accuracy"]).tolist(), ".2%"),
+        changed=_ago(time.time() - _version(workdir) / 1e9),
+    )
+
+
+def _accuracy(history: History, key: str) -> str:
+    if not history.epochs:
+        return ""
+    return mean_text(np.atleast_1d(history.epochs[-1][key]).tolist(), ".2%")
+
+
+def _ago(seconds: float) -> str:
+    """Such as "5 min ago"."""
+    for length, unit in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return "just now"
