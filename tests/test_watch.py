@@ -50,8 +50,10 @@ def serve(folder: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "zoo.cli", "watch", str(folder), "--port", "0"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield process.stdout.readline().split()[0]
-        process.terminate()
+        try:
+            yield process.stdout.readline().split()[0]
+        finally:
+            process.terminate()
 
 
 def png(image: Image.Image) -> bytes:
