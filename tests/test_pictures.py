@@ -16,6 +16,7 @@ import zoo.models
 from zoo import figures, pictures
 from zoo.data import Split
 from zoo.errors import ZooError
+from zoo.prediction import Prediction
 from zoo.steps import create_train_state
 from zoo.trained import TrainedNet
 from zoo.training import train_and_evaluate
@@ -104,6 +105,21 @@ def test_each_layer_with_weights_has_its_violins(name: str) -> None:
     expected = [*zoo.models.layer_macs(model, (28, 28, 1))]
     assert [label.get_text() for label in axes.get_xticklabels()] == expected
     assert len(axes.collections) == 2 * len(expected)
+
+
+@pytest.mark.parametrize("count", [1, 3, 12])
+def test_predictions_are_drawn_without_overlaps(count: int, split: Split) -> None:
+    net = make_net("lenet3")
+    probabilities = net.probabilities(split.images[:count])
+    found = [
+        Prediction(f"$image_{index}$.png", pixels, False, label, own)
+        for index, (pixels, label, own) in enumerate(
+            zip(split.images, [None, 3, 7] * 4, probabilities, strict=False)
+        )
+    ]
+    assert overlapping_labels(pictures.predictions(net, found)) == []
+    with pytest.raises(ZooError, match="at most 100 images"):
+        pictures.predictions(net, found * 101)
 
 
 def test_a_net_without_mistakes_says_so(split: Split) -> None:

@@ -221,6 +221,11 @@ def test_the_command(workdir: Path, run_zoo: Zoo, tmp_path: Path) -> None:
     assert (status, error) == (0, "")
     assert "test image 3 (labelled 6)\n" in said
     assert f"\n\n{tmp_path / 'eight.png'}\n" in said
+    picture = tmp_path / "said.svg"
+    assert run_zoo("predict", workdir, "3", "--plot", picture)[0] == 0
+    assert "<!-- test image 3: " in picture.read_text()
+    status, _, error = run_zoo("predict", workdir, "3", "--plot", tmp_path / "said.gif")
+    assert (status, "must end in .png, .svg, .pdf" in error) == (2, True)
     for image, sentence in (("20", "has the images 0 to 19, and no 20"), ("x.png", "not exist")):
         status, _, error = run_zoo("predict", workdir, image)
         assert status == 2

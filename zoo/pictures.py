@@ -134,7 +134,8 @@ def predictions(net: TrainedNet, found: Sequence[Prediction]) -> Figure:
         colors[one.predicted] = COLORS[0]
         right.bar(classes, one.probabilities, color=colors)
         right.set(ylim=(0, 1), ylabel="probability", xlim=(-0.7, len(classes) - 0.3))
-        right.xaxis.set_major_locator(MaxNLocator(min(len(classes), 20), integer=True))
+        if len(classes) <= 20:
+            right.set_xticks(classes)
         said = f"{one.predicted} ({one.probabilities[one.predicted]:.1%})"
         truth = "" if one.label in (None, one.predicted) else f", labelled {one.label}"
         right.set_title(f"{plain(one.image)}: {said}{truth}", fontsize=9, loc="left")
