@@ -52,7 +52,7 @@ def test_of_many_seeds_the_means_and_each(tiny_config: ConfigDict, tmp_path: Pat
         tiny_config, tmp_path, quiet=True, log=lambda *arguments: logged.append(arguments)
     )
     numbers, losses = logged[0][0], history.epochs[0]["loss"]
-    assert [numbers["loss/seed_3"], numbers["loss/seed_4"]] == losses
+    assert [numbers["seed_3/loss"], numbers["seed_4/loss"]] == losses
     assert numbers["loss"] == pytest.approx(sum(losses) / 2)
     assert all(isinstance(value, int | float) for value in numbers.values())
 

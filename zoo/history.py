@@ -73,13 +73,13 @@ class History:
 
 
 def numbers(history: History, record: dict[str, Any]) -> dict[str, float]:
-    """An epoch's entry for a log: of many seeds the means, and each as "loss/seed_3"."""
+    """An epoch's entry for a log: of many seeds the means, and each as "seed_3/loss"."""
     flat: dict[str, float] = {}
     for name, value in record.items():
         if isinstance(value, list):
             flat[name] = statistics.fmean(value)
             for seed, own in enumerate(value, start=history.config["seed"]):
-                flat[f"{name}/seed_{seed}"] = own
+                flat[f"seed_{seed}/{name}"] = own
         else:
             flat[name] = value
     return flat

@@ -59,7 +59,7 @@ def train_and_evaluate(
         workdir: the run's folder.
         quiet: print nothing but the result.
         log: called as log(numbers, step) when an epoch is done and saved, `numbers` being its entry
-            in the history (of many seeds the means, and each as "loss/seed_3"), and at the end with
+            in the history (of many seeds the means, and each as "seed_3/loss"), and at the end with
             "test_loss" and "test_accuracy". wandb's `run.log` and `mlflow.log_metrics` will do.
 
     Raises:
