@@ -18,6 +18,7 @@ import zoo.cli
 import zoo.process
 from configs import default
 from zoo.idx import FILES
+from zoo.training import train_and_evaluate
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = json.loads((ROOT / "tests/golden/nets.json").read_text())
@@ -89,6 +90,16 @@ def mnist_manual_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("small_mnist")
     write_idx_dataset(folder, num_train=600, num_test=100)
     return folder
+
+
+def train_for_drawings(workdir: Path, data_dir: Path) -> None:
+    """Trains a small net on MNIST if it is there, else on scikit-learn's blurred 8x8 digits."""
+    config = default.get_config()
+    if REAL_MNIST_DIR:
+        config.update(dataset="mnist", num_epochs=3, batch_size=200)
+        config.data_dir = str(data_dir)
+        config.manual_dir = str(Path(REAL_MNIST_DIR).absolute())
+    train_and_evaluate(config, workdir, quiet=True)
 
 
 @pytest.fixture

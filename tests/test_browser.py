@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REAL_MNIST_DIR
+from conftest import REAL_MNIST_DIR, train_for_drawings
 from drawings import STROKES
 from test_watch import serve
 
 import zoo.history
-from configs import default
 from zoo import report
-from zoo.training import train_and_evaluate
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="the extra `browser` brings it")
 from selenium.webdriver.chrome.service import Service  # noqa: E402
@@ -43,12 +41,7 @@ FLAGS = (
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run that can tell drawn digits apart, as far as its data lets it."""
     folder = tmp_path_factory.mktemp("runs")
-    config = default.get_config()
-    if REAL_MNIST_DIR:
-        config.update(dataset="mnist", num_epochs=3, batch_size=200)
-        config.data_dir = str(folder / "tfds")
-        config.manual_dir = str(Path(REAL_MNIST_DIR).absolute())
-    train_and_evaluate(config, folder / "run", quiet=True)
+    train_for_drawings(folder / "run", folder / "tfds")
     return folder
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REAL_MNIST_DIR
+from conftest import REAL_MNIST_DIR, train_for_drawings
 from drawings import draw_strokes, write_ten
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +20,6 @@ from PIL import Image
 
 import zoo.images
 import zoo.trained
-from configs import default
 from zoo.errors import ZooError
 from zoo.images import prepare
 from zoo.prediction import Prediction, bar, predict, to_json, to_text
@@ -40,12 +39,7 @@ def workdir(tiny_config: ConfigDict, tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_drawn_digits_are_recognized(tmp_path: Path) -> None:
     """At least 9 of 10 by a net that has seen MNIST; by one that has seen blurred 8x8 digits, 4."""
-    config = default.get_config()
-    if REAL_MNIST_DIR:
-        config.update(dataset="mnist", num_epochs=3, batch_size=200)
-        config.data_dir = str(tmp_path / "tfds")
-        config.manual_dir = str(Path(REAL_MNIST_DIR).absolute())
-    train_and_evaluate(config, tmp_path / "run", quiet=True)
+    train_for_drawings(tmp_path / "run", tmp_path / "tfds")
     files = write_ten(tmp_path)
     found = predict(zoo.trained.load(tmp_path / "run"), [str(path) for path, _ in files])
     right = [one.predicted == digit for one, (_, digit) in zip(found, files, strict=True)]
