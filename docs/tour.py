@@ -66,8 +66,8 @@ _, outputs = model.apply({"params": params}, images[:1], train=False, mutable=["
 features = outputs["intermediates"]["conv_1_output"][0]  # [1, 26, 26, 32]
 print(features.shape)
 
-# Without the head, the net as a whole gives features: of transfer learning, of a search for
-# like images.
+# Without the head, the net as a whole gives features: for transfer learning, for a search
+# of like images.
 body = zoo.models.create_model("pooling_cnn3", num_classes=0)
 without_head = {name: tree for name, tree in params.items() if name != "head"}
 print(body.apply({"params": without_head}, images[:2], train=False).shape)  # [2, 128]

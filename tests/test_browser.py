@@ -153,7 +153,7 @@ def test_digits_drawn_with_the_pointer(browser: Any, runs: Path) -> None:
                         pen.pointer_down()
                 pen.pointer_up()
             actions.perform()
-            time.sleep(0.5)  # until the last piece of the last stroke is answered
-            answer = browser.find_element(By.ID, "answer").get_attribute("data-predicted")
-            right += answer == str(digit)
+            answer = browser.find_element(By.ID, "answer")
+            wait_for(lambda answer=answer: answer.get_attribute("aria-busy") == "false")
+            right += answer.get_attribute("data-predicted") == str(digit)
     assert right >= (9 if REAL_MNIST_DIR else 4)

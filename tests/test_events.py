@@ -1,5 +1,6 @@
 """What a run tells others while it goes on: the log hook, TensorBoard's event files."""
 
+import shutil
 import struct
 from pathlib import Path
 
@@ -42,7 +43,10 @@ def test_the_hook_gets_each_epoch_once_and_the_test(
     assert logged[2][0] == tested
     tiny_config.num_epochs = 3
     train_and_evaluate(tiny_config, tmp_path, quiet=True, log=lambda *new: logged.append(new))
-    assert [step for _, step in logged[3:]] == [15, 15]  # none of what was logged before
+    assert [step for _, step in logged[3:]] == [5, 10, 15, 15]  # the whole run again
+    assert logged[3:5] == logged[:2]
+    train_and_evaluate(tiny_config, tmp_path, quiet=True, log=lambda *new: logged.append(new))
+    assert logged[7:] == logged[3:7]  # of a complete run too
 
 
 def test_of_many_seeds_the_means_and_each(tiny_config: ConfigDict, tmp_path: Path) -> None:
@@ -87,4 +91,7 @@ def test_without_the_option_there_are_no_event_files(
     assert not (tmp_path / FOLDER).exists()
     tiny_config.update(num_epochs=2, tensorboard=True)  # it may be asked for later
     train_and_evaluate(tiny_config, tmp_path, quiet=True)
+    assert [step for step, _ in read_events(tmp_path)["loss"]] == [5, 10]
+    shutil.rmtree(tmp_path / FOLDER)
+    train_and_evaluate(tiny_config, tmp_path, quiet=True)  # nor need it go on for that
     assert [step for step, _ in read_events(tmp_path)["loss"]] == [5, 10]

@@ -1,12 +1,15 @@
 """Curves from history files alone."""
 
+import json
+import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from test_history import history_of
 
 from zoo.errors import ZooError
-from zoo.figures import save
+from zoo.figures import save, to_svg
 from zoo.history import History
 from zoo.plot import draw_histories, draw_runs
 
@@ -60,3 +63,26 @@ def test_wrong_input_is_one_sentence(tmp_path: Path, run: str, output: str, sent
 def test_no_history_no_picture() -> None:
     with pytest.raises(ZooError, match="nothing to draw"):
         draw_histories({})
+
+
+@pytest.mark.parametrize("num_epochs", [1, 2, 200, 1500])
+def test_each_point_of_a_page_has_its_own_tooltip(num_epochs: int) -> None:
+    history = history_of(num_epochs)
+    svg = to_svg(draw_histories({"a $b$ <c>": history}, ["accuracy"]), "p1", "a & b")
+    assert 'aria-label="a &amp; b"' in svg
+    root = ElementTree.fromstring(svg.replace("xlink:href", "href"))
+    tooltips = json.loads(root.attrib["data-tooltips"])
+    assert len(tooltips) == 2
+    for (id_, texts), key in zip(tooltips.items(), ("accuracy", "val_accuracy"), strict=True):
+        (group,) = (element for element in root.iter() if element.get("id") == id_)
+        markers = [element for element in group.iter() if element.tag.endswith("use")]
+        (path,) = (
+            element
+            for element in group
+            if element.tag.endswith("path") and element.get("clip-path")
+        )
+        points = markers or re.findall("[ML] ", path.attrib["d"])
+        assert len(points) == len(texts) == num_epochs
+        value = 100 * history.epochs[-1][key]
+        assert texts[-1].startswith("a $b$ <c>, ")
+        assert texts[-1].endswith(f", epoch {num_epochs}: {value:.4g}%")

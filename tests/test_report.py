@@ -104,7 +104,7 @@ def test_a_run_that_goes_on_or_has_no_checkpoint_is_told_by_its_history(
     history.write(begun)
     shutil.rmtree(begun / "checkpoints")
     text = report.make([begun], TODAY)
-    assert "1 of 2 epochs" in text
+    assert "not complete: 1 of 2 epochs, seeds 0 to 1" in text
     assert "validation accuracy so far" in text
     assert re.search(r'class="problem">[^<]*begun[^<]*checkpoint', text)
     assert Page(text).tags["svg"] == 2
@@ -113,13 +113,28 @@ def test_a_run_that_goes_on_or_has_no_checkpoint_is_told_by_its_history(
     assert "No epoch is finished yet." in report.make([begun], TODAY)
 
 
-def test_a_strangers_results_bring_no_script(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>alert(1)</script>",
+        "![x](https://elsewhere.example/x.png)",
+        "[x](https://elsewhere.example)",
+        "<https://elsewhere.example>",
+        '"><img src=x onerror=alert(1)>',
+    ],
+)
+def test_a_strangers_results_bring_no_script_and_no_address(text: str, tmp_path: Path) -> None:
     content = json.loads(RESULTS.read_text())
     for entry in content["runs"]:
-        entry["environment"]["device"] = "<script>alert(1)</script>"
+        entry["environment"]["device"] = text
     path = tmp_path / "results.json"
     path.write_text(json.dumps(content))
-    assert "<script>alert" not in report.make([path], TODAY)
+    made = report.make([path], TODAY)
+    assert html.escape(text) in made  # as text
+    page = Page(made)
+    assert page.tags["img"] == 0
+    assert all(link.startswith(("#", "data:")) for link in page.links)
+    assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
 
 
 def test_what_is_no_run_is_one_sentence_and_nothing_is_written(
@@ -131,13 +146,15 @@ def test_what_is_no_run_is_one_sentence_and_nothing_is_written(
     (cut / "history.json").write_text(text[: len(text) // 2])
     shutil.copytree(run, unknown)
     (unknown / "history.json").write_text(text.replace("pooling_cnn3", "pooling_cnn4"))
-    page = tmp_path / "page.html"
+    page, empty = tmp_path / "page.html", tmp_path / "results.json"
+    empty.write_text('{"format": 1, "runs": []}')
     for arguments, sentence in (
         ([cut, "-o", page], "history.json is damaged"),
-        ([unknown, "-o", page], "is of a net that this version does not know"),
+        ([unknown, "-o", page], "unknown net 'pooling_cnn4': did you mean"),
         ([tmp_path, "-o", page], "history.json does not exist: name the folder of a run"),
         ([run, "-o", tmp_path / "page.pdf"], "a report's name must end in .html"),
-        ([run, "-o", tmp_path / "no" / "page.html"], "No such file or directory"),
+        ([run, "-o", tmp_path / "no" / "page.html"], "there is no folder"),
+        ([empty, "-o", page], "results.json holds no run"),
         ([run], "Missing option '-o' / '--output'."),
     ):
         status, _, error = run_zoo("report", *arguments)

@@ -3,6 +3,8 @@
 import contextlib
 import io
 import json
+import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -65,7 +67,7 @@ def png(image: Image.Image) -> bytes:
 def test_every_page_is_whole(client: flask.testing.FlaskClient) -> None:
     for address, expected in (
         ("/", "the last to change first"),
-        ("/runs/study/one%20run", "pooling_cnn3 on idx, complete, 1 epochs"),
+        ("/runs/study/one%20run", "pooling_cnn3 on idx, complete: 1 of 1 epochs, seed 0"),
         ("/draw", "/answers/study/one%20run"),
     ):
         response = client.get(address)
@@ -133,16 +135,69 @@ def test_bad_requests_are_answered_with_a_sentence(client: flask.testing.FlaskCl
         answer = client.post(address, data=data)
         assert (answer.status_code, sentence in answer.text) == (status, True), answer.text
         assert len(answer.text.splitlines()) == 1
-    for name in ("nowhere", "..", "../runs", "%2e%2e/%2e%2e", "cut/../study/one run"):
+    large = client.post(address, data=png(Image.new("L", (2000, 1000))))
+    assert "has 2,000x1,000 pixels, and 1,000,000 in all" in large.text
+    names = ("nowhere", "..", "../runs", "%2e%2e/%2e%2e", "cut/../study/one run", "<b>", ".", "")
+    for name in names:
         for answer in (client.get(f"/runs/{name}"), client.post(f"/answers/{name}", data=b"")):
             assert answer.status_code == 404
-            assert "<" not in answer.text
+            assert answer.mimetype == "text/plain"  # so nothing in it is HTML
     assert client.get("/runs/cut").status_code == 422
+    assert client.post("/").status_code == 405
 
 
-def test_other_names_of_this_machine_are_refused(client: flask.testing.FlaskClient) -> None:
+def test_names_of_folders_are_text(tmp_path: Path) -> None:
+    client = watch.make_app(tmp_path).test_client()
+    strange = (b"<img src=x onerror=alert(1)>", b"caf\xe9", "a#b?c%20 ü".encode())
+    for name in strange:
+        (tmp_path / os.fsdecode(name)).mkdir()
+        (tmp_path / os.fsdecode(name) / "history.json").write_text("{")
+    listed = client.get("/parts/runs")
+    assert listed.status_code == 200
+    page = Page(listed.text)
+    assert page.tags["img"] == 0
+    assert "&lt;img src=x onerror=alert(1)&gt;" in listed.text
+    for name in strange:
+        history_of(1).write(tmp_path / os.fsdecode(name))
+    page = Page(client.get("/parts/runs").text)
+    assert len(page.links) == 3
+    for link in page.links:
+        assert client.get(link).status_code == 200
+
+
+def test_a_folder_that_is_a_run_is_shown(tmp_path: Path) -> None:
+    history_of(1).write(tmp_path)
+    client = watch.make_app(tmp_path).test_client()
+    (link,) = Page(client.get("/parts/runs").text).links
+    assert link == f"/runs/{tmp_path.name}"
+    assert client.get(link).status_code == 200
+
+
+def test_a_newer_checkpoint_answers(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "study/one run", tmp_path / "run")
+    history = zoo.history.read(tmp_path / "run")
+    config = ConfigDict(history.config)
+    config.num_epochs = 2
+    client = watch.make_app(tmp_path).test_client()
+    drawing = png(draw_strokes(7, 100, "white", "black"))
+    assert client.post("/answers/run", data=drawing).json["epoch"] == 1
+    history.epochs.append({**history.epochs[-1], "epoch": 2, "step": 10})
+    history.test = None
+    history.write(tmp_path / "run")  # as a run does before it saves the checkpoint
+    assert client.post("/answers/run", data=drawing).json["epoch"] == 1
+    train_and_evaluate(config, tmp_path / "run", quiet=True)
+    assert client.post("/answers/run", data=drawing).json["epoch"] == 2
+
+
+def test_other_sites_are_refused(client: flask.testing.FlaskClient) -> None:
     assert client.get("/", headers={"Host": "attacker.example:8000"}).status_code == 403
     assert client.get("/", headers={"Host": "localhost:8000"}).status_code == 200
+    elsewhere = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
+    assert client.get("/parts/runs", headers=elsewhere).status_code == 403
+    assert client.post("/answers/study/one%20run", headers=elsewhere).status_code == 403
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert client.get("/", headers=link).status_code == 200
+    assert client.get("/", headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
 
 
 @pytest.fixture(scope="module")

@@ -125,6 +125,12 @@ class Checkpoints:
         return restored["state"]
 
 
+def newest_step(workdir: Path) -> int:
+    """The step of a run's newest checkpoint, by the folders' names alone; -1 if there is none."""
+    names = [path.name for path in (workdir / "checkpoints").glob("*")]
+    return max((int(name) for name in names if name.isdecimal()), default=-1)
+
+
 def read_parameters(workdir: Path) -> tuple[int, dict[str, Any]]:
     """(step, {"params", "batch_stats", "best"}) of a run's newest checkpoint, as NumPy arrays.
 

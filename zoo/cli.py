@@ -248,11 +248,12 @@ def report(runs: Sequence[Path], output: Path) -> None:
 
     import zoo.compilation
     from zoo import report
+    from zoo.files import write_whole
 
-    report.check_suffix(output)
+    report.check_output(output)
     zoo.compilation.enable_cache()
     page = report.make(runs, datetime.date.today())
-    output.write_text(page, encoding="utf-8")
+    write_whole(output, page)
     click.echo(f"wrote {output} ({len(page.encode()) / 1e6:.1f} MB)")
 
 
@@ -271,9 +272,12 @@ def watch(folder: Path, port: int) -> None:
     The pages are for this machine alone (127.0.0.1). On one of them, draw a digit and see what a
     net answers as you draw.
     """
+    import jax
+
     import zoo.compilation
     from zoo import watch
 
+    jax.config.update("jax_platforms", "cpu")  # a GPU and its memory are the runs'
     server = watch.serve(folder, port)
     zoo.compilation.enable_cache()
     click.echo(

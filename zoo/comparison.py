@@ -15,7 +15,7 @@ import zoo.history
 import zoo.models
 import zoo.results
 from zoo.errors import ZooError
-from zoo.figures import COLORS, add_tooltips, plain
+from zoo.figures import COLORS, add_tooltips
 from zoo.models.layers import Conv, Dropout
 from zoo.plot import draw_curve
 from zoo.summary import summarize
@@ -31,6 +31,7 @@ _NAMES = (
     "test loss",
     "s/epoch",
 )
+TEXT_COLUMNS = (0, 1, 5, 6)  # the others are of numbers that stand one below another
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,8 +86,7 @@ def _of_run(workdir: Path) -> Entry:
         num_parameters=history.model["num_params"],
         accuracies=tuple(np.atleast_1d(history.test["accuracy"]).tolist()),
         losses=tuple(np.atleast_1d(history.test["loss"]).tolist()),
-        seconds_per_epoch=statistics.median(record["seconds"] for record in history.epochs)
-        / history.num_seeds,
+        seconds_per_epoch=history.seconds_per_epoch,
         val_accuracy=np.array([np.atleast_1d(r["val_accuracy"]) for r in history.epochs]),
     )
 
@@ -114,7 +114,7 @@ def _of_results(path: Path) -> list[Entry]:
 
 def to_text(entries: Sequence[Entry]) -> str:
     """A table for the terminal, the most accurate first."""
-    return table_text(to_rows(entries), left=(0, 1, 5, 6))
+    return table_text(to_rows(entries), left=TEXT_COLUMNS)
 
 
 def to_rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
@@ -152,7 +152,7 @@ def draw(entries: Sequence[Entry]) -> Figure:
     seconds = [entry.seconds_per_epoch for entry in entries]
     _draw_cost(cost, entries, looks, "seconds per epoch", seconds)
     for entry, look in zip(entries, looks, strict=True):
-        draw_curve(curves, 100 * entry.val_accuracy, plain(entry.name), markersize=3, **look)
+        draw_curve(curves, 100 * entry.val_accuracy, entry.name, "%", markersize=3, **look)
     curves.set(xlabel="epoch", ylabel="validation accuracy (%)")
     curves.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (depth, size, cost):

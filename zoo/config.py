@@ -176,6 +176,11 @@ def flatten(config: ConfigDict | Mapping[str, Any], prefix: str = "") -> dict[st
     return flat
 
 
+def changes_result(key: str) -> bool:
+    """Whether a setting, such as "optimizer.name", is of what is computed, its seeds apart."""
+    return not key.startswith((*_FREE_ON_RESUME, "seed", "num_seeds")) or key == "num_epochs"
+
+
 def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -> None:
     """Checks that a run that was started with `old` can go on with `new`.
 

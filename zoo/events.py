@@ -5,28 +5,23 @@ from typing import Self
 
 from tensorboardX import SummaryWriter
 
-import zoo.history
-from zoo.history import History
-
 FOLDER = "tensorboard"
 
 
 class EventLog:
-    """Writes each epoch's numbers as scalars into workdir/tensorboard; a log of `zoo.training`.
+    """Writes numbers as scalars into workdir/tensorboard; a log of `zoo.training`.
 
-    The files are made anew at each start, from the history, so that they hold each epoch once
-    wherever the run was stopped.
+    The files are made anew at each start: as a log is given the whole run, they then hold each
+    epoch once, wherever the run was stopped.
     """
 
-    def __init__(self, workdir: Path, history: History) -> None:
-        """Replaces the event files that are there by those of the history's epochs."""
+    def __init__(self, workdir: Path) -> None:
+        """Removes the event files that are there."""
         folder = workdir / FOLDER
         folder.mkdir(exist_ok=True)
         for old in folder.glob("events.out.tfevents.*"):
             old.unlink()
         self._writer = SummaryWriter(str(folder), max_queue=0)
-        for record in history.epochs:
-            self(zoo.history.numbers(history, record), record["step"])
 
     def __call__(self, numbers: dict[str, float], step: int) -> None:
         """Adds a scalar for each number, under its name."""

@@ -4,6 +4,7 @@ import html
 import io
 import json
 import re
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from zoo.errors import ZooError
 # Okabe & Ito (2008): told apart with any colour vision.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 SUFFIXES = (".png", ".svg", ".pdf")
+_ONE_THREAD = threading.Lock()
 _TOOLTIPS: WeakKeyDictionary[Line2D, list[str]] = WeakKeyDictionary()
 
 
@@ -35,7 +37,7 @@ def plain(text: str) -> str:
 
 def add_tooltips(line: Line2D, texts: Sequence[str]) -> None:
     """Gives each point of a line a text, which pages show beside the pointer."""
-    _TOOLTIPS[line] = [text.replace(r"\$", "$") for text in texts]
+    _TOOLTIPS[line] = list(texts)
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -51,16 +53,19 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(path, dpi=150, metadata=no_date.get(path.suffix.lower()))
 
 
-def to_svg(figure: Figure, name: str) -> str:
+def to_svg(figure: Figure, name: str, label: str) -> str:
     """The picture as an element of a page, on its background and in its text's colour.
 
     Args:
         figure: the picture.
         name: letters, digits and dashes, another for each picture of the page: its ids begin so.
+        label: what it shows, for those who cannot see it.
     """
     tooltips: dict[str, list[str]] = {}  # by the id of the line's group
     for line in figure.findobj(Line2D):
         if isinstance(line, Line2D) and line in _TOOLTIPS:
+            line.set_markevery(1)  # or matplotlib makes a new path of a line of a thousand points
+            line.get_path().should_simplify = False  # a tooltip needs its point
             line.set_gid(f"line-{len(tooltips)}")
             tooltips[f"{name}-line-{len(tooltips)}"] = _TOOLTIPS[line]
     text = io.StringIO()
@@ -71,13 +76,26 @@ def to_svg(figure: Figure, name: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r' id="|href="#|url\(#', lambda match: f"{match[0]}{name}-", svg)
     svg = svg.replace("stroke: #000000", "stroke: currentColor")
-    shown = html.escape(json.dumps(tooltips, ensure_ascii=False))
-    return svg.replace("<svg", f'<svg role="img" fill="currentColor" data-tooltips="{shown}"', 1)
+    attributes = {
+        "role": "img",
+        "aria-label": label,
+        "fill": "currentColor",
+        "data-tooltips": json.dumps(tooltips, ensure_ascii=False),
+    }
+    shown = " ".join(f'{key}="{html.escape(value)}"' for key, value in attributes.items())
+    return svg.replace("<svg", f"<svg {shown}", 1)
 
 
 @contextmanager
 def _stable() -> Iterator[None]:
-    """The same picture gives the same bytes, and a character that the font lacks is a box."""
-    with warnings.catch_warnings(), matplotlib.rc_context({"svg.hashsalt": "zoo"}):
+    """The same picture gives the same bytes, and a character that the font lacks is a box.
+
+    One thread at a time: settings and warnings are the process's.
+    """
+    with (
+        _ONE_THREAD,
+        warnings.catch_warnings(),
+        matplotlib.rc_context({"svg.hashsalt": "zoo"}),
+    ):
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield

@@ -25,6 +25,7 @@ import os
 import platform
 import statistics
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ import jax
 
 import zoo
 from zoo.errors import ZooError
+from zoo.files import write_whole
 
 FILENAME = "history.json"
 _FORMAT = 2
@@ -56,20 +58,25 @@ class History:
         return self.config["num_seeds"]
 
     @property
+    def seconds_per_epoch(self) -> float:
+        """The median epoch's wall time, of one seed; there must be an epoch."""
+        return statistics.median(record["seconds"] for record in self.epochs) / self.num_seeds
+
+    @property
     def is_complete(self) -> bool:
         """All epochs are done and the test set is scored."""
         return self.test is not None and len(self.epochs) == self.config["num_epochs"]
 
     def write(self, workdir: Path) -> None:
         """Replaces workdir/history.json in one step: a reader sees the old or the new one."""
-        path = workdir / FILENAME
-        temporary = path.with_suffix(".tmp")
         content = {"format": _FORMAT, **dataclasses.asdict(self)}
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, allow_nan=False)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_whole(workdir / FILENAME, json.dumps(content, indent=1, allow_nan=False))
+
+
+def names(workdirs: Sequence[Path]) -> list[str]:
+    """What the runs are called: their folders' names, or whole paths where two are the same."""
+    short = [workdir.resolve().name for workdir in workdirs]
+    return short if len(set(short)) == len(short) else [str(workdir) for workdir in workdirs]
 
 
 def numbers(history: History, record: dict[str, Any]) -> dict[str, float]:
@@ -130,6 +137,9 @@ def _check_form(history: History) -> None:
     _check_numbers(history.config, ("num_epochs", "num_seeds", "seed", "batch_size"))
     _check_numbers(history.model, ("num_params",))
     _check_numbers(history.data, ("num_train", "num_val", "num_test", "num_classes"))
+    shape = history.data.get("image_shape", [1, 1, 1])  # the first runs do not tell it
+    if len(shape) != 3 or not all(type(side) is int and 0 < side <= 10_000 for side in shape):
+        raise ValueError
     for record in history.epochs:
         _check_numbers(record, ("epoch", "step", "learning_rate", *TIMINGS))
         _check_numbers(record, ("loss", "accuracy", "val_loss", "val_accuracy"), num_seeds)
@@ -146,6 +156,8 @@ def _check_numbers(part: dict[str, Any], keys: tuple[str, ...], num_seeds: int =
             raise TypeError
         if not all(isinstance(value, int | float) for value in values):
             raise TypeError
+        if key.endswith("accuracy") and not all(0 <= value <= 1 for value in values):
+            raise ValueError
 
 
 def environment() -> dict[str, Any]:

@@ -40,16 +40,16 @@ def read(path: Path) -> Image.Image:
         raise ZooError(f"{path} cannot be read ({error.strerror})") from None
 
 
-def decode(file: BinaryIO, name: str) -> Image.Image:
+def decode(file: BinaryIO, name: str, max_pixels: int = _MAX_PIXELS) -> Image.Image:
     """As `read`, of an open file; `name` is for errors."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of large images, which have a limit here; of odd EXIF
             with Image.open(file, formats=FORMATS) as image:
                 width, height = image.size
-                if width * height > _MAX_PIXELS:
+                if width * height > max_pixels:
                     raise ZooError(
-                        f"{name} has {width:,}x{height:,} pixels, and {_MAX_PIXELS:,} in all are "
+                        f"{name} has {width:,}x{height:,} pixels, and {max_pixels:,} in all are "
                         f"the most that is read: make it smaller"
                     )
                 return ImageOps.exif_transpose(image)
@@ -57,7 +57,7 @@ def decode(file: BinaryIO, name: str) -> Image.Image:
         raise ZooError(f"{name} is no image of a known format ({', '.join(FORMATS)})") from None
     except Image.DecompressionBombError:
         raise ZooError(
-            f"{name} has more than the {_MAX_PIXELS:,} pixels that are read: make it smaller"
+            f"{name} has more than the {max_pixels:,} pixels that are read: make it smaller"
         ) from None
     except OSError as error:
         reason = error.strerror or str(error)

@@ -14,7 +14,7 @@ from zoo.errors import ZooError
 from zoo.figures import COLORS, add_tooltips, plain
 from zoo.history import History
 
-METRICS = {"loss": (1, "loss (nats per image)"), "accuracy": (100, "accuracy (%)")}
+METRICS = {"loss": (1, "", "loss (nats per image)"), "accuracy": (100, "%", "accuracy (%)")}
 
 
 def draw_histories(
@@ -38,18 +38,17 @@ def draw_histories(
     grid = figure.subplots(1, len(metrics), squeeze=False)[0]
     for index, (name, history) in enumerate(histories.items()):
         color = COLORS[index % len(COLORS)]
-        name = plain(name)
         if history.num_seeds > 1:
             name += f" (mean ± std of {history.num_seeds})"
         on = "test set" if history.config["validation"] == "test" else "held out"
         for axes, metric in zip(grid, metrics, strict=True):
             for key, style, data in ((metric, "--", "training"), (f"val_{metric}", "-", on)):
                 values = np.array([np.atleast_1d(record[key]) for record in history.epochs])
-                scale, _ = METRICS[metric]
+                scale, unit, _ = METRICS[metric]
                 label = f"{name}, {data}"
-                draw_curve(axes, scale * values, label, linestyle=style, color=color)
+                draw_curve(axes, scale * values, label, unit, linestyle=style, color=color)
     for axes, metric in zip(grid, metrics, strict=True):
-        axes.set_ylabel(METRICS[metric][1])
+        axes.set_ylabel(METRICS[metric][2])
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
@@ -65,22 +64,25 @@ def draw_histories(
     return figure
 
 
-def draw_curve(axes: Axes, values: np.ndarray, label: str, **look: Any) -> None:
+def draw_curve(axes: Axes, values: np.ndarray, name: str, unit: str, **look: Any) -> None:
     """Draws the mean of values [epochs, seeds] by epoch, and their standard deviation as a band."""
     epochs = range(1, len(values) + 1)
     mean = values.mean(axis=1)  # [epochs]
     if len(values) == 1:
         look = {"marker": "o"} | look
-    line = axes.plot(epochs, mean, label=label, **look)[0]
+    line = axes.plot(epochs, mean, label=plain(name), **look)[0]
     std = values.std(axis=1, ddof=1) if values.shape[1] > 1 else None
     if std is not None:
         band = (mean - std, mean + std)
         axes.fill_between(epochs, *band, color=look["color"], alpha=0.2, linewidth=0)
-    spread = [""] * len(mean) if std is None else [f" ± {own:.2g}" for own in std]
-    texts = [
-        f"{label}, epoch {epoch}: {value:.4g}" for epoch, value in zip(epochs, mean, strict=True)
-    ]
-    add_tooltips(line, [text + own for text, own in zip(texts, spread, strict=True)])
+    spread = [""] * len(mean) if std is None else [f" ± {own:.2g}{unit}" for own in std]
+    add_tooltips(
+        line,
+        [
+            f"{name}, epoch {epoch}: {value:.4g}{unit}{own}"
+            for epoch, value, own in zip(epochs, mean, spread, strict=True)
+        ],
+    )
 
 
 def draw_runs(runs: Sequence[Path]) -> Figure:
@@ -89,9 +91,7 @@ def draw_runs(runs: Sequence[Path]) -> Figure:
     Raises:
         ZooError: as `draw_histories`; a folder holds no run.
     """
-    names = [run.resolve().name for run in runs]
-    if len(set(names)) < len(names):
-        names = [str(run) for run in runs]
+    names = zoo.history.names(runs)
     return draw_histories(
         {name: zoo.history.read(run) for name, run in zip(names, runs, strict=True)}
     )

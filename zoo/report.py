@@ -32,13 +32,16 @@ class Comparison:
 
     names: Sequence[str]
     rows: Sequence[Sequence[str]]
+    text_columns: Sequence[int]
     picture: Markup
 
 
-def check_suffix(path: Path) -> None:
-    """Raises ZooError unless the name is that of a page."""
+def check_output(path: Path) -> None:
+    """Raises ZooError unless a page can be written there: said before the work is done."""
     if path.suffix.lower() not in (".html", ".htm"):
         raise ZooError(f"cannot write {path}: a report's name must end in .html")
+    if not path.absolute().parent.is_dir():
+        raise ZooError(f"cannot write {path}: there is no folder {path.parent}")
 
 
 def make(paths: Sequence[Path], date: datetime.date) -> str:
@@ -49,7 +52,11 @@ def make(paths: Sequence[Path], date: datetime.date) -> str:
     Raises:
         ZooError: neither a run's folder nor a results file.
     """
-    sections = [_section(path, f"p{number}") for number, path in enumerate(paths, 1)]
+    names = zoo.history.names(paths)
+    sections = [
+        _section(path, name, f"p{number}")
+        for number, (path, name) in enumerate(zip(paths, names, strict=True), 1)
+    ]
     title = sections[0].name if len(sections) == 1 else "Runs of the CNN zoo"
     return pages.render(
         "report.html",
@@ -62,10 +69,10 @@ def make(paths: Sequence[Path], date: datetime.date) -> str:
     )
 
 
-def _section(path: Path, prefix: str) -> Section:
+def _section(path: Path, name: str, prefix: str) -> Section:
     if path.is_file():
         return Section("The notebooks' results, reproduced", page=_results_page(path))
-    run = views.view_run(path, prefix)
+    run = views.view_run(path, name, prefix)
     try:
         return Section(run.name, run, views.view_net(path, prefix))
     except ZooError as error:
@@ -74,9 +81,14 @@ def _section(path: Path, prefix: str) -> Section:
 
 def _results_page(path: Path) -> Markup:
     """The page of a results file, without its title."""
-    text = reproduction_page.to_markdown(zoo.results.read(path)).split("\n", 1)[1]
-    # The file may be a stranger's: no HTML in it is taken as such but the page's own line breaks.
-    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+    runs = zoo.results.read(path)
+    if not runs:
+        raise ZooError(f"{path} holds no run")
+    text = reproduction_page.to_markdown(runs).split("\n", 1)[1]
+    # The file may be a stranger's: it brings neither HTML, the page's own line breaks apart, nor
+    # an address.
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    body = parser.disable(["image", "link", "autolink"]).render(text)
     for old, new in (
         ("&lt;br&gt;", "<br>"),
         ("<table>", '<div class="wide"><table>'),
@@ -97,5 +109,6 @@ def _compare(paths: Sequence[Path]) -> Comparison | None:
     if len(entries) < 2:
         return None
     names, *rows = comparison.to_rows(entries)
-    picture = figures.to_svg(comparison.draw(entries), "comparison")
-    return Comparison(names, rows, Markup(picture))
+    label = "accuracy by depth, parameters and seconds; curves"
+    picture = figures.to_svg(comparison.draw(entries), "comparison", label)
+    return Comparison(names, rows, comparison.TEXT_COLUMNS, Markup(picture))

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from ml_collections import ConfigDict
 import zoo.config
 import zoo.results
 from zoo.errors import DivergedError, ZooError
+from zoo.files import write_whole
 from zoo.lock import locked
 from zoo.reproduction_page import to_csv, to_markdown, to_text
 from zoo.reproduction_table import make_rows, training_flop, training_hours
@@ -99,13 +99,7 @@ def write(runs: Sequence[Run], output: Path) -> None:
         "md": to_markdown(runs),
     }
     for ending, text in texts.items():
-        path = output / f"{STEM}.{ending}"
-        temporary = path.with_suffix(f".{ending}.{os.getpid()}.tmp")
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_whole(output / f"{STEM}.{ending}", text)
 
 
 def _config(config: ConfigDict, protocol: str, seed: int) -> ConfigDict:

@@ -56,7 +56,7 @@ def from_history(protocol: str, workdir: Path) -> Run:
     )
 
 
-def is_mnist(run: Run) -> bool:
+def is_mnist(run: Run | zoo.history.History) -> bool:
     """Whether it saw all of MNIST, not a part or a stand-in."""
     sizes = run.data["num_train"], run.data["num_test"]
     return run.config["dataset"] == "mnist" and sizes in ((60_000, 10_000), (48_000, 10_000))

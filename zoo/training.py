@@ -3,7 +3,7 @@
 import contextlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +58,11 @@ def train_and_evaluate(
         config: as in configs/default.py.
         workdir: the run's folder.
         quiet: print nothing but the result.
-        log: called as log(numbers, step) when an epoch is done and saved, `numbers` being its entry
-            in the history (of many seeds the means, and each as "seed_3/loss"), and at the end with
-            "test_loss" and "test_accuracy". wandb's `run.log` and `mlflow.log_metrics` will do.
+        log: called as log(numbers, step) after each epoch, `numbers` being its entry in the history
+            (of many seeds the means, and each as "seed_3/loss"), and at the end with "test_loss"
+            and "test_accuracy". Where the run goes on, the epochs done before come first, so that
+            a log is always of the whole run. wandb's `run.log` and `mlflow.log_metrics` will do.
+            An error of the log ends the training, which can go on.
 
     Raises:
         ZooError: the configuration, the data or the workdir is not usable, or the loss diverged.
@@ -71,6 +73,8 @@ def train_and_evaluate(
     _check_workdir(workdir)
     history = _past_history(config, workdir)
     if history and history.is_complete:
+        with _log_of(config, workdir, log) as write:
+            _log_whole(history, write)
         terminal.say(f"{workdir} is complete ({len(history.epochs)} epochs): nothing to do")
         terminal.result(_result_line(history))
         return history
@@ -110,25 +114,21 @@ def _run(
             f"{workdir} holds a run on other data ({history.data} there, {trainer.data_sizes} "
             f"here): give the same data, or use another folder"
         )
-    with contextlib.ExitStack() as stack:
-        checkpoints = stack.enter_context(
-            Checkpoints(
-                workdir,
-                keep_last=config.checkpoint.keep_last,
-                keep_best=config.checkpoint.keep_best,
-                best_metric=config.checkpoint.best_metric,
-            )
-        )
+    with (
+        Checkpoints(
+            workdir,
+            keep_last=config.checkpoint.keep_last,
+            keep_best=config.checkpoint.keep_best,
+            best_metric=config.checkpoint.best_metric,
+        ) as checkpoints,
+        _log_of(config, workdir, log) as write,
+    ):
         steps = checkpoints.steps()
         if steps:
             state = checkpoints.restore(steps[-1], like=state)
         note = _rewind(history, trainer.epochs_done(state), workdir)
         terminal.say(_header(history, trainer, workdir) + note)
-        logs = [log] if log else []
-        if config.tensorboard:
-            from zoo.events import EventLog  # only where it is asked for
-
-            logs.append(stack.enter_context(EventLog(workdir, history)))
+        _log_whole(history, write)
         every = config.checkpoint.every_epochs
         for epoch in range(len(history.epochs) + 1, config.num_epochs + 1):
             state, record = trainer.run_epoch(state, epoch)
@@ -141,13 +141,10 @@ def _run(
                 metrics = {name: np.mean(record[name]).item() for name in BEST_METRICS}
                 checkpoints.save(record["step"], state, metrics, history.config)
             terminal.epoch(record, config.num_epochs)
-            for write in logs:
-                write(zoo.history.numbers(history, record), record["step"])
+            write(zoo.history.numbers(history, record), record["step"])
         history.test = trainer.test(state, history.epochs[-1])
         history.write(workdir)
-        tested = {f"test_{name}": history.test[name] for name in ("loss", "accuracy")}
-        for write in logs:
-            write(zoo.history.numbers(history, tested), history.epochs[-1]["step"])
+        _log_test(history, write)
 
     from zoo import figures, plot  # only now: matplotlib takes half a second to import
 
@@ -155,6 +152,36 @@ def _run(
     written = "history.json, history.png" + (" and checkpoints" if every else "")
     terminal.say(f"wrote {written} to {workdir}")
     return history
+
+
+@contextlib.contextmanager
+def _log_of(config: ml_collections.ConfigDict, workdir: Path, log: Log | None) -> Iterator[Log]:
+    """One log for whoever listens."""
+    with contextlib.ExitStack() as stack:
+        logs = [log] if log else []
+        if config.tensorboard:
+            from zoo.events import EventLog  # only where it is asked for
+
+            logs.append(stack.enter_context(EventLog(workdir)))
+
+        def write(numbers: dict[str, float], step: int) -> None:
+            for each in logs:
+                each(numbers, step)
+
+        yield write
+
+
+def _log_whole(history: History, write: Log) -> None:
+    """Logs what the history holds."""
+    for record in history.epochs:
+        write(zoo.history.numbers(history, record), record["step"])
+    _log_test(history, write)
+
+
+def _log_test(history: History, write: Log) -> None:
+    if history.test is not None:
+        tested = {f"test_{name}": history.test[name] for name in ("loss", "accuracy")}
+        write(zoo.history.numbers(history, tested), history.epochs[-1]["step"])
 
 
 def _num_params(state: TrainState) -> int:

@@ -16,6 +16,7 @@ from zoo import evaluation, figures, pictures, plot, summary, trained
 from zoo.errors import ZooError
 from zoo.evaluation import Evaluation
 from zoo.history import History
+from zoo.results import is_mnist
 from zoo.significance import binomial_error, distance
 from zoo.terminal import mean_text
 
@@ -51,7 +52,7 @@ class RunView:
     curves: tuple[Markup, ...]  # loss, accuracy; none before the first epoch
     published: tuple[PublishedResult, ...]
     published_note: str
-    layers: summary.Summary | None  # None: a net that this version does not know
+    layers: summary.Summary | None  # None: an older version did not tell its images' size
     config: Facts
     environment: Facts
 
@@ -65,23 +66,24 @@ class NetView:
     pictures: dict[str, Markup | str]  # by kind; a text says why there is no picture
 
 
-def view_run(workdir: Path, prefix: str) -> RunView:
+def view_run(workdir: Path, name: str, prefix: str) -> RunView:
     """Reads a run's history; the run may be going on.
 
     Args:
         workdir: the run's folder.
+        name: what the run is called.
         prefix: letters and digits that begin the ids of its pictures.
 
     Raises:
-        ZooError: no run, or a damaged history.
+        ZooError: no run, a damaged history, or a net that this version does not know.
     """
     history = zoo.history.read(workdir)
-    name = workdir.resolve().name
     curves: list[Markup] = []
     if history.epochs:
         for metric in plot.METRICS:
             figure = plot.draw_histories({name: history}, [metric])
-            curves.append(Markup(figures.to_svg(figure, f"{prefix}-{metric}")))
+            label = f"{name}: {metric} by epoch"
+            curves.append(Markup(figures.to_svg(figure, f"{prefix}-{metric}", label)))
     return RunView(
         name=name,
         history=history,
@@ -95,13 +97,13 @@ def view_run(workdir: Path, prefix: str) -> RunView:
     )
 
 
-def view_net(workdir: Path, prefix: str, seed: int | None = None) -> NetView:
-    """Scores the run's net on its test set and draws it.
+def view_net(workdir: Path, prefix: str) -> NetView:
+    """Scores the run's net (of many seeds the first's) on its test set and draws it.
 
     Raises:
         ZooError: no checkpoint, or no data.
     """
-    net = trained.load(workdir, seed)
+    net = trained.load(workdir)
     split = net.split("test")
     logits = net.logits(split.images)
     probabilities = trained.softmax(logits)
@@ -112,7 +114,8 @@ def view_net(workdir: Path, prefix: str, seed: int | None = None) -> NetView:
                 figure = pictures.OF_NET[kind](net)
             else:
                 figure = pictures.OF_SPLIT[kind](net, split, probabilities)
-            drawn[kind] = Markup(figures.to_svg(figure, f"{prefix}-{kind}"))
+            label = f"{net.name}: {KINDS[kind].lower()}"
+            drawn[kind] = Markup(figures.to_svg(figure, f"{prefix}-{kind}", label))
         except ZooError as error:  # a net without mistakes
             drawn[kind] = str(error)
     about = f"After epoch {net.epoch}, seed {net.seed}, on {len(split):,} test images."
@@ -121,9 +124,8 @@ def view_net(workdir: Path, prefix: str, seed: int | None = None) -> NetView:
 
 def _status(history: History) -> str:
     done, of = len(history.epochs), history.config["num_epochs"]
-    if history.is_complete:
-        return f"complete, {done} epochs"
-    return f"{done} of {of} epochs"
+    state = "complete" if history.is_complete else "not complete"
+    return f"{state}: {done} of {of} epochs, {zoo.history.seeds_text(history)}"
 
 
 def _facts(history: History) -> Facts:
@@ -138,8 +140,7 @@ def _facts(history: History) -> Facts:
             facts.append((f"{name.replace('val_', 'validation ')} so far", mean_text(values, form)))
     facts.append(("parameters", f"{history.model['num_params']:,}"))
     if history.epochs:
-        seconds = statistics.median(record["seconds"] for record in history.epochs)
-        facts.append(("seconds an epoch", f"{seconds:.1f}"))
+        facts.append(("seconds an epoch, one seed", f"{history.seconds_per_epoch:.1f}"))
     facts.append(("training images", f"{history.data['num_train']:,}"))
     return facts
 
@@ -147,52 +148,71 @@ def _facts(history: History) -> Facts:
 def _published(history: History) -> dict[str, Any]:
     """The notebook's numbers beside those of a complete run on all of MNIST."""
     net = history.config["model"]
-    is_mnist = history.config["dataset"] == "mnist" and history.data["num_test"] == 10_000
-    if not (history.is_complete and is_mnist and net in zoo.published.load()):
+    if not (history.test and history.is_complete and is_mnist(history)):
         return {"published": (), "published_note": ""}
-    assert history.test is not None
     published = zoo.published.load()[net]
     accuracies = np.atleast_1d(history.test["accuracy"]).tolist()
     losses = np.atleast_1d(history.test["loss"]).tolist()
-    error = binomial_error(statistics.fmean(accuracies), history.test["num_examples"])
-    place = distance(published.accuracy, accuracies, error)
-    seconds = statistics.median(record["seconds"] for record in history.epochs)
-    epochs = len(history.epochs)
+    differing = _unlike_the_notebook(history)
+    place, loss_place = "", ""
+    if differing:
+        note = f"Trained otherwise than in the notebook: {', '.join(differing)}."
+    else:
+        error = binomial_error(statistics.fmean(accuracies), history.test["num_examples"])
+        place = _signed(distance(published.accuracy, accuracies, error))
+        if len(losses) > 2:  # the scatter of two is no guide
+            loss_place = _signed(distance(published.loss, losses))
+        note = (
+            "The place is how many standard deviations its value lies above (+) or below (-) ours, "
+            "of an accuracy with the binomial error of the test images."
+        )
+    seconds = history.seconds_per_epoch
     return {
         "published": (
             PublishedResult(
-                "test accuracy",
-                f"{published.accuracy:.2%}",
-                mean_text(accuracies, ".2%"),
-                "" if place is None else f"{place:+.1f}",
+                "test accuracy", f"{published.accuracy:.2%}", mean_text(accuracies, ".2%"), place
             ),
-            PublishedResult("test loss", f"{published.loss:.4f}", mean_text(losses, ".4f"), ""),
-            PublishedResult("epochs", str(published.num_epochs), str(epochs), ""),
+            PublishedResult(
+                "test loss", f"{published.loss:.4f}", mean_text(losses, ".4f"), loss_place
+            ),
+            PublishedResult("epochs", str(published.num_epochs), str(len(history.epochs)), ""),
             PublishedResult(
                 "seconds an epoch", f"{published.seconds_per_epoch:.1f}", f"{seconds:.1f}", ""
             ),
         ),
         "published_note": f"Notebook {published.notebook} ran once, without a seed, on unknown "
-        "hardware. The place is how many standard deviations its value lies above (+) or below (-) "
-        "ours, the binomial error of the test images included.",
+        f"hardware. {note}",
     }
 
 
-def _layers(history: History) -> summary.Summary | None:
+def _unlike_the_notebook(history: History) -> list[str]:
+    """Settings with another value than in configs/NET.py, such as "num_epochs 3, not 10"."""
     try:
-        return summary.summarize(
-            history.config["model"],
-            _shape(history),
-            history.data["num_classes"],
-            history.config["batch_size"],
-        )
-    except (ZooError, KeyError):
+        theirs = zoo.config.flatten(zoo.config.load(history.config["model"]))
+    except ZooError:  # the package alone, without the project's folder
+        return []
+    ours = zoo.config.flatten(history.config)
+    return [
+        f"{key} {ours[key]}, not {value}"
+        for key, value in theirs.items()
+        if zoo.config.changes_result(key) and key in ours and ours[key] != value
+    ]
+
+
+def _signed(place: float | None) -> str:
+    return "" if place is None else f"{place:+.1f}"
+
+
+def _layers(history: History) -> summary.Summary | None:
+    if "image_shape" not in history.data:
         return None
-
-
-def _shape(history: History) -> tuple[int, int, int]:
     height, width, channels = history.data["image_shape"]
-    return height, width, channels
+    return summary.summarize(
+        history.config["model"],
+        (height, width, channels),
+        history.data["num_classes"],
+        history.config["batch_size"],
+    )
 
 
 def _texts(values: Mapping[str, Any]) -> Facts:

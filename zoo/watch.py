@@ -1,10 +1,10 @@
 """A live view of a folder of runs, for a browser on this machine; it reads files, never a run."""
 
+import contextlib
 import dataclasses
 import functools
 import io
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +16,10 @@ import waitress
 import waitress.server
 from werkzeug.exceptions import HTTPException
 
+import zoo
 import zoo.history
 from zoo import images, pages, trained, views
+from zoo.checkpoint import newest_step
 from zoo.errors import ZooError
 from zoo.history import History
 from zoo.terminal import mean_text
@@ -26,11 +28,7 @@ from zoo.trained import TrainedNet
 HOST = "127.0.0.1"  # this machine alone
 _MAX_DRAWING_BYTES = 2_000_000
 _DEPTH = 3  # folders below the watched one in which a run may lie
-# A page loads nothing but from here, and carries its own style and scripts.
-_POLICY = (
-    "default-src 'none'; connect-src 'self'; img-src 'self' data:; "
-    "script-src 'unsafe-inline'; style-src 'unsafe-inline'"
-)
+_MAX_DRAWING_PIXELS = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,27 +74,36 @@ def make_app(folder: Path) -> flask.Flask:
     """The pages of the folder's runs."""
     app = flask.Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = _MAX_DRAWING_BYTES
-    drawing = threading.Lock()  # matplotlib draws for one thread at a time
 
     @app.before_request
-    def refuse_other_hosts() -> None:
-        """A page from elsewhere must not read here under a name that it points to this machine."""
+    def refuse_other_sites() -> None:
+        """Pages from elsewhere may link here, and that is all.
+
+        Neither by a name of theirs that they point to this machine, nor by requests of their own.
+        """
         if flask.request.host.partition(":")[0] not in (HOST, "localhost"):
+            flask.abort(403)
+        headers = flask.request.headers
+        is_link = flask.request.method == "GET" and headers.get("Sec-Fetch-Mode") == "navigate"
+        if headers.get("Sec-Fetch-Site", "none") in ("cross-site", "same-site") and not is_link:
             flask.abort(403)
 
     @app.after_request
     def restrict(response: flask.Response) -> flask.Response:
-        response.headers["Content-Security-Policy"] = _POLICY
+        policy = f"{pages.policy()}; connect-src 'self'; frame-ancestors 'none'"
+        response.headers["Content-Security-Policy"] = policy
+        response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Cache-Control"] = "no-cache"
         return response
 
     @app.errorhandler(ZooError)
-    def tell(error: ZooError) -> tuple[str, int]:
-        return str(error), 422
+    def tell(error: ZooError) -> flask.Response:
+        return flask.Response(_as_text(str(error)), 422, mimetype="text/plain")
 
     @app.errorhandler(HTTPException)
-    def tell_plainly(error: HTTPException) -> tuple[str, int]:
-        return error.description or error.name, error.code or 500
+    def tell_plainly(error: HTTPException) -> flask.Response:
+        text = error.description or error.name
+        return flask.Response(text, error.code, mimetype="text/plain")
 
     @app.get("/")
     def index() -> str:
@@ -108,28 +115,25 @@ def make_app(folder: Path) -> flask.Flask:
 
     @app.get("/runs/<path:name>")
     def page_of_run(name: str) -> str:
-        workdir = _find(folder, name)
-        with drawing:
-            return pages.render("watch_run.html", name=name, run=views.view_run(workdir, "live"))
+        run = views.view_run(_find(folder, name), name, "live")
+        return pages.render("watch_run.html", name=name, run=run)
 
     @app.get("/parts/history/<path:name>")
     def part_history(name: str) -> flask.Response:
         workdir = _find(folder, name)
         response = flask.Response()
-        response.set_etag(str(_version(workdir)))
+        response.set_etag(f"{zoo.__version__}-{_changed(workdir)}")
         response.make_conditional(flask.request)
         if response.status_code != 304:
-            with drawing:
-                run = views.view_run(workdir, "live")
-                response.set_data(pages.render("watch_history.html", run=run))
+            run = views.view_run(workdir, name, "live")
+            response.set_data(pages.render("watch_history.html", run=run))
         return response
 
     @app.get("/parts/net/<path:name>")
     def part_net(name: str) -> str:
         workdir = _find(folder, name)
-        with drawing:
-            net = views.view_net(workdir, "net")
-            return pages.render("watch_net.html", net=net, kinds=views.KINDS)
+        net = _view_net(workdir, newest_step(workdir))
+        return pages.render("watch_net.html", net=net, kinds=views.KINDS)
 
     @app.get("/draw")
     def draw() -> str:
@@ -140,8 +144,9 @@ def make_app(folder: Path) -> flask.Flask:
     @app.post("/answers/<path:name>")
     def answer(name: str) -> dict[str, Any]:
         workdir = _find(folder, name)
-        net = _net(workdir, _version(workdir))
-        picture = images.decode(io.BytesIO(flask.request.get_data()), "the drawing")
+        net = _load_net(workdir, newest_step(workdir))
+        file = io.BytesIO(flask.request.get_data())
+        picture = images.decode(file, "the drawing", _MAX_DRAWING_PIXELS)
         prepared = images.prepare(picture, net.image_shape, "the drawing")
         probabilities = net.probabilities(prepared.pixels[None])[0]
         return {
@@ -153,14 +158,24 @@ def make_app(folder: Path) -> flask.Flask:
     return app
 
 
-@functools.lru_cache(maxsize=4)
-def _net(workdir: Path, version: int) -> TrainedNet:
-    """The net of the run when its history was of that version."""
+@functools.lru_cache(maxsize=2)
+def _load_net(workdir: Path, newest_step: int) -> TrainedNet:
+    """The run's net, read again once there is another checkpoint."""
     return trained.load(workdir)
 
 
-def _version(workdir: Path) -> int:
-    """Another number once an epoch more is done."""
+@functools.lru_cache(maxsize=4)
+def _view_net(workdir: Path, newest_step: int) -> views.NetView:
+    return views.view_net(workdir, "net")
+
+
+@functools.lru_cache(maxsize=1000)
+def _read_history(workdir: Path, changed: int) -> History:
+    return zoo.history.read(workdir)
+
+
+def _changed(workdir: Path) -> int:
+    """When the run's history was written, in nanoseconds; 0 if it is not there any more."""
     try:
         return (workdir / zoo.history.FILENAME).stat().st_mtime_ns
     except OSError:
@@ -171,11 +186,20 @@ def _workdirs(folder: Path) -> Iterator[Path]:
     """Folders of runs, at most three below the given one."""
     for depth in range(_DEPTH + 1):
         pattern = "/".join(["*"] * depth + [zoo.history.FILENAME])
-        yield from (path.parent for path in folder.glob(pattern))
+        with contextlib.suppress(OSError):  # a folder that goes while it is looked through
+            yield from (path.parent for path in folder.glob(pattern))
 
 
 def _name(folder: Path, workdir: Path) -> str:
-    return workdir.relative_to(folder).as_posix()
+    """The run's name in addresses: its folder from the watched one."""
+    if workdir == folder:
+        return folder.resolve().name or "run"
+    return _as_text(workdir.relative_to(folder).as_posix())
+
+
+def _as_text(name: str) -> str:
+    """Question marks in place of bytes of a file's name that are no text."""
+    return name.encode(errors="replace").decode()
 
 
 def _find(folder: Path, name: str) -> Path:
@@ -188,15 +212,15 @@ def _find(folder: Path, name: str) -> Path:
 
 def _list(folder: Path) -> list[ListedRun]:
     """The runs, the one that changed last first."""
-    workdirs = sorted(_workdirs(folder), key=_version, reverse=True)
+    workdirs = sorted(_workdirs(folder), key=_changed, reverse=True)
     return [_listed(_name(folder, workdir), workdir) for workdir in workdirs]
 
 
 def _listed(name: str, workdir: Path) -> ListedRun:
     try:
-        history = zoo.history.read(workdir)
+        history = _read_history(workdir, _changed(workdir))
     except ZooError as error:
-        return ListedRun(name, problem=str(error))
+        return ListedRun(name, problem=_as_text(str(error)))
     return ListedRun(
         name,
         net=history.config["model"],
@@ -207,7 +231,7 @@ def _listed(name: str, workdir: Path) -> ListedRun:
         test_accuracy=""
         if history.test is None
         else mean_text(np.atleast_1d(history.test["accuracy"]).tolist(), ".2%"),
-        changed=_ago(time.time() - _version(workdir) / 1e9),
+        changed=_ago(time.time() - _changed(workdir) / 1e9),
     )
 
 
@@ -219,7 +243,7 @@ def _accuracy(history: History, key: str) -> str:
 
 def _ago(seconds: float) -> str:
     """Such as "5 min ago"."""
-    for length, unit in ((86_400, "days"), (3600, "h"), (60, "min")):
+    for length, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
         if seconds >= length:
-            return f"{seconds / length:.0f} {unit} ago"
+            return f"{seconds // length:.0f} {unit} ago"
     return "just now"

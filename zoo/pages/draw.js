@@ -10,16 +10,23 @@
   const seen = document.getElementById("seen");
   let last = null; // where the pen was, null when it is up
   let asking = false;
+  let drawn = false; // is there anything on the canvas
   let changed = false; // since it was asked
   let sheet = 0; // counts clearings: an answer to what is cleared away is not shown
 
   function clear() {
     context.fillStyle = "black";
     context.fillRect(0, 0, canvas.width, canvas.height);
-    list.replaceChildren();
-    seen.width = seen.height = 1;
     note.textContent = "Draw with mouse, pen or finger.";
-    changed = false;
+    drawn = changed = false;
+    forget();
+  }
+
+  // Takes the answer away, and any that is still to come.
+  function forget() {
+    list.replaceChildren();
+    delete list.dataset.predicted;
+    seen.width = seen.height = 1;
     sheet += 1;
   }
 
@@ -42,12 +49,13 @@
     context.lineTo(...next);
     context.stroke();
     last = next;
-    changed = true;
+    drawn = changed = true;
     ask();
   }
 
   // One question at a time: what is drawn meanwhile goes into the next.
   async function ask() {
+    list.ariaBusy = asking || changed;
     if (asking || !changed) return;
     asking = true;
     changed = false;
@@ -58,13 +66,18 @@
       const answer = response.ok ? await response.json() : await response.text();
       if (asked === sheet) {
         if (response.ok) show(answer);
-        else note.textContent = answer;
+        else complain(answer);
       }
     } catch {
-      note.textContent = "The server does not answer any more.";
+      complain("The server does not answer any more.");
     }
     asking = false;
     ask();
+  }
+
+  function complain(text) {
+    forget();
+    note.textContent = text;
   }
 
   function show({ epoch, pixels, probabilities }) {
@@ -79,7 +92,8 @@
         return item;
       }),
     );
-    note.textContent = `The net after epoch ${epoch}.`;
+    const share = (100 * probabilities[best]).toFixed(0);
+    note.textContent = `${best}, with ${share}%. (The net after epoch ${epoch}.)`;
     seen.width = pixels[0].length;
     seen.height = pixels.length;
     const image = new ImageData(seen.width, seen.height);
@@ -88,14 +102,19 @@
   }
 
   canvas.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0 || !event.isPrimary) return; // one finger, and no other button
     canvas.setPointerCapture(event.pointerId);
     last = place(event);
     stroke(event);
   });
-  canvas.addEventListener("pointermove", stroke);
+  canvas.addEventListener("pointermove", (event) => { if (event.isPrimary) stroke(event); });
   canvas.addEventListener("pointerup", () => { last = null; });
   canvas.addEventListener("pointercancel", () => { last = null; });
   document.getElementById("clear").addEventListener("click", clear);
-  run.addEventListener("change", () => { changed = list.children.length > 0; ask(); });
+  run.addEventListener("change", () => {
+    forget();
+    changed = drawn;
+    ask();
+  });
   clear();
 }

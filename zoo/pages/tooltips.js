@@ -5,7 +5,7 @@
   const REACH = 30; // CSS pixels from the pointer to a point
   const tooltip = document.createElement("div");
   tooltip.id = "tooltip";
-  tooltip.setAttribute("role", "status");
+  tooltip.ariaHidden = "true"; // the picture has a label of its own
   tooltip.hidden = true;
   document.body.append(tooltip);
 
@@ -49,5 +49,7 @@
 
   document.addEventListener("pointermove", show);
   document.addEventListener("pointerdown", show);
-  document.addEventListener("scroll", () => { tooltip.hidden = true; }, { passive: true });
+  const hide = () => { tooltip.hidden = true; };
+  document.addEventListener("scroll", hide, { passive: true });
+  document.addEventListener("replaced", hide);
 }
