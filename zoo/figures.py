@@ -64,7 +64,8 @@ def to_svg(figure: Figure, name: str, label: str) -> str:
     tooltips: dict[str, list[str]] = {}  # by the id of the line's group
     for line in figure.findobj(Line2D):
         if isinstance(line, Line2D) and line in _TOOLTIPS:
-            line.set_markevery(1)  # or matplotlib makes a new path of a line of a thousand points
+            line.set_markevery(1)  # each: else a line of over 1,000 points is made anew when drawn
+            line.recache(always=True)
             line.get_path().should_simplify = False  # a tooltip needs its point
             line.set_gid(f"line-{len(tooltips)}")
             tooltips[f"{name}-line-{len(tooltips)}"] = _TOOLTIPS[line]
