@@ -294,7 +294,9 @@ def test_a_wrong_command_is_one_sentence_and_status_2(
         from configs import vgg5
 
         config = vgg5.get_config().to_dict()
-        zoo.history.History(config, {}, {}, {}).write(tmp_path / "other")
+        model = {"name": config["model"], "num_params": 1}
+        data = {"num_train": 1, "num_val": 1, "num_test": 1, "num_classes": 10}
+        zoo.history.History(config, {}, model, data).write(tmp_path / "other")
     (tmp_path / "broken.py").write_text("1 / 0")
     (tmp_path / "empty.py").write_text("")
     (tmp_path / "text.txt").write_text("no Python at all")

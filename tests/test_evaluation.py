@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -144,6 +145,25 @@ def test_what_cannot_be_scored_is_one_sentence(run: tuple[Path, History], tmp_pa
         zoo.trained.load(run[0])
     (run[0] / "checkpoints").mkdir()
     with pytest.raises(ZooError, match="holds no checkpoint: wait for its first epoch"):
+        zoo.trained.load(run[0])
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value", "sentence"),
+    [
+        ("config", "model", "lenet3", "is not of the net that its history tells of"),
+        ("data", "num_classes", 9, "is not of the net that its history tells of"),
+        ("data", "image_shape", [28, 28, 3], "is not of the net that its history tells of"),
+        ("data", "image_shape", [5, 5, 1], "a 5x5 image is too small"),
+    ],
+)
+def test_a_history_of_another_run_is_one_sentence(
+    run: tuple[Path, History], part: str, key: str, value: Any, sentence: str
+) -> None:
+    history = zoo.history.read(run[0])
+    getattr(history, part)[key] = value
+    history.write(run[0])
+    with pytest.raises(ZooError, match=sentence):
         zoo.trained.load(run[0])
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import zoo.history
+from configs import default
 from zoo.errors import ZooError
 from zoo.history import History
 
@@ -28,17 +29,10 @@ def history_of(num_epochs: int = 2) -> History:
         }
         for epoch in range(1, num_epochs + 1)
     ]
-    config = {
-        "model": "vgg5",
-        "dataset": "digits",
-        "validation": "holdout",
-        "num_epochs": num_epochs,
-        "batch_size": 10,
-        "seed": 0,
-        "num_seeds": 1,
-    }
+    config = default.get_config()
+    config.update(model="vgg5", validation="holdout", num_epochs=max(1, num_epochs), batch_size=10)
     data = {"num_train": 60, "num_val": 15, "num_test": 20, "num_classes": 10}
-    return History(config, {"jax": "0"}, {"name": "vgg5", "num_params": 1}, data, epochs)
+    return History(config.to_dict(), {"jax": "0"}, {"name": "vgg5", "num_params": 1}, data, epochs)
 
 
 def test_a_history_survives_the_file(tmp_path: Path) -> None:
@@ -100,6 +94,54 @@ def test_complete_means_all_epochs_and_the_test_set() -> None:
 def test_a_damaged_history_is_one_sentence(tmp_path: Path, content: str) -> None:
     (tmp_path / "history.json").write_text(content)
     with pytest.raises(ZooError, match=r"history\.json is damaged: move it away"):
+        zoo.history.read(tmp_path)
+
+
+NO_NUMBERS = [None, True, "1", [], {}, -1, float("nan"), float("inf"), 10**400]
+EDITS = [
+    *(
+        (("epochs", 1, key), value)
+        for key in ("loss", "val_loss", "seconds")
+        for value in NO_NUMBERS
+    ),
+    *((("test", "accuracy"), value) for value in (*NO_NUMBERS, 1.5)),
+    *((("data", "num_classes"), value) for value in (*NO_NUMBERS, 0, 2.5)),
+    *((("test", "num_examples"), value) for value in (*NO_NUMBERS, 0)),
+    *((("config", "num_seeds"), value) for value in (*NO_NUMBERS, 0, 1.0, 2)),
+    *((("config", "seed"), value) for value in (*NO_NUMBERS, 2.5, 10**19)),
+    *((("config", "dtype"), value) for value in (*NO_NUMBERS, "int32", "float31")),
+    *((("config", "data_dir"), value) for value in (None, 5, ["x"])),
+    *((("data", "image_shape"), value) for value in (*NO_NUMBERS, "28x", [28, 28], [28, 28, 0])),
+    *((("data", "image_shape"), [value] * 3) for value in (*NO_NUMBERS, 28.0, 10**5, 10**9)),
+    (("epochs", 0, "epoch"), 2),
+    (("epochs",), {}),
+    (("environment",), []),
+    (("environment", "device"), "\udc80"),
+    (("earlier_environments",), [1]),
+]
+
+
+@pytest.mark.parametrize(("place", "value"), EDITS, ids=str)
+def test_an_edited_history_is_one_sentence(tmp_path: Path, place: Any, value: Any) -> None:
+    history = history_of()
+    history.data["image_shape"] = [28, 28, 1]
+    history.test = {"loss": 0.1, "accuracy": 0.9, "num_examples": 20, "epoch": 2}
+    history.write(tmp_path)
+    assert zoo.history.read(tmp_path) == history
+    content = json.loads((tmp_path / "history.json").read_text())
+    *outer, key = place
+    part = content
+    for name in outer:
+        part = part[name]
+    part[key] = value
+    (tmp_path / "history.json").write_text(json.dumps(content))
+    with pytest.raises(ZooError, match=r"history\.json is damaged: move it away"):
+        zoo.history.read(tmp_path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "history.json")
+    with pytest.raises(ZooError, match="it is no file"):
         zoo.history.read(tmp_path)
 
 

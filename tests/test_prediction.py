@@ -181,6 +181,9 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
         zoo.images.read(tmp_path / "none.png")
     with pytest.raises(ZooError, match="is a folder: name image files"):
         zoo.images.read(tmp_path)
+    os.mkfifo(tmp_path / "pipe.png")  # is not waited for
+    with pytest.raises(ZooError, match="is no file"):
+        zoo.images.read(tmp_path / "pipe.png")
 
 
 def test_the_answer_as_text_and_json() -> None:

@@ -18,6 +18,7 @@ import zoo.data
 import zoo.models
 import zoo.published
 import zoo.results
+from configs import default
 from zoo.claims import ACCURACY, CLAIMS, CONVERGENCE, Claim, judge
 from zoo.errors import DivergedError, ZooError
 from zoo.reproduction import reproduce, write
@@ -44,7 +45,7 @@ def make_run(net: str, accuracy: float, seed: int = 0, protocol: str = "notebook
         protocol=protocol,
         seed=seed,
         date="2026-01-02",
-        config={"dataset": "mnist", "num_epochs": 2},
+        config={**default.get_config().to_dict(), "dataset": "mnist", "num_epochs": 2},
         environment=ENVIRONMENT,
         earlier_environments=[],
         data={"num_train": 60_000, "num_val": 10_000, "num_test": 10_000},

@@ -147,7 +147,7 @@ def predict(
     from zoo import figures, pictures, prediction, trained
 
     if picture is not None:
-        figures.check_suffix(picture)
+        figures.check_output(picture)
     zoo.compilation.enable_cache()
     net = trained.load(run, seed)
     found = prediction.predict(net, images)
@@ -191,7 +191,7 @@ def plot(
     from zoo import figures, pictures, prediction, trained
     from zoo.plot import draw_runs
 
-    figures.check_suffix(output)
+    figures.check_output(output)
     zoo.compilation.enable_cache()
     if kind == "curves":
         figures.save(draw_runs(runs), output)
@@ -226,7 +226,7 @@ def compare(runs: Sequence[Path], output: Path | None) -> None:
     from zoo import comparison, figures
 
     if output is not None:
-        figures.check_suffix(output)
+        figures.check_output(output)
     entries = comparison.read(runs)
     click.echo(comparison.to_text(entries))
     if output is not None:

@@ -6,7 +6,7 @@ The keys, with their units and defaults, stand in `configs/default.py`.
 import difflib
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,6 +89,8 @@ _RULES = {
     "tensorboard": _ANY_BOOL,
 }
 
+_LATER = ("tensorboard",)  # keys that the first runs did not have
+
 
 def load(net: str) -> ConfigDict:
     """The configuration of configs/NET.py: its notebook's training.
@@ -136,6 +138,20 @@ def validate(config: ConfigDict) -> None:
             "config.optimizer.warmup_epochs must be 0 with the one_cycle schedule, which warms up "
             f"by itself, not {values['optimizer.warmup_epochs']!r}"
         )
+
+
+def check_values(config: Mapping[str, Any], but: Sequence[str] = ()) -> None:
+    """Raises ValueError unless a run's configuration, as it was kept, has values in their ranges.
+
+    Its net may be unknown; keys of `but`, and those that came later, may be missing.
+    """
+    values = flatten(config)
+    for key, rule in _RULES.items():
+        if key not in values:
+            if key not in (*_LATER, *but):
+                raise ValueError(key)
+        elif not _has_type(values[key], rule.type) or not rule.allowed(values[key]):
+            raise ValueError(key)
 
 
 def _has_type(value: Any, wanted: type) -> bool:

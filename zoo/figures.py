@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from zoo.errors import ZooError
+from zoo.files import check_target, write_whole
 
 # Okabe & Ito (2008): told apart with any colour vision.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -24,10 +25,11 @@ _ONE_THREAD = threading.Lock()
 _TOOLTIPS: WeakKeyDictionary[Line2D, list[str]] = WeakKeyDictionary()
 
 
-def check_suffix(path: Path) -> None:
-    """Raises ZooError unless the name ends as that of a picture that can be written."""
+def check_output(path: Path) -> None:
+    """Raises ZooError unless a picture can be written there: said before the work is done."""
     if path.suffix.lower() not in SUFFIXES:
         raise ZooError(f"cannot draw {path}: its name must end in {', '.join(SUFFIXES)}")
+    check_target(path)
 
 
 def plain(text: str) -> str:
@@ -44,13 +46,16 @@ def save(figure: Figure, path: Path) -> None:
     """Writes the picture, replacing what is there; the same picture gives the same bytes.
 
     Raises:
-        ZooError: the file's ending is another than `SUFFIXES`.
-        OSError: it cannot be written.
+        ZooError: the file's ending is another than `SUFFIXES`; there is no such folder.
+        OSError: it cannot be written; what was there stays.
     """
-    check_suffix(path)
+    check_output(path)
+    suffix = path.suffix.lower()
     no_date = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+    file = io.BytesIO()
     with _stable():
-        figure.savefig(path, dpi=150, metadata=no_date.get(path.suffix.lower()))
+        figure.savefig(file, format=suffix[1:], dpi=150, metadata=no_date.get(suffix))
+    write_whole(path, file.getvalue())
 
 
 def to_svg(figure: Figure, name: str, label: str) -> str:

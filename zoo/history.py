@@ -21,6 +21,7 @@ import dataclasses
 import functools
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import statistics
@@ -32,11 +33,20 @@ from typing import Any
 import jax
 
 import zoo
+import zoo.config
+from zoo import forms
 from zoo.errors import ZooError
-from zoo.files import write_whole
+from zoo.files import as_text, write_whole
 
 FILENAME = "history.json"
 _FORMAT = 2
+_DATA = {
+    "num_train": forms.whole(1),
+    "num_val": forms.whole(0),
+    "num_test": forms.whole(1),
+    "num_classes": forms.whole(1, 1_000_000),
+}
+_MAX_VALUES = 10_000_000  # of an image: nothing that is trained here comes near
 TIMINGS = ("seconds", "images_per_second")  # what may differ between two equal runs
 
 
@@ -76,7 +86,8 @@ class History:
 def names(workdirs: Sequence[Path]) -> list[str]:
     """What the runs are called: their folders' names, or whole paths where two are the same."""
     short = [workdir.resolve().name for workdir in workdirs]
-    return short if len(set(short)) == len(short) else [str(workdir) for workdir in workdirs]
+    names = short if len(set(short)) == len(short) else [str(workdir) for workdir in workdirs]
+    return [as_text(name) for name in names]
 
 
 def numbers(history: History, record: dict[str, Any]) -> dict[str, float]:
@@ -107,7 +118,7 @@ def read(workdir: Path) -> History:
     """
     path = workdir / FILENAME
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = forms.read_json(path)
         if content.pop("format") != _FORMAT:
             raise ZooError(
                 f"{path} is of another format than this version of the zoo reads: use that "
@@ -127,37 +138,33 @@ def read(workdir: Path) -> History:
 
 
 def _check_form(history: History) -> None:
-    """Raises TypeError or KeyError unless the parts have the form that readers rely on."""
-    for part in (history.config, history.environment, history.model, history.data):
-        if not isinstance(part, dict):
-            raise TypeError
-    num_seeds = history.num_seeds
-    if not all(isinstance(history.config[key], str) for key in ("model", "dataset", "validation")):
-        raise TypeError
-    _check_numbers(history.config, ("num_epochs", "num_seeds", "seed", "batch_size"))
-    _check_numbers(history.model, ("num_params",))
-    _check_numbers(history.data, ("num_train", "num_val", "num_test", "num_classes"))
+    """Raises an error of Python's unless the parts have the form that readers rely on."""
+    zoo.config.check_values(history.config)
+    forms.check(history.environment, {})
+    forms.check(history.earlier_environments, [{}])
+    forms.check(history.model, {"name": forms.text, "num_params": forms.whole(1)})
+    forms.check(history.data, _DATA)
     shape = history.data.get("image_shape", [1, 1, 1])  # the first runs do not tell it
-    if len(shape) != 3 or not all(type(side) is int and 0 < side <= 10_000 for side in shape):
-        raise ValueError
-    for record in history.epochs:
-        _check_numbers(record, ("epoch", "step", "learning_rate", *TIMINGS))
-        _check_numbers(record, ("loss", "accuracy", "val_loss", "val_accuracy"), num_seeds)
+    forms.check(shape, [forms.whole(1)])
+    if len(shape) != 3 or math.prod(shape) > _MAX_VALUES:
+        raise ValueError(shape)
+    loss = forms.per_seed(forms.number(0), history.num_seeds)
+    accuracy = forms.per_seed(forms.number(0, 1), history.num_seeds)
+    record = {name: forms.number(0) for name in ("learning_rate", *TIMINGS)} | {
+        "epoch": forms.whole(1),
+        "step": forms.whole(1),
+        "loss": loss,
+        "accuracy": accuracy,
+        "val_loss": loss,
+        "val_accuracy": accuracy,
+    }
+    forms.check(history.epochs, [record])
+    if [each["epoch"] for each in history.epochs] != [*range(1, len(history.epochs) + 1)]:
+        raise ValueError("epochs")
     if history.test is not None:
-        _check_numbers(history.test, ("num_examples",))
-        _check_numbers(history.test, ("loss", "accuracy", "epoch"), num_seeds)
-
-
-def _check_numbers(part: dict[str, Any], keys: tuple[str, ...], num_seeds: int = 1) -> None:
-    """Raises TypeError unless each is a number, or a list with one for each of many seeds."""
-    for key in keys:
-        values = part[key] if num_seeds > 1 else [part[key]]
-        if not isinstance(values, list) or len(values) != num_seeds:
-            raise TypeError
-        if not all(isinstance(value, int | float) for value in values):
-            raise TypeError
-        if key.endswith("accuracy") and not all(0 <= value <= 1 for value in values):
-            raise ValueError
+        epoch = forms.per_seed(forms.whole(0, len(history.epochs)), history.num_seeds)
+        test = {"num_examples": forms.whole(1), "epoch": epoch}
+        forms.check(history.test, test | {"loss": loss, "accuracy": accuracy})
 
 
 def environment() -> dict[str, Any]:

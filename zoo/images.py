@@ -12,6 +12,7 @@ from zoo.errors import ZooError
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
 _MAX_PIXELS = 50_000_000  # 50 megapixels take 200 MB when decoded
+_LARGE = 1024  # pixels of a side; more tell no more of a digit
 _INK = 0.25  # of full brightness: what is fainter is background
 
 
@@ -31,6 +32,8 @@ def read(path: Path) -> Image.Image:
     """
     if path.is_dir():
         raise ZooError(f"{path} is a folder: name image files")
+    if path.exists() and not path.is_file():
+        raise ZooError(f"{path} is no file")  # a pipe would be waited for
     try:
         with open(path, "rb") as file:
             return decode(file, str(path))
@@ -84,6 +87,9 @@ def prepare(image: Image.Image, image_shape: tuple[int, int, int], name: object)
     height, width, channels = image_shape
     if channels not in (1, 3):
         raise ZooError(f"an image file has 1 or 3 channels, and the net takes {channels}")
+    if max(image.size) > _LARGE and image.mode in ("L", "LA", "RGB", "RGBA"):
+        image = image.copy()
+        image.thumbnail((_LARGE, _LARGE))  # what follows takes 8 bytes a pixel, several times
     if channels == 3:
         resized = _flattened(image).resize((width, height), Image.Resampling.LANCZOS)
         return Prepared(np.asarray(resized), is_inverted=False)

@@ -13,6 +13,7 @@ import zoo.history
 import zoo.results
 from zoo import comparison, figures, pages, reproduction_page, views
 from zoo.errors import ZooError
+from zoo.files import check_target
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +41,7 @@ def check_output(path: Path) -> None:
     """Raises ZooError unless a page can be written there: said before the work is done."""
     if path.suffix.lower() not in (".html", ".htm"):
         raise ZooError(f"cannot write {path}: a report's name must end in .html")
-    if not path.absolute().parent.is_dir():
-        raise ZooError(f"cannot write {path}: there is no folder {path.parent}")
+    check_target(path)
 
 
 def make(paths: Sequence[Path], date: datetime.date) -> str:

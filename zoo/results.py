@@ -2,13 +2,14 @@
 
 import dataclasses
 import datetime
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import zoo.config
 import zoo.history
 import zoo.models
+from zoo import forms
 from zoo.errors import ZooError
 
 FORMAT = 1
@@ -84,12 +85,13 @@ def read(path: Path) -> list[Run]:
         ZooError: it is damaged, or of another format.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = forms.read_json(path)
         found = content["format"]
         if found != FORMAT:
             raise ZooError(
-                f"{path} is of format {found}, and this version of the zoo reads format {FORMAT} "
-                f"of results: use the version that wrote it, or name another folder or file"
+                f"{path} is of format {found!r:.20}, and this version of the zoo reads format "
+                f"{FORMAT} of results: use the version that wrote it, or name another folder or "
+                f"file"
             )
         runs = [Run(**run) for run in content["runs"]]
         for run in runs:
@@ -107,17 +109,24 @@ def read(path: Path) -> list[Run]:
 
 
 def _check_form(run: Run) -> None:
-    """Raises KeyError, TypeError or ValueError unless it has the form that readers rely on."""
+    """Raises an error of Python's unless it has the form that readers rely on."""
     if run.net not in zoo.models.MODELS or run.protocol not in PROTOCOLS:
-        raise ValueError
-    numbers = [run.seed, run.test["loss"], run.data["num_train"], run.data["num_test"]]
-    numbers += [run.config["num_epochs"], len(run.config["dataset"])]
-    for key in ("accuracy", "val_accuracy", "seconds"):
-        numbers += run.epochs[key]
-    if not all(isinstance(number, int | float) for number in numbers) or not run.epochs["seconds"]:
-        raise TypeError
-    if not 0 <= run.test["accuracy"] <= 1 or run.test["num_examples"] < 1:
-        raise ValueError
-    for environment in (*run.earlier_environments, run.environment):
-        for key in ("platform", "device", "cpu_count", "git_commit", "python", *PACKAGES):
-            environment[key]
+        raise ValueError(run.net)
+    zoo.config.check_values(run.config, but=("data_dir", "manual_dir"))
+    forms.check(run.seed, forms.whole(0))
+    datetime.date.fromisoformat(run.date)
+    forms.check(run.data, {"num_train": forms.whole(1), "num_test": forms.whole(1)})
+    accuracy, number = forms.number(0, 1), forms.number(0)
+    test = {"num_examples": forms.whole(1), "accuracy": accuracy, "loss": number}
+    forms.check(run.test, test)
+    epochs = {"seconds": [number], "accuracy": [accuracy], "val_accuracy": [accuracy]}
+    forms.check(run.epochs, epochs)
+    if {len(run.epochs[key]) for key in epochs} != {run.config["num_epochs"]}:
+        raise ValueError("epochs")
+    environment = {key: forms.text for key in ("platform", "device", "python", *PACKAGES)} | {
+        "cpu_count": forms.optional(forms.whole(1)),
+        "git_commit": forms.optional(forms.text),
+    }
+    for each in (*run.earlier_environments, run.environment):
+        forms.check(each, environment)
+        forms.check(each.get("device_count", 1), forms.whole(1))

@@ -130,4 +130,27 @@ def load(workdir: Path, seed: int | None = None) -> TrainedNet:
         )
     except ValueError as error:
         raise ZooError(f"{workdir}: {error}") from None
-    return TrainedNet(workdir, history, model, variables, seed, int(epoch[seed - first]))
+    net = TrainedNet(workdir, history, model, variables, seed, int(epoch[seed - first]))
+    _check_shapes(net)
+    return net
+
+
+def _check_shapes(net: TrainedNet) -> None:
+    """Raises ZooError unless the checkpoint is of the net that the history tells of."""
+    images = jax.ShapeDtypeStruct((1, *net.image_shape), jnp.float32)
+    try:
+        wanted = jax.eval_shape(
+            lambda images: net.model.init(jax.random.key(0), images, train=False), images
+        )
+    except zoo.models.ImageTooSmallError as error:
+        raise ZooError(f"{net.workdir}: {error}") from None
+    found = {key: net.variables[key] for key in wanted if key in net.variables}
+    if _shapes(found) != _shapes({key: wanted[key] for key in wanted if key != "intermediates"}):
+        raise ZooError(
+            f"the checkpoint in {net.workdir} is not of the net that its history tells of: they "
+            f"are of two runs"
+        )
+
+
+def _shapes(variables: Any) -> Any:
+    return jax.tree.map(lambda leaf: tuple(leaf.shape), dict(variables))

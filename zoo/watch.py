@@ -21,6 +21,7 @@ import zoo.history
 from zoo import images, pages, trained, views
 from zoo.checkpoint import newest_step
 from zoo.errors import ZooError
+from zoo.files import as_text
 from zoo.history import History
 from zoo.terminal import mean_text
 from zoo.trained import TrainedNet
@@ -73,6 +74,7 @@ def serve(folder: Path, port: int) -> waitress.server.BaseWSGIServer:
 def make_app(folder: Path) -> flask.Flask:
     """The pages of the folder's runs."""
     app = flask.Flask(__name__, static_folder=None)
+    app.url_map.merge_slashes = False  # a strange address is not mended
     app.config["MAX_CONTENT_LENGTH"] = _MAX_DRAWING_BYTES
 
     @app.before_request
@@ -98,7 +100,7 @@ def make_app(folder: Path) -> flask.Flask:
 
     @app.errorhandler(ZooError)
     def tell(error: ZooError) -> flask.Response:
-        return flask.Response(_as_text(str(error)), 422, mimetype="text/plain")
+        return flask.Response(as_text(str(error)), 422, mimetype="text/plain")
 
     @app.errorhandler(HTTPException)
     def tell_plainly(error: HTTPException) -> flask.Response:
@@ -194,12 +196,7 @@ def _name(folder: Path, workdir: Path) -> str:
     """The run's name in addresses: its folder from the watched one."""
     if workdir == folder:
         return folder.resolve().name or "run"
-    return _as_text(workdir.relative_to(folder).as_posix())
-
-
-def _as_text(name: str) -> str:
-    """Question marks in place of bytes of a file's name that are no text."""
-    return name.encode(errors="replace").decode()
+    return as_text(workdir.relative_to(folder).as_posix())
 
 
 def _find(folder: Path, name: str) -> Path:
@@ -217,10 +214,12 @@ def _list(folder: Path) -> list[ListedRun]:
 
 
 def _listed(name: str, workdir: Path) -> ListedRun:
+    if not workdir.name.isprintable():
+        return ListedRun(name, problem="no address can hold its name: rename the folder")
     try:
         history = _read_history(workdir, _changed(workdir))
     except ZooError as error:
-        return ListedRun(name, problem=_as_text(str(error)))
+        return ListedRun(name, problem=as_text(str(error)))
     return ListedRun(
         name,
         net=history.config["model"],
