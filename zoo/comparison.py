@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
 
 import zoo.history
 import zoo.models
@@ -205,7 +205,7 @@ def _draw_cost(
     axes.set_xscale("log")
     axes.set_xlabel(label)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:,g}")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))  # 500k: long numbers would meet
     axes.xaxis.set_minor_formatter("")
     _draw_front(axes, list(zip(costs, map(_percent, entries), strict=True)))
 

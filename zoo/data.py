@@ -76,13 +76,20 @@ def load(
         raise ZooError(f"unknown dataset {name!r}: {hint}")
     if not manual_dir and name == "mnist":
         manual_dir = os.environ.get("ZOO_MNIST_DIR")
-    manual_path = Path(manual_dir).expanduser() if manual_dir else None
+    manual_path = _folder(manual_dir) if manual_dir else None
     if name == "digits":
         return _load_digits()
     if name == "idx":
         return _load_idx(manual_path)
-    data_path = Path(data_dir or _default_data_dir()).expanduser()
+    data_path = _folder(data_dir or _default_data_dir())
     return _load_tfds(name, data_path, manual_path)
+
+
+def _folder(name: str | Path) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # ~nobody
+        raise ZooError(f"there is no home folder for {name}: name the folder in full") from None
 
 
 def split_validation(dataset: Dataset, validation: Validation) -> tuple[Split, Split]:

@@ -88,29 +88,32 @@ def activations(net: TrainedNet, pixels: np.ndarray, name: str) -> Figure:
         pixels: [height, width, channels] uint8.
         name: of the image, for the title.
     """
-    _, outputs = net.model.apply(
-        net.variables, pixels[None], train=False, mutable=["intermediates"]
-    )
+    outputs = net.intermediates(pixels[None])
     layers = [
         layer_name
         for layer_name, layer in named_layers(net.model.net)
         if isinstance(layer, (Conv, MaxPool))
     ]
-    figure = Figure(figsize=(8.5, 0.6 + 0.85 * (1 + len(layers))), layout="constrained")
-    grid = figure.subplots(1 + len(layers), _MAX_CHANNELS + 1, squeeze=False)
+    inches = 0.4 + 0.9 * (1 + len(layers))
+    figure = Figure(figsize=(8.5, inches))  # a constrained layout of so many axes takes seconds
+    edges = {"left": 0.01, "right": 0.99, "bottom": 0.1 / inches, "top": 1 - 0.4 / inches}
+    grid = figure.subplots(
+        1 + len(layers), _MAX_CHANNELS + 1, gridspec_kw=edges | {"hspace": 0.25, "wspace": 0.1}
+    )
     for axes in grid.flat:
         axes.axis("off")
     grid[0, 1].imshow(pixels, cmap="gray", vmin=0, vmax=255)
     _label(grid[0, 0], "image")
     for row, layer_name in zip(grid[1:], layers, strict=True):
-        maps = np.asarray(outputs["intermediates"][f"{layer_name}_output"][0])[0]  # [H, W, C]
+        maps = np.asarray(outputs[f"{layer_name}_output"][0])[0]  # [H, W, C]
         chosen = np.argsort(-maps.mean(axis=(0, 1)), kind="stable")[:_MAX_CHANNELS]
         height, width, channels = maps.shape
         _label(row[0], f"{layer_name}\n{height}x{width}x{channels}")
         for axes, channel in zip(row[1:], chosen, strict=False):
             axes.imshow(maps[..., channel], cmap="viridis", vmin=0, vmax=max(maps.max(), 1e-9))
             axes.set_title(str(channel), fontsize=6, pad=1)
-    figure.suptitle(_title(net, f"activations for {plain(name)}"), fontsize=11)
+    title = _title(net, f"activations for {plain(name)}")
+    figure.suptitle(title, fontsize=11, y=1 - 0.1 / inches)
     return figure
 
 

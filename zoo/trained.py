@@ -58,6 +58,10 @@ class TrainedNet:
         """[N, classes], each row adding up to 1, of images [N, height, width, channels], uint8."""
         return softmax(self.logits(images))
 
+    def intermediates(self, images: np.ndarray) -> dict[str, tuple[jax.Array]]:
+        """{"conv_1_output": ([N, height, width, channels],), ...} of images, uint8."""
+        return _apply_all(self.model, self.variables, images)
+
     def split(self, name: str, dataset: str | None = None) -> zoo.data.Split:
         """The split "test", "validation" or "train" that the run used, or of another dataset.
 
@@ -87,6 +91,12 @@ class TrainedNet:
 @functools.partial(jax.jit, static_argnums=0)
 def _apply(model: zoo.models.ConvNet, variables: dict[str, Any], images: np.ndarray) -> Any:
     return model.apply(variables, images, train=False)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply_all(model: zoo.models.ConvNet, variables: dict[str, Any], images: np.ndarray) -> Any:
+    _, outputs = model.apply(variables, images, train=False, mutable=["intermediates"])
+    return outputs["intermediates"]
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
