@@ -1,21 +1,27 @@
 """The report: one page that holds all it shows, for good runs and for bad ones."""
 
+import contextlib
 import datetime
 import html
 import json
+import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
 import zoo.history
 from zoo import report
+from zoo.errors import ZooError
 from zoo.training import train_and_evaluate
 
 Zoo = Callable[..., tuple[int, str, str]]
@@ -113,6 +119,40 @@ def test_a_run_that_goes_on_or_has_no_checkpoint_is_told_by_its_history(
     assert "No epoch is finished yet." in report.make([begun], TODAY)
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+
+
+def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where something stands in a JSON value."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, part in parts:
+        yield (*place, key)
+        if isinstance(part, dict | list):
+            yield from places(part, (*place, key))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_any_edited_run_is_reported_or_refused(
+    run: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    content = json.loads((run / "history.json").read_text())
+    *outer, key = data.draw(st.sampled_from(sorted(places(content), key=str)))
+    part = content
+    for name in outer:
+        part = part[name]
+    part[key] = data.draw(JSON)
+    folder = tmp_path_factory.getbasetemp() / f"edited-{os.getpid()}"
+    folder.mkdir(exist_ok=True)
+    (folder / "history.json").write_text(json.dumps(content))
+    with contextlib.suppress(ZooError):  # anything else fails the test
+        Page(report.make([folder], TODAY))
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -145,12 +185,15 @@ def test_what_is_no_run_is_one_sentence_and_nothing_is_written(
     text = (run / "history.json").read_text()
     (cut / "history.json").write_text(text[: len(text) // 2])
     shutil.copytree(run, unknown)
-    (unknown / "history.json").write_text(text.replace("pooling_cnn3", "pooling_cnn4"))
+    content = json.loads(text)
+    content["config"].update(model="pooling_cnn4", dataset="mnist")
+    content["data"].update(num_train=60_000, num_test=10_000)
+    (unknown / "history.json").write_text(json.dumps(content))
     page, empty = tmp_path / "page.html", tmp_path / "results.json"
     empty.write_text('{"format": 1, "runs": []}')
     for arguments, sentence in (
         ([cut, "-o", page], "history.json is damaged"),
-        ([unknown, "-o", page], "unknown net 'pooling_cnn4': did you mean"),
+        ([unknown, "-o", page], "pooling_cnn4 is a net that this version does not know"),
         ([tmp_path, "-o", page], "history.json does not exist: name the folder of a run"),
         ([run, "-o", tmp_path / "page.pdf"], "a report's name must end in .html"),
         ([run, "-o", tmp_path / "no" / "page.html"], "there is no folder"),

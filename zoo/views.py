@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 import zoo.config
 import zoo.history
+import zoo.models
 import zoo.published
 from zoo import evaluation, figures, pictures, plot, summary, trained
 from zoo.errors import ZooError
@@ -78,6 +79,7 @@ def view_run(workdir: Path, name: str, prefix: str) -> RunView:
         ZooError: no run, a damaged history, or a net that this version does not know.
     """
     history = zoo.history.read(workdir)
+    layers = _layers(history)  # first: says whether the net is known
     curves: list[Markup] = []
     if history.epochs:
         for metric in plot.METRICS:
@@ -91,7 +93,7 @@ def view_run(workdir: Path, name: str, prefix: str) -> RunView:
         facts=_facts(history),
         curves=tuple(curves),
         **_published(history),
-        layers=_layers(history),
+        layers=layers,
         config=_texts(zoo.config.flatten(history.config)),
         environment=_texts(history.environment),
     )
@@ -204,6 +206,8 @@ def _signed(place: float | None) -> str:
 
 
 def _layers(history: History) -> summary.Summary | None:
+    if history.config["model"] not in zoo.models.MODELS:
+        raise ZooError(f"{history.config['model']} is a net that this version does not know")
     if "image_shape" not in history.data:
         return None
     height, width, channels = history.data["image_shape"]

@@ -109,7 +109,7 @@ def make_app(folder: Path) -> flask.Flask:
 
     @app.get("/")
     def index() -> str:
-        return pages.render("watch.html", folder=str(folder))
+        return pages.render("watch.html", folder=as_text(str(folder)))
 
     @app.get("/parts/runs")
     def part_runs() -> str:
