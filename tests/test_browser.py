@@ -124,7 +124,7 @@ def test_a_live_page_follows_a_run(browser: Any, runs: Path, tmp_path: Path) -> 
 
         wait_for(lambda: says(f"1 of {len(whole.epochs)} epochs"))
         whole.write(tmp_path / "live")
-        wait_for(lambda: says("complete"))
+        wait_for(lambda: says("{0} of {0} epochs".format(len(whole.epochs))))
         svg = browser.find_element(By.CSS_SELECTOR, "svg[data-tooltips]")
         assert f"epoch {len(whole.epochs)}: " in tooltip_at_a_point(browser, svg)
         browser.find_element(By.CSS_SELECTOR, "details[data-load] summary").click()
