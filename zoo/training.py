@@ -148,7 +148,8 @@ def _run(
 
     from zoo import figures, plot  # only now: matplotlib takes half a second to import
 
-    figures.save(plot.draw_histories({workdir.name: history}), workdir / "history.png")
+    (name,) = zoo.history.names([workdir])
+    figures.save(plot.draw_histories({name: history}), workdir / "history.png")
     written = "history.json, history.png" + (" and checkpoints" if every else "")
     terminal.say(f"wrote {written} to {workdir}")
     return history
