@@ -83,6 +83,9 @@ def _image_shape(text: str) -> tuple[int, int, int]:
 
 
 _RUN = click.argument("run", type=click.Path(path_type=Path))
+_RUNS_OR_RESULTS = click.argument(
+    "runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN|RESULTS..."
+)
 _SEED = click.option("--seed", type=int, help="Which seed of a run of many; default: the first.")
 
 
@@ -209,9 +212,7 @@ def plot(
 
 
 @cli.command(short_help="Compare finished runs: a table, and a picture.")
-@click.argument(
-    "runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN|RESULTS..."
-)
+@_RUNS_OR_RESULTS
 @click.option(
     "-o",
     "--output",
@@ -234,9 +235,7 @@ def compare(runs: Sequence[Path], output: Path | None) -> None:
 
 
 @cli.command(short_help="Write a report of runs: one HTML file.")
-@click.argument(
-    "runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN|RESULTS..."
-)
+@_RUNS_OR_RESULTS
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help=".html")
 def report(runs: Sequence[Path], output: Path) -> None:
     """Write a report of runs: folders, or files such as docs/results/reproduction.json.

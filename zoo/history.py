@@ -86,8 +86,8 @@ class History:
 def names(workdirs: Sequence[Path]) -> list[str]:
     """What the runs are called: their folders' names, or whole paths where two are the same."""
     short = [workdir.resolve().name for workdir in workdirs]
-    names = short if len(set(short)) == len(short) else [str(workdir) for workdir in workdirs]
-    return [as_text(name) for name in names]
+    are_different = len(set(short)) == len(short)
+    return [as_text(name) for name in (short if are_different else map(str, workdirs))]
 
 
 def numbers(history: History, record: dict[str, Any]) -> dict[str, float]:

@@ -72,12 +72,12 @@ class Terminal:
 
 def metric_text(name: str, value: float | Sequence[float]) -> str:
     """Such as "loss 0.0492" or "accuracy 98.62%"; of many seeds, mean ± standard deviation."""
+    return f"{name} {mean_text(value, '.2%' if name.endswith('accuracy') else '.4f')}"
+
+
+def mean_text(value: float | Sequence[float], form: str) -> str:
+    """A value, or of several the mean ± their standard deviation; `form` such as ".2%"."""
     values = value if isinstance(value, Sequence) else [value]
-    return f"{name} {mean_text(values, '.2%' if name.endswith('accuracy') else '.4f')}"
-
-
-def mean_text(values: Sequence[float], form: str) -> str:
-    """The mean, of several values ± their standard deviation; `form` such as ".2%"."""
     spread = f" ± {statistics.stdev(values):{form}}" if len(values) > 1 else ""
     return f"{statistics.fmean(values):{form}}{spread}"
 

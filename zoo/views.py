@@ -134,12 +134,11 @@ def _facts(history: History) -> Facts:
     facts = []
     if history.test is not None and history.is_complete:
         for name, form in (("accuracy", ".2%"), ("loss", ".4f")):
-            values = np.atleast_1d(history.test[name]).tolist()
-            facts.append((f"test {name}", mean_text(values, form)))
+            facts.append((f"test {name}", mean_text(history.test[name], form)))
     elif history.epochs:
         for name, form in (("val_accuracy", ".2%"), ("val_loss", ".4f")):
-            values = np.atleast_1d(history.epochs[-1][name]).tolist()
-            facts.append((f"{name.replace('val_', 'validation ')} so far", mean_text(values, form)))
+            text = mean_text(history.epochs[-1][name], form)
+            facts.append((f"{name.replace('val_', 'validation ')} so far", text))
     facts.append(("parameters", f"{history.model['num_params']:,}"))
     if history.epochs:
         facts.append(("seconds an epoch, one seed", f"{history.seconds_per_epoch:.1f}"))

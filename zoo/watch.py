@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import flask
-import numpy as np
 import waitress
 import waitress.server
 from werkzeug.exceptions import HTTPException
@@ -226,18 +225,12 @@ def _listed(name: str, workdir: Path) -> ListedRun:
         dataset=history.config["dataset"],
         epochs_done=len(history.epochs),
         num_epochs=history.config["num_epochs"],
-        validation_accuracy=_accuracy(history, "val_accuracy"),
-        test_accuracy=""
-        if history.test is None
-        else mean_text(np.atleast_1d(history.test["accuracy"]).tolist(), ".2%"),
+        validation_accuracy=mean_text(history.epochs[-1]["val_accuracy"], ".2%")
+        if history.epochs
+        else "",
+        test_accuracy=mean_text(history.test["accuracy"], ".2%") if history.test else "",
         changed=_ago(time.time() - _changed(workdir) / 1e9),
     )
-
-
-def _accuracy(history: History, key: str) -> str:
-    if not history.epochs:
-        return ""
-    return mean_text(np.atleast_1d(history.epochs[-1][key]).tolist(), ".2%")
 
 
 def _ago(seconds: float) -> str:
