@@ -11,3 +11,11 @@ class ZooError(Exception):
 
 class DivergedError(ZooError):
     """A loss is not finite any more."""
+
+
+class DamagedError(ZooError):
+    """What was written whole is not whole any more."""
+
+
+class StoppedError(ZooError):
+    """A stop was asked for: what was done is saved, and the run can go on."""

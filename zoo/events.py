@@ -18,6 +18,8 @@ class EventLog:
     def __init__(self, workdir: Path) -> None:
         """Removes the event files that are there."""
         folder = workdir / FOLDER
+        if folder.is_symlink():  # what it leads to is not this run's to remove
+            folder.unlink()
         folder.mkdir(exist_ok=True)
         for old in folder.glob("events.out.tfevents.*"):
             old.unlink()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 Form = Callable[[Any], bool] | dict[str, Any] | list[Any]
+_MOST_BYTES = 10**9  # 10,000 seeds fill 1,000 epochs' worth of a history with it
 _LARGEST = 1e15  # nothing that is counted or measured here comes near
 
 
@@ -19,7 +20,7 @@ def read_json(path: Path) -> Any:
     Raises:
         FileNotFoundError: there is no such file.
         OSError: it cannot be read, or is no file.
-        ValueError, RecursionError: it is no JSON.
+        ValueError: it is no JSON, or too large or too deep for what is kept here.
     """
     if path.exists() and not path.is_file():
         raise OSError(0, "it is no file")  # a pipe would be waited for
@@ -27,8 +28,13 @@ def read_json(path: Path) -> Any:
     def refuse(constant: str) -> None:
         raise ValueError(constant)
 
-    content = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
-    json.dumps(content, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    if path.stat().st_size > _MOST_BYTES:
+        raise ValueError(path.stat().st_size)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+        json.dumps(content, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    except RecursionError as error:
+        raise ValueError(error) from None
     return content
 
 
@@ -51,8 +57,8 @@ def check(value: Any, form: Form) -> None:
 
 
 def text(value: Any) -> bool:
-    """Whether it is text."""
-    return isinstance(value, str)
+    """Whether it is text of one line that changes nothing in a terminal but what stands there."""
+    return isinstance(value, str) and value.isprintable()
 
 
 def whole(low: int, high: int = 2**53) -> Callable[[Any], bool]:

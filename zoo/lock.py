@@ -2,10 +2,12 @@
 
 import contextlib
 import fcntl
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from zoo.errors import ZooError
+from zoo.files import as_sentence
 
 
 @contextlib.contextmanager
@@ -15,7 +17,10 @@ def locked(workdir: Path) -> Iterator[None]:
     Raises:
         ZooError: another process holds it.
     """
-    with open(workdir / ".lock", "a") as file:
+    no_link = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
+    with as_sentence(workdir):
+        descriptor = os.open(workdir / ".lock", no_link, 0o666)
+    with os.fdopen(descriptor, "wb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
