@@ -197,7 +197,11 @@ def test_a_damaged_cache_is_rebuilt(
 
     monkeypatch.setattr(mnist_tfds, "read_prepared", decode)
     damage(cache)
-    rebuilt = load("mnist", data_dir=own_copy)
+    if (cache / "manifest.json").exists():
+        with pytest.warns(UserWarning, match="decoded is damaged: images are decoded again"):
+            rebuilt = load("mnist", data_dir=own_copy)
+    else:
+        rebuilt = load("mnist", data_dir=own_copy)
     assert len(calls) == 1
     np.testing.assert_array_equal(rebuilt.train.images, expected["train"].images)
     load("mnist", data_dir=own_copy)

@@ -13,15 +13,19 @@ milliseconds. A dataset that is not there is an error that says what to do, neve
 import dataclasses
 import difflib
 import hashlib
+import io
 import json
 import os
 import warnings
 from pathlib import Path
+from tokenize import TokenError
 from typing import Literal
 
 import numpy as np
 
+from zoo import forms
 from zoo.errors import ZooError
+from zoo.files import expanded, write_whole
 from zoo.idx import FILENAMES, FILES, read_idx
 
 _TFDS_VERSION = "3.0.1"
@@ -76,20 +80,13 @@ def load(
         raise ZooError(f"unknown dataset {name!r}: {hint}")
     if not manual_dir and name == "mnist":
         manual_dir = os.environ.get("ZOO_MNIST_DIR")
-    manual_path = _folder(manual_dir) if manual_dir else None
+    manual_path = expanded(manual_dir) if manual_dir else None
     if name == "digits":
         return _load_digits()
     if name == "idx":
         return _load_idx(manual_path)
-    data_path = _folder(data_dir or _default_data_dir())
+    data_path = expanded(data_dir or _default_data_dir())
     return _load_tfds(name, data_path, manual_path)
-
-
-def _folder(name: str | Path) -> Path:
-    try:
-        return Path(name).expanduser()
-    except RuntimeError:  # ~nobody
-        raise ZooError(f"there is no home folder for {name}: name the folder in full") from None
 
 
 def split_validation(dataset: Dataset, validation: Validation) -> tuple[Split, Split]:
@@ -110,6 +107,43 @@ def split_validation(dataset: Dataset, validation: Validation) -> tuple[Split, S
             f"out: use --config.validation=test"
         )
     return dataset.train[:count], dataset.train[count:]
+
+
+def check(dataset: Dataset) -> None:
+    """Checks that a net can be trained and tested on it.
+
+    Raises:
+        ZooError: a split is empty or not of the form that `Split` tells, the splits' images differ
+            in size, a label is out of range, or there is one class alone.
+    """
+    if dataset.num_classes < 2:
+        raise ZooError(
+            f"{dataset.name} has {dataset.num_classes} class: nets tell two or more apart"
+        )
+    for name, split in (("training", dataset.train), ("test", dataset.test)):
+        images, labels = split.images, split.labels
+        if images.ndim != 4 or images.dtype != np.uint8 or 0 in images.shape:
+            raise ZooError(
+                f"the {name} images of {dataset.name} are {images.dtype} of shape {images.shape}: "
+                f"they must be uint8 of [images, height, width, channels], and not empty"
+            )
+        if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
+            raise ZooError(
+                f"the {name} labels of {dataset.name} are {labels.dtype} of shape {labels.shape}: "
+                f"they must be integers, one for each of the {len(images):,} images"
+            )
+        wrong = np.flatnonzero((labels < 0) | (labels >= dataset.num_classes))
+        if len(wrong):
+            raise ZooError(
+                f"the {name} label {labels[wrong[0]]} of image {wrong[0]} of {dataset.name} is out "
+                f"of range: its {dataset.num_classes} classes are 0 to {dataset.num_classes - 1}"
+            )
+    shapes = dataset.train.images.shape[1:], dataset.test.images.shape[1:]
+    if shapes[0] != shapes[1]:
+        raise ZooError(
+            f"the images of {dataset.name} are of shape {shapes[0]} for training and {shapes[1]} "
+            f"for testing: they must be of one"
+        )
 
 
 def _default_data_dir() -> str:
@@ -184,10 +218,13 @@ def _gzipped_or_plain(path: Path) -> Path:
 
 def _load_tfds(name: str, data_dir: Path, manual_dir: Path | None) -> Dataset:
     version_dir = data_dir / name / _TFDS_VERSION
-    splits = _read_cache(version_dir / "decoded")
+    cache_dir = version_dir / "decoded"
+    splits = _read_cache(cache_dir)
     if splits is None:
         from zoo import mnist_tfds
 
+        if (cache_dir / "manifest.json").exists():
+            warnings.warn(f"{cache_dir} is damaged: images are decoded again", stacklevel=2)
         if not (version_dir / "dataset_info.json").exists():
             mnist_tfds.prepare(name, _TFDS_VERSION, data_dir, manual_dir)
         splits = {
@@ -195,7 +232,7 @@ def _load_tfds(name: str, data_dir: Path, manual_dir: Path | None) -> Dataset:
             for split, (images, labels) in mnist_tfds.read_prepared(version_dir).items()
         }
         try:
-            _write_cache(version_dir / "decoded", splits)
+            _write_cache(cache_dir, splits)
         except OSError as error:  # a read-only dataset folder still serves
             warnings.warn(f"decoded images are not cached: {error}", stacklevel=2)
     return Dataset(name, splits["train"], splits["test"], num_classes=10)
@@ -209,21 +246,18 @@ def _write_cache(cache_dir: Path, splits: dict[str, Split]) -> None:
     manifest = {}
     for split_name, split in splits.items():
         for field in ("images", "labels"):
-            path = cache_dir / f"{split_name}_{field}.npy"
-            temporary = path.with_suffix(f".{os.getpid()}.tmp")
-            with open(temporary, "wb") as file:
-                np.save(file, getattr(split, field), allow_pickle=False)
-            manifest[path.name] = hashlib.sha256(temporary.read_bytes()).hexdigest()
-            temporary.replace(path)
-    temporary = cache_dir / f"manifest.{os.getpid()}.tmp"
-    temporary.write_text(json.dumps(manifest, indent=2))
-    temporary.replace(cache_dir / "manifest.json")
+            file = io.BytesIO()
+            np.save(file, getattr(split, field), allow_pickle=False)
+            filename = f"{split_name}_{field}.npy"
+            write_whole(cache_dir / filename, file.getvalue())
+            manifest[filename] = hashlib.sha256(file.getvalue()).hexdigest()
+    write_whole(cache_dir / "manifest.json", json.dumps(manifest, indent=2))
 
 
 def _read_cache(cache_dir: Path) -> dict[str, Split] | None:
     """The memory-mapped splits, or None if there is no cache or anything about it is wrong."""
     try:
-        manifest = json.loads((cache_dir / "manifest.json").read_text())
+        manifest = forms.read_json(cache_dir / "manifest.json")
         arrays = {}
         for filename in (
             "train_images.npy",
@@ -235,7 +269,7 @@ def _read_cache(cache_dir: Path) -> dict[str, Split] | None:
             if hashlib.sha256(path.read_bytes()).hexdigest() != manifest[filename]:
                 return None
             arrays[path.stem] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, SyntaxError, TokenError, MemoryError):
         return None
     splits = {}
     for split in ("train", "test"):

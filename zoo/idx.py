@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.errors import ZooError
+from zoo.memory import available_bytes, bytes_text
 
 FILES = {  # split -> (images, labels), as MNIST and its relatives are published
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
@@ -20,6 +21,7 @@ FILES = {  # split -> (images, labels), as MNIST and its relatives are published
 FILENAMES = ", ".join(filename for pair in FILES.values() for filename in pair)
 
 _UNSIGNED_BYTE = 8
+_PIECE = 2**24  # bytes
 
 
 def read_idx(path: Path, num_axes: int) -> np.ndarray:
@@ -32,8 +34,21 @@ def read_idx(path: Path, num_axes: int) -> np.ndarray:
     Raises:
         ZooError: the file cannot be read, is truncated or damaged, or is no such IDX file.
     """
+    header_size = 4 + 4 * num_axes
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            header = file.read(header_size)
+            sizes = _sizes(header, path, num_axes)
+            expected = math.prod(sizes)
+            if expected > available_bytes():
+                raise ZooError(
+                    f"the header of {path} promises {bytes_text(expected)}, more than this "
+                    f"machine has free ({bytes_text(available_bytes())})"
+                )
+            content = bytearray()
+            # Piece by piece: a small file can promise much, and a small gzip file hold much.
+            while piece := file.read(min(_PIECE, expected + 1 - len(content))):
+                content += piece
     except EOFError:
         raise ZooError(f"{path} is truncated: get it again") from None
     except (gzip.BadGzipFile, zlib.error) as error:
@@ -41,23 +56,28 @@ def read_idx(path: Path, num_axes: int) -> np.ndarray:
     except OSError as error:
         raise ZooError(f"cannot read {path}: {error.strerror}") from None
 
-    if not content:
+    if len(content) < expected:
+        raise ZooError(
+            f"{path} is truncated: it holds {header_size + len(content):,} bytes, its header "
+            f"promises {header_size + expected:,}: get it again"
+        )
+    if len(content) > expected:
+        raise ZooError(f"{path} is longer than its header says: get it again")
+    return np.frombuffer(content, np.uint8).reshape(sizes)
+
+
+def _sizes(header: bytes, path: Path, num_axes: int) -> list[int]:
+    if not header:
         raise ZooError(f"{path} is empty: get it again")
     magic = bytes([0, 0, _UNSIGNED_BYTE, num_axes])
-    if content[:4] != magic:
+    if header[:4] != magic:
         raise ZooError(
             f"{path} is no IDX file of {num_axes}-axis bytes: it starts with "
-            f"0x{content[:4].hex()}, not 0x{magic.hex()}"
+            f"0x{header[:4].hex()}, not 0x{magic.hex()}"
         )
-    header_size = 4 + 4 * num_axes
+    if len(header) < 4 + 4 * num_axes:
+        raise ZooError(f"{path} is truncated: it ends within its header: get it again")
     sizes = [
-        int.from_bytes(content[start : start + 4], "big") for start in range(4, header_size, 4)
+        int.from_bytes(header[4 * axis : 4 * axis + 4], "big") for axis in range(1, 1 + num_axes)
     ]
-    expected = header_size + math.prod(sizes)
-    if len(content) != expected:
-        state = "truncated" if len(content) < expected else "longer than its header says"
-        raise ZooError(
-            f"{path} is {state}: it holds {len(content):,} bytes, its header promises "
-            f"{expected:,}: get it again"
-        )
-    return np.frombuffer(content, np.uint8, offset=header_size).reshape(sizes)
+    return [0] * num_axes if 0 in sizes else sizes  # of nothing, no size is too large

@@ -93,6 +93,8 @@ def prepare(image: Image.Image, image_shape: tuple[int, int, int], name: object)
     if channels == 3:
         resized = _flattened(image).resize((width, height), Image.Resampling.LANCZOS)
         return Prepared(np.asarray(resized), is_inverted=False)
+    if image.mode == "F" and not np.isfinite(np.asarray(image)).all():
+        raise ZooError(f"{name} has pixels that are not finite numbers")
     brightness = np.asarray(_flattened(image).convert("L"), np.float64) / 255
     border = np.concatenate([brightness[0], brightness[-1], brightness[:, 0], brightness[:, -1]])
     background = float(np.median(border))
