@@ -50,9 +50,14 @@ def get_config() -> ConfigDict:
 
     checkpoint = config.checkpoint = ConfigDict()
     checkpoint.every_epochs = 1  # 0: never; such a run cannot be resumed
+    checkpoint.every_minutes = 10.0  # also within an epoch, after so many minutes; 0: never
     checkpoint.keep_last = 2  # newest checkpoints that are kept
     checkpoint.keep_best = 1  # best checkpoints that are kept beside them
     checkpoint.best_metric = "val_accuracy"  # val_accuracy (largest) or val_loss (smallest)
+
+    # When a loss or a gradient is not finite: stop and say where it began, or skip that batch.
+    config.on_nan = "stop"  # stop or skip
+    config.deterministic = False  # the same bits from run to run on a GPU, slower; a CPU gives them
 
     config.tensorboard = False  # also write event files, into the run's folder tensorboard
 

@@ -52,6 +52,7 @@ def test_each_seed_equals_its_single_run(
         )
 
 
+@pytest.mark.slow
 def test_a_run_of_many_seeds_goes_on_bit_for_bit(tiny_config: ConfigDict, tmp_path: Path) -> None:
     tiny_config.update(num_seeds=2, num_epochs=3)
     whole = train_and_evaluate(tiny_config, tmp_path / "whole", quiet=True)

@@ -28,6 +28,7 @@ _FREE_ON_RESUME = (
     "eval_batch_size",
     "num_epochs",
     "checkpoint.",
+    "on_nan",
     "tensorboard",
 )
 
@@ -57,7 +58,7 @@ _POSITIVE = _Rule(float, lambda value: 0 < value < _LARGEST, "a finite number ab
 _NOT_NEGATIVE = _Rule(float, lambda value: 0 <= value < _LARGEST, "a finite number, 0 or more")
 
 _RULES = {
-    "model": _ANY_TEXT,  # zoo.models knows the names
+    "model": _Rule(str, str.isprintable, "the name of a net"),  # zoo.models knows them
     "dtype": _one_of(*DTYPES),
     "seed": _whole(0, 2**32 - 1),
     "num_seeds": _whole(1, 10_000),
@@ -83,13 +84,22 @@ _RULES = {
     "optimizer.clip_norm": _NOT_NEGATIVE,
     "optimizer.accumulate_steps": _whole(1),
     "checkpoint.every_epochs": _whole(0),
+    "checkpoint.every_minutes": _NOT_NEGATIVE,
     "checkpoint.keep_last": _whole(1),
     "checkpoint.keep_best": _whole(0),
     "checkpoint.best_metric": _one_of("val_accuracy", "val_loss"),
+    "on_nan": _one_of("stop", "skip"),
+    "deterministic": _ANY_BOOL,
     "tensorboard": _ANY_BOOL,
 }
 
-_LATER = ("tensorboard",)  # keys that the first runs did not have
+# Keys that the first runs did not have, with what was done then.
+_LATER = {
+    "tensorboard": False,
+    "checkpoint.every_minutes": 0.0,
+    "on_nan": "stop",
+    "deterministic": False,
+}
 
 
 def load(net: str) -> ConfigDict:
@@ -203,7 +213,7 @@ def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -
     Raises:
         ZooError: naming the keys that differ.
     """
-    before, now = flatten(old), flatten(new)
+    before, now = _LATER | flatten(old), flatten(new)
     is_idx = now["dataset"] == "idx"
     chooses = now["validation"] == "holdout"  # by the best metric, which so decides what is tested
     free = tuple(key for key in _FREE_ON_RESUME if not (is_idx and key == "manual_dir"))

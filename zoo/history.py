@@ -10,11 +10,12 @@
 Losses are in nats per image, accuracies are fractions; in a run of many seeds (num_seeds above 1
 in its configuration) each is a list with a number per seed. `test.epoch` is the epoch whose
 parameters were tested. `loss` and `accuracy` are those of the
-training batches, with dropout and before each update, as Keras reports them. `seconds` is the wall
-time of the epoch with its validation, compilation included in the first; `images_per_second` is
-that of training alone. `learning_rate` is that of the epoch's last update. `environment` is that
-of the last start; where a run went on with other versions or on another device, the earlier ones
-follow.
+training batches, with dropout and before each update, as Keras reports them.
+`seconds` is the wall time of the epoch with its validation, compilation included in the first;
+`images_per_second` is that of training alone. `learning_rate` is that of the epoch's last update.
+With on_nan=skip, `skipped` is the number of images in batches that were left out. `environment` is
+that of the last start; where a run went on with other versions or on another device, the earlier
+ones follow.
 """
 
 import dataclasses
@@ -35,7 +36,7 @@ import jax
 import zoo
 import zoo.config
 from zoo import forms
-from zoo.errors import ZooError
+from zoo.errors import DamagedError, ZooError
 from zoo.files import as_text, write_whole
 
 FILENAME = "history.json"
@@ -46,6 +47,7 @@ _DATA = {
     "num_test": forms.whole(1),
     "num_classes": forms.whole(1, 1_000_000),
 }
+_LARGEST = 1e39  # above every float32
 _MAX_VALUES = 10_000_000  # of an image: nothing that is trained here comes near
 TIMINGS = ("seconds", "images_per_second")  # what may differ between two equal runs
 
@@ -77,10 +79,13 @@ class History:
         """All epochs are done and the test set is scored."""
         return self.test is not None and len(self.epochs) == self.config["num_epochs"]
 
+    def to_content(self) -> dict[str, Any]:
+        """What the file holds."""
+        return {"format": _FORMAT, **dataclasses.asdict(self)}
+
     def write(self, workdir: Path) -> None:
         """Replaces workdir/history.json in one step: a reader sees the old or the new one."""
-        content = {"format": _FORMAT, **dataclasses.asdict(self)}
-        write_whole(workdir / FILENAME, json.dumps(content, indent=1, allow_nan=False))
+        write_whole(workdir / FILENAME, json.dumps(self.to_content(), indent=1, allow_nan=False))
 
 
 def names(workdirs: Sequence[Path]) -> list[str]:
@@ -114,27 +119,42 @@ def read(workdir: Path) -> History:
     """The history in a run's folder.
 
     Raises:
-        ZooError: there is none, it is damaged, or it is of another format.
+        DamagedError: it is damaged.
+        ZooError: there is none, or it is of another format.
     """
     path = workdir / FILENAME
     try:
-        content = forms.read_json(path)
-        if content.pop("format") != _FORMAT:
-            raise ZooError(
-                f"{path} is of another format than this version of the zoo reads: use that "
-                f"version, or another folder"
-            )
-        history = History(**content)
-        _check_form(history)
-        return history
+        return from_content(forms.read_json(path), path)
     except FileNotFoundError:
         raise ZooError(f"{path} does not exist: name the folder of a run") from None
     except OSError as error:
         raise ZooError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise ZooError(
-            f"{path} is damaged: move it away together with its folder, or use another folder"
+    except ValueError:
+        raise DamagedError(
+            f"{path} is damaged: the command that started the run makes it again from the newest "
+            f"checkpoint"
         ) from None
+
+
+def from_content(content: Any, path: Path) -> History:
+    """The history that `to_content` made that content of; `path` is where it was read.
+
+    Raises:
+        ValueError: it is none.
+        ZooError: it is of another format.
+    """
+    try:
+        content = dict(content)
+        if (found := content.pop("format")) != _FORMAT:
+            raise ZooError(
+                f"{path} is of format {found!r}, and this version of the zoo reads format "
+                f"{_FORMAT} of histories: use the version that wrote it, or another folder"
+            )
+        history = History(**content)
+        _check_form(history)
+        return history
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(error) from None
 
 
 def _check_form(history: History) -> None:
@@ -148,9 +168,10 @@ def _check_form(history: History) -> None:
     forms.check(shape, [forms.whole(1)])
     if len(shape) != 3 or math.prod(shape) > _MAX_VALUES:
         raise ValueError(shape)
-    loss = forms.per_seed(forms.number(0), history.num_seeds)
+    loss = forms.per_seed(forms.number(0, _LARGEST), history.num_seeds)
     accuracy = forms.per_seed(forms.number(0, 1), history.num_seeds)
-    record = {name: forms.number(0) for name in ("learning_rate", *TIMINGS)} | {
+    record = {name: forms.number(0) for name in TIMINGS} | {
+        "learning_rate": forms.number(0, _LARGEST),
         "epoch": forms.whole(1),
         "step": forms.whole(1),
         "loss": loss,

@@ -7,7 +7,7 @@ Nothing here touches files, clocks or screens. All randomness is a function of
 import enum
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +41,11 @@ class TrainState(struct.PyTreeNode):
     best: Best | None = None  # of runs that choose an epoch; steps leave it alone
 
 
+def num_steps(state: TrainState) -> int:
+    """The steps that a state has seen, which are the same for all seeds."""
+    return int(state.step.ravel()[0])
+
+
 class Metrics(struct.PyTreeNode):
     """Sums over examples; divided once, on the host."""
 
@@ -58,11 +63,18 @@ class Metrics(struct.PyTreeNode):
     def means(self) -> dict[str, Any]:
         """{"loss": nats per example, "accuracy": fraction}; of many seeds, a list of each."""
         sums = jax.device_get(self)
-        count = np.asarray(sums.num_examples, float)
+        count = np.where(sums.num_examples, sums.num_examples, np.nan)  # none: all were skipped
         return {
             "loss": (sums.loss_sum / count).tolist(),
             "accuracy": (sums.num_correct / count).tolist(),
         }
+
+
+class Progress(NamedTuple):
+    """How far an epoch has come."""
+
+    sums: Metrics  # over the images that it has trained on
+    seconds: float  # that it has taken
 
 
 class Stream(enum.IntEnum):
@@ -133,17 +145,16 @@ def _sums(logits: jax.Array, batch: Batch) -> Metrics:
     )
 
 
-def make_train_step(
-    model: zoo.models.ConvNet, tx: optax.GradientTransformation
-) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """A pure function: train_step(state, batch) -> (state, metrics).
+def make_gradients(
+    model: zoo.models.ConvNet,
+) -> Callable[[TrainState, Batch], tuple[Any, Any, Metrics]]:
+    """A pure function: gradients(state, batch) -> (gradients, batch_stats, metrics).
 
     The loss is the mean cross-entropy of the examples that are not padding. The metrics are those
-    of the batch before the update, with dropout, as Keras reports them.
-    Compile it with `jax.jit(train_step, donate_argnums=0)`.
+    of the batch, with dropout.
     """
 
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def gradients(state: TrainState, batch: Batch) -> tuple[Any, Any, Metrics]:
         def loss_fn(params: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:
             logits, updates = model.apply(
                 {"params": params, "batch_stats": state.batch_stats},
@@ -158,16 +169,49 @@ def make_train_step(
             return metrics.loss_sum / metrics.num_examples, (batch_stats, metrics)
 
         grads, (batch_stats, metrics) = jax.grad(loss_fn, has_aux=True)(state.params)
+        return grads, batch_stats, metrics
+
+    return gradients
+
+
+def make_train_step(
+    model: zoo.models.ConvNet, tx: optax.GradientTransformation, skip_non_finite: bool = False
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """A pure function: train_step(state, batch) -> (state, metrics).
+
+    The loss is that of `make_gradients`; the metrics are those of the batch before the update, with
+    dropout, as Keras reports them. Compile it with `jax.jit(train_step, donate_argnums=0)`.
+
+    Args:
+        model: the net.
+        tx: the optimizer.
+        skip_non_finite: leave out a batch whose loss or gradients are not finite, or after which
+            the state would not be: the step is counted, and nothing else changes, the metrics
+            included.
+    """
+    gradients = make_gradients(model)
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        grads, batch_stats, metrics = gradients(state, batch)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
-        state = state.replace(
+        new = state.replace(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
             batch_stats=batch_stats,
             opt_state=opt_state,
         )
-        return state, metrics
+        if not skip_non_finite:
+            return new, metrics
+        is_good = all_finite((metrics.loss_sum, grads, new))
+        skipped = (state.replace(step=new.step), Metrics.zeros())
+        return jax.tree.map(lambda a, b: jnp.where(is_good, a, b), (new, metrics), skipped)
 
     return train_step
+
+
+def all_finite(tree: Any) -> jax.Array:
+    """Whether all numbers of a tree are finite: [] bool."""
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
 def make_eval_step(model: zoo.models.ConvNet) -> Callable[[Any, Batch], Metrics]:
@@ -215,17 +259,22 @@ def take_seed(tree: Tree, index: int) -> Tree:
 
 
 def make_train_program(
-    train_step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]], num_seeds: int = 1
-) -> Callable[..., tuple[TrainState, Metrics]]:
+    train_step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]],
+    num_seeds: int = 1,
+    deterministic: bool = False,
+) -> Any:
     """Compiles run(state, metrics, split, order, start, stop) -> (state, metrics).
 
     It does the steps `start` to `stop - 1` of an epoch, in one call and one loop on the device;
     one compiled program serves any piece of the epoch. `split` is (images, labels) on the device,
     `order` int32 [steps, batch] from `padded_order`. The new metrics are added to those given.
-    State and metrics are donated: their buffers are used up.
+    State and metrics are donated: their buffers are used up. What comes back is a function as
+    `jax.jit` makes it.
 
     With many seeds, state, metrics and order have an axis of seeds in front (`stack_seeds`). They
     are trained one after another in a loop of the one program, each as it would be alone.
+
+    `deterministic` keeps a GPU from operations whose sums come in any order; a CPU has none.
     """
 
     def run(
@@ -249,11 +298,19 @@ def make_train_program(
         each = (state, metrics, order)
         return jax.lax.map(lambda own: run(own[0], own[1], split, own[2], *piece), each)
 
-    return jax.jit(run if num_seeds == 1 else run_seeds, donate_argnums=(0, 1))
+    return jax.jit(
+        run if num_seeds == 1 else run_seeds,
+        donate_argnums=(0, 1),
+        compiler_options=_compiler_options(deterministic),
+    )
+
+
+def _compiler_options(deterministic: bool) -> dict[str, bool] | None:
+    return {"xla_gpu_deterministic_ops": True} if deterministic else None
 
 
 def make_eval_program(
-    eval_step: Callable[[Any, Batch], Metrics],
+    eval_step: Callable[[Any, Batch], Metrics], deterministic: bool = False
 ) -> Callable[..., Metrics]:
     """Compiles run(variables, metrics, split, order, start, stop) -> metrics, as above."""
 
@@ -270,4 +327,4 @@ def make_eval_program(
 
         return jax.lax.fori_loop(start, stop, body, metrics)
 
-    return jax.jit(run, donate_argnums=1)
+    return jax.jit(run, donate_argnums=1, compiler_options=_compiler_options(deterministic))

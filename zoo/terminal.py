@@ -5,6 +5,7 @@ The bar goes to standard error and only to a terminal; lines go to standard outp
 
 import contextlib
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -27,6 +28,10 @@ class Terminal:
         """A line that --quiet leaves away."""
         if not self._quiet:
             print(text, flush=True)
+
+    def note(self, text: str) -> None:
+        """What a person should know even with --quiet, on standard error."""
+        print(f"note: {text}", file=sys.stderr, flush=True)
 
     def result(self, text: str) -> None:
         """A line that is always printed."""

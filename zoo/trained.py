@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -116,9 +117,11 @@ def load(workdir: Path, seed: int | None = None) -> TrainedNet:
     """
     zoo.history.read(workdir)  # no run: said so
     try:
-        step, state = zoo.checkpoint.read_parameters(workdir)
+        step, state, notes = zoo.checkpoint.read_parameters(workdir)
     except ZooError:  # a run in progress may have deleted that one for a newer
-        step, state = zoo.checkpoint.read_parameters(workdir)
+        step, state, notes = zoo.checkpoint.read_parameters(workdir)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
     history = zoo.history.read(workdir)  # a run in progress writes it before each checkpoint
     config = history.config
     first, count = config["seed"], config["num_seeds"]
