@@ -93,14 +93,19 @@ def main() -> int:
         return 0
     config = parse_config(sys.argv)
     import zoo.compilation  # only now: these take a second to import
+    import zoo.memory
     from zoo.training import train_and_evaluate
 
+    zoo.memory.use_one_arena()
     zoo.compilation.enable_cache()
     last = f"-{config.seed + config.num_seeds - 1}" if config.num_seeds > 1 else ""
     workdir = _WORKDIR.value or f"runs/{config.model}-{config.dataset}-{config.seed}{last}"
-    train_and_evaluate(config, Path(workdir), quiet=_QUIET.value)
+    train_and_evaluate(
+        config, Path(workdir), quiet=_QUIET.value, should_stop=zoo.process.stop_requested
+    )
     return 0
 
 
 if __name__ == "__main__":
-    zoo.process.run("train.py", main, "; the same command goes on from the last checkpoint")
+    on_stop = "; the same command goes on from the last checkpoint, if there is one"
+    zoo.process.run("train.py", main, on_stop, saves=True)

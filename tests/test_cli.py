@@ -11,7 +11,6 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import REAL_MNIST_DIR, ROOT, write_idx, write_idx_dataset
-from test_training import untimed
 
 import zoo.history
 from zoo.idx import FILES
@@ -124,56 +122,6 @@ def test_a_terminal_shows_a_live_bar(tmp_path: Path) -> None:
     assert all(len(part.rstrip("\n")) <= 80 for part in bars)
 
 
-def test_a_run_killed_in_mid_epoch_goes_on_bit_for_bit(run_python: Run, tmp_path: Path) -> None:
-    """SIGKILL after the second epoch's checkpoint, while the third is under way."""
-    write_idx_dataset(tmp_path / "idx", num_train=3000, num_test=100)
-
-    def arguments(name: str) -> list[str]:
-        return tiny(tmp_path / "idx", tmp_path / name, "--config.num_epochs=4")
-
-    assert run_python(*arguments("whole")).returncode == 0
-    process = subprocess.Popen(
-        [sys.executable, *arguments("killed")], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("epoch 2/4"):  # printed once the checkpoint is on disk
-            break
-    seconds = float(line.split()[2])  # of an epoch, compilation not included
-    time.sleep(seconds / 3)
-    process.send_signal(signal.SIGKILL)
-    process.stdout.close()
-    assert process.wait() == -signal.SIGKILL
-    done = len(zoo.history.read(tmp_path / "killed").epochs)
-    assert 2 <= done < 4
-
-    result = run_python(*arguments("killed"))
-    assert result.returncode == 0
-    assert "going on after epoch" in result.stdout
-    whole, killed = (zoo.history.read(tmp_path / name) for name in ("whole", "killed"))
-    assert untimed(killed) == untimed(whole)
-    assert killed.test == whole.test
-
-
-def test_a_damaged_checkpoint_is_one_sentence_and_the_way_out_works(
-    run_python: Run, idx_dir: Path, tmp_path: Path
-) -> None:
-    workdir = tmp_path / "run"
-    assert run_python(*tiny(idx_dir, workdir, "--quiet")).returncode == 0
-    newest = workdir / "checkpoints/8"  # 57 images in batches of 16, two epochs
-    (newest / "state/manifest.ocdbt").unlink()
-    more = tiny(idx_dir, workdir, "--quiet", "--config.num_epochs=3")
-    result = run_python(*more)
-    assert (result.returncode, result.stdout) == (2, "")
-    assert f"checkpoint {newest} cannot be read" in result.stderr
-    assert result.stderr.endswith("move it away, and the run goes on from that of step 4\n")
-    assert len(result.stderr.splitlines()) == 1
-
-    newest.rename(tmp_path / "away")
-    assert run_python(*more).returncode == 0
-    assert [record["step"] for record in zoo.history.read(workdir).epochs] == [4, 8, 12]
-
-
 def test_a_reader_that_leaves_is_no_error(idx_dir: Path, tmp_path: Path) -> None:
     arguments = [sys.executable, *tiny(idx_dir, tmp_path / "run")]
     process = subprocess.Popen(
@@ -186,28 +134,6 @@ def test_a_reader_that_leaves_is_no_error(idx_dir: Path, tmp_path: Path) -> None
     assert process.stderr.read() == ""
     process.stderr.close()
     assert process.wait(timeout=60) == 128 + signal.SIGPIPE
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run_says_how_to_go_on(tmp_path: Path, number: signal.Signals) -> None:
-    write_idx_dataset(tmp_path / "idx", num_train=3000, num_test=100)
-    process = subprocess.Popen(
-        [sys.executable, *tiny(tmp_path / "idx", tmp_path / "run", "--config.num_epochs=500")],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("epoch   1/500"):
-            break
-    process.send_signal(number)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 128 + number
-    assert error.strip().splitlines() == [
-        "train.py: stopped; the same command goes on from the last checkpoint"
-    ]
 
 
 def broken_idx(folder: Path, damage: str) -> None:

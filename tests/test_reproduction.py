@@ -168,7 +168,7 @@ def test_a_run_that_diverges_does_not_stop_the_others(
 ) -> None:
     done = []
 
-    def train(config: Any, workdir: Path, quiet: bool) -> None:
+    def train(config: Any, workdir: Path, **options: Any) -> None:
         if workdir.name == diverging:
             raise DivergedError("loss is nan")
         done.append(workdir.name)

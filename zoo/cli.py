@@ -343,13 +343,23 @@ def reproduce(
     names = [name for net in nets or ["*"] for name in list_models(net) or [net]]
 
     import zoo.compilation
+    import zoo.memory
     from zoo.reproduction import reproduce as reproduce_nets
     from zoo.results import PROTOCOLS
 
+    zoo.memory.use_one_arena()
     zoo.compilation.enable_cache()
     protocols = list(PROTOCOLS) if protocol == "both" else [protocol]
     each = range(first_seed, first_seed + seeds)
-    reproduce_nets(names, each, protocols, runs_dir, output, quiet=quiet)
+    reproduce_nets(
+        names,
+        each,
+        protocols,
+        runs_dir,
+        output,
+        quiet=quiet,
+        should_stop=zoo.process.stop_requested,
+    )
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -373,9 +383,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def main() -> None:
     """The entry point of the console script."""
     trains = sys.argv[1:2] == ["reproduce"]
-    zoo.process.run(
-        "zoo", run, "; the same command goes on from the last checkpoint" if trains else ""
-    )
+    on_stop = "; the same command goes on from the last checkpoint, if any" if trains else ""
+    zoo.process.run("zoo", run, on_stop, saves=trains)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 import zoo.config
 import zoo.results
 from zoo.errors import DivergedError, ZooError
-from zoo.files import write_whole
+from zoo.files import expanded, write_whole
 from zoo.lock import locked
 from zoo.reproduction_page import to_csv, to_markdown, to_text
 from zoo.reproduction_table import make_rows, training_flop, training_hours
@@ -30,6 +30,7 @@ def reproduce(
     output: Path,
     *,
     quiet: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Trains what is not trained yet, cheapest net first, and writes the table after each run.
 
@@ -43,12 +44,13 @@ def reproduce(
         runs_dir: holds the runs' folders, NET-SEED or NET-PROTOCOL-SEED.
         output: the folder for reproduction.csv, .json and .md.
         quiet: print nothing but results.
+        should_stop: as for `train_and_evaluate`.
 
     Raises:
         ZooError: as `train_and_evaluate`; unknown net; a results file that cannot be read.
         OSError: something cannot be written.
     """
-    runs_dir, output = runs_dir.expanduser(), output.expanduser()
+    runs_dir, output = expanded(runs_dir), expanded(output)
     configs = {net: zoo.config.load(net) for net in nets}
     cheapest_first = sorted(configs, key=training_flop)
     plan = [(net, kind, seed) for net in cheapest_first for kind in protocols for seed in seeds]
@@ -68,7 +70,7 @@ def reproduce(
             terminal.say(f"\n[{number}/{len(plan)}] {net}, seed {seed}, protocol {protocol}")
             config = _config(configs[net], protocol, seed)
             try:
-                train_and_evaluate(config, runs_dir / name, quiet=quiet)
+                train_and_evaluate(config, runs_dir / name, quiet=quiet, should_stop=should_stop)
             except DivergedError as error:
                 terminal.say(str(error))
                 diverged.append(name)
