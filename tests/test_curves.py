@@ -23,8 +23,14 @@ def flat(tree: Any) -> np.ndarray:
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)] or [np.zeros(0)])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["kernels_cnn5", "vgg5", "pairs_cnn14"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("kernels_cnn5", marks=pytest.mark.slow),
+        pytest.param("vgg5", marks=pytest.mark.slow),
+        pytest.param("pairs_cnn14", marks=pytest.mark.full),
+    ],
+)
 def test_200_steps_without_dropout_equal_those_of_stock_flax(name: str) -> None:
     """Batch norm, wide 3x3 kernels, kernels larger than their maps; batches of 8.
 

@@ -1,0 +1,168 @@
+"""What is fuzzed: for each reader, a function of any bytes, and good inputs to start from.
+
+A reader must give a value or raise ZooError; any other exception is a fault, and so is a hang.
+"""
+
+import contextlib
+import gzip
+import io
+import json
+import struct
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from absl import flags
+from ml_collections import ConfigDict
+from PIL import Image
+
+import train
+import zoo.checkpoint
+import zoo.config
+import zoo.history
+import zoo.images
+from configs import default
+from zoo.errors import ZooError
+from zoo.history import History
+from zoo.idx import read_idx
+
+_FOLDER = tempfile.TemporaryDirectory(
+    prefix="zoo-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None
+)
+_PATH = Path(_FOLDER.name)
+
+
+def idx(content: bytes) -> None:
+    """The first byte says whether it is gzipped, and how many axes are expected."""
+    kind = content[0] if content else 0
+    path = _PATH / ("images.gz" if kind & 4 else "images")
+    path.write_bytes(content[1:])
+    read_idx(path, num_axes=1 + min(kind & 3, 2))
+
+
+def history(content: bytes) -> None:
+    """history.json."""
+    (_PATH / zoo.history.FILENAME).write_bytes(content)
+    found = zoo.history.read(_PATH)
+    assert found.num_seeds >= 1
+    for record in found.epochs:
+        zoo.history.numbers(found, record)
+    zoo.history.seeds_text(found)
+
+
+def config(content: bytes) -> None:
+    """Arguments of train.py: each line one of --config.KEY=VALUE."""
+    lines = content.decode(errors="replace").split("\n")
+    arguments = [f"--config.{line}" for line in lines[:4]]
+    sys.argv = ["train.py", "--config=configs/default.py", *arguments]
+    try:
+        found = train.parse_config(sys.argv)
+    finally:
+        for flag in [flag for flag in flags.FLAGS if flag.startswith("config.")]:
+            delattr(flags.FLAGS, flag)  # ml_collections makes them of the command line
+    assert isinstance(found, ConfigDict)
+    zoo.config.validate(found)
+
+
+def image(content: bytes) -> None:
+    """An image file, brought into the form of a net's images."""
+    found = zoo.images.decode(io.BytesIO(content), "image", max_pixels=1_000_000)
+    for shape in ((28, 28, 1), (32, 32, 3)):
+        pixels = zoo.images.prepare(found, shape, "image").pixels
+        assert pixels.shape == shape
+
+
+def checkpoint(content: bytes) -> None:
+    """run.json and sha256sums.txt of a checkpoint, one after the other."""
+    folder = _PATH / "5"
+    folder.mkdir(exist_ok=True)
+    run, _, sums = content.partition(b"\0")
+    (folder / "run.json").write_bytes(run)
+    (folder / "sha256sums.txt").write_bytes(sums)
+    with contextlib.suppress(ZooError):
+        zoo.checkpoint._check_sums(folder)
+    _, progress = zoo.checkpoint._read_run(folder)
+    assert progress is None or progress.seconds >= 0
+
+
+def _history(num_seeds: int = 1) -> History:
+    settings = default.get_config()
+    settings.num_seeds = num_seeds
+    each = (lambda value: value) if num_seeds == 1 else (lambda value: [value] * num_seeds)
+    record = {"epoch": 1, "step": 5, "learning_rate": 0.1, "seconds": 1.5, "images_per_second": 9.0}
+    scores = {key: each(0.5) for key in ("loss", "accuracy", "val_loss", "val_accuracy")}
+    return History(
+        config=settings.to_dict(),
+        environment={"jax": "0.10", "device": "x"},
+        model={"name": "vgg5", "num_params": 7},
+        data={"num_train": 9, "num_val": 1, "num_test": 2, "num_classes": 10},
+        epochs=[{**record, **scores}],
+        test={"loss": each(0.5), "accuracy": each(0.5), "num_examples": 2, "epoch": each(1)},
+    )
+
+
+def _image(kind: str, mode: str) -> bytes:
+    file = io.BytesIO()
+    picture = Image.new("L", (20, 20))
+    picture.paste(200, (5, 5, 9, 15))
+    picture = picture.convert("I;16" if mode == "I;16" else mode)
+    picture.save(file, kind)
+    return file.getvalue()
+
+
+def _seeds() -> dict[str, list[bytes]]:
+    labels = struct.pack(">HBBI", 0, 8, 1, 5) + bytes(5)
+    images = struct.pack(">HBB3I", 0, 8, 3, 2, 3, 3) + bytes(18)
+    flat = zoo.config.flatten(default.get_config())
+    progress = {"loss_sum": 1.0, "num_correct": 1, "num_examples": 2, "seconds": 1.0}
+    run = {"format": 2, "step": 5, "history": _history().to_content(), "progress": progress}
+    return {
+        "idx": [
+            b"\0" + labels,
+            b"\2" + images,
+            b"\4" + gzip.compress(labels),
+            b"\6" + gzip.compress(images),
+        ],
+        "history": [json.dumps(_history(number).to_content()).encode() for number in (1, 2)],
+        "config": [f"{key}={value}".encode() for key, value in flat.items()]
+        + [b"model=vgg5\nnum_epochs=3\nseed=1", b"optimizer.name=sgd", b"seed=10"],
+        "image": [
+            _image(kind, mode)
+            for kind, mode in (
+                ("PNG", "L"),
+                ("PNG", "RGBA"),
+                ("PNG", "P"),
+                ("PNG", "I;16"),
+                ("JPEG", "RGB"),
+                ("GIF", "P"),
+                ("BMP", "RGB"),
+                ("WEBP", "RGB"),
+                ("PNG", "1"),
+            )
+        ],
+        "checkpoint": [
+            json.dumps(run).encode() + b"\0" + b"0" * 64 + b"  run.json\n",
+            json.dumps({**run, "progress": None}).encode() + b"\0",
+        ],
+    }
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "idx": idx,
+    "history": history,
+    "config": config,
+    "image": image,
+    "checkpoint": checkpoint,
+}
+SEEDS = _seeds()
+
+
+def run(name: str, content: bytes) -> None:
+    """Gives the reader that input; what it may raise is left out."""
+    said = None
+    try:
+        TARGETS[name](content)
+    except ZooError as error:
+        said = str(error)
+    assert said is None or (said and "\n" not in said), "an error is one line"

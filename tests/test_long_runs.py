@@ -1,0 +1,53 @@
+"""A run of many epochs takes no more memory, files or threads at its end than at its beginning."""
+
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+EPOCHS = 300
+
+
+def look(pid: int) -> tuple[int, int, int]:
+    """(resident kilobytes, open files, threads) of a process."""
+    status = Path(f"/proc/{pid}/status").read_text().split()
+    kilobytes, threads = (int(status[status.index(key) + 1]) for key in ("VmRSS:", "Threads:"))
+    return kilobytes, len(os.listdir(f"/proc/{pid}/fd")), threads
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads Linux's /proc")
+def test_memory_files_and_threads_stay_over_300_epochs(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "train.py", "--config=configs/default.py"),
+            *(f"--config.num_epochs={EPOCHS}", f"--workdir={tmp_path / 'run'}"),
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    epochs = [look(process.pid) for line in process.stdout if line.startswith("epoch ")]
+    assert process.wait() == 0
+    assert len(epochs) == EPOCHS
+    # The line of an epoch is read while the next is under way, so of each a median of five.
+    early, late = (
+        statistics.median(each[0] for each in part) for part in (epochs[8:13], epochs[-5:])
+    )
+    # Saving opens files and starts threads for a moment: so the least of five.
+    counts, counts_late = (
+        [min(each[index] for each in part) for index in (1, 2)]
+        for part in (epochs[8:13], epochs[-6:-1])
+    )
+    print("resident MB:", *(f"{each[0] / 1024:.0f}" for each in epochs[::20]))
+    print(f"resident {early / 1024:.1f} MB after epoch 10, {late / 1024:.1f} MB after {EPOCHS}")
+    print(f"files and threads {counts} and {counts_late}")
+    assert late <= 1.02 * early
+    assert counts_late == counts
+    names = {path.name for path in (tmp_path / "run/checkpoints").iterdir()}
+    assert len(names) <= 3, "two of the newest and one of the best"
