@@ -101,7 +101,7 @@ def read(path: Path) -> list[Run]:
         return []
     except OSError as error:
         raise ZooError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise ZooError(
             f"{path} is damaged, or no results file: if it should be one, move it away, and zoo "
             f"reproduce makes it again from the runs that are there"
