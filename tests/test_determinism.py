@@ -68,6 +68,7 @@ def digest(workdir: Path) -> str:
     return found.hexdigest()
 
 
+@pytest.mark.slow
 def test_the_flag_for_gpus_is_harmless_on_a_cpu(tiny_config: ConfigDict, tmp_path: Path) -> None:
     plain = train_and_evaluate(tiny_config, tmp_path / "plain", quiet=True)
     tiny_config.deterministic = True

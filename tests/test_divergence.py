@@ -61,6 +61,7 @@ def first_bad_step(config: ConfigDict) -> tuple[int, float, set[str]]:
     raise AssertionError("it does not diverge")
 
 
+@pytest.mark.slow
 def test_a_divergence_names_step_rate_and_layer_and_keeps_the_last_good_checkpoint(
     diverging: ConfigDict, tmp_path: Path
 ) -> None:

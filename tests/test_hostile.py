@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import struct
 import zlib
 from collections.abc import Callable
@@ -59,11 +60,18 @@ def outside(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the module's run is made."""
+    return tmp_path_factory.mktemp("trained")
+
+
 @pytest.fixture
-def run(tiny_config: ConfigDict, tmp_path: Path) -> Path:
-    """A finished run's folder."""
-    train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
-    return tmp_path / "run"
+def run(tiny_config: ConfigDict, trained: Path, tmp_path: Path) -> Path:
+    """A copy of a finished run's folder."""
+    if not (trained / "run").exists():
+        train_and_evaluate(tiny_config, trained / "run", quiet=True)
+    return Path(shutil.copytree(trained / "run", tmp_path / "run"))
 
 
 def told(error: BaseException | str) -> None:

@@ -73,6 +73,7 @@ def test_one_image_cannot_be_held_out(tiny_config: ConfigDict, tmp_path: Path) -
         train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
 
 
+@pytest.mark.slow
 def test_256_classes_are_256_logits(tiny_config: ConfigDict, tmp_path: Path) -> None:
     write_idx_dataset(tmp_path / "idx", num_train=4, num_test=4)
     write_idx(tmp_path / "idx" / FILES["train"][1], np.array([255, 0, 7, 8]))

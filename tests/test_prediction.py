@@ -36,7 +36,7 @@ def workdir(tiny_config: ConfigDict, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_drawn_digits_are_recognized(tmp_path: Path) -> None:
     """At least 9 of 10 by a net that has seen MNIST; by one that has seen blurred 8x8 digits, 4."""
     train_for_drawings(tmp_path / "run", tmp_path / "tfds")

@@ -303,6 +303,7 @@ def results_of(output: Path) -> Any:
     return content
 
 
+@pytest.mark.slow
 def test_reproduce_trains_tells_and_goes_on(
     run_python: Python, small_mnist: str, tmp_path: Path
 ) -> None:
@@ -367,7 +368,7 @@ def test_zoo_without_a_command_and_with_a_wrong_one(run_python: Python) -> None:
     assert done.stderr.startswith("zoo: No such command 'repoduce'. Did you mean 'reproduce'?")
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_reproduce_killed_and_started_again_gives_the_same_table(
     run_python: Python, small_mnist: str, tmp_path: Path
 ) -> None:

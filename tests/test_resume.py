@@ -117,6 +117,7 @@ def test_a_checkpoint_is_made_within_an_epoch_after_so_many_minutes(
     }
 
 
+@pytest.mark.slow
 def test_a_clock_that_goes_backwards_changes_nothing(
     config: ConfigDict, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

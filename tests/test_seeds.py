@@ -18,6 +18,7 @@ from zoo.training import train_and_evaluate
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 
+@pytest.mark.slow
 def test_each_seed_equals_its_single_run(
     tiny_config: ConfigDict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

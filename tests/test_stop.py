@@ -71,7 +71,7 @@ def stop(process: subprocess.Popen[str], *numbers: int) -> tuple[int, float, lis
 @pytest.mark.parametrize(
     "number",
     [
-        number if number == signal.SIGTERM else pytest.param(number, marks=pytest.mark.slow)
+        pytest.param(number, marks=pytest.mark.slow if number == signal.SIGTERM else ())
         for number in SIGNALS
     ],
 )
@@ -107,6 +107,7 @@ def test_a_stop_within_an_epoch_saves_and_the_run_goes_on_bit_for_bit(
         assert one.test == other.test
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_stops_at_once_and_leaves_the_last_checkpoint_good(
     long_epochs: Path, tmp_path: Path
 ) -> None:

@@ -53,7 +53,7 @@ def last_state(config: ConfigDict, workdir: Path) -> Any:
 
 
 # Those that compile in a few seconds; the others take ten or more.
-SHORT = {"lenet3", "kernels_cnn3", "ablation_cnn3_dropout", "pooling_cnn3"}
+SHORT = {"lenet3", "pooling_cnn3"}
 EVERY_NET = [
     name if name in SHORT else pytest.param(name, marks=pytest.mark.slow) for name in list_models()
 ]
@@ -252,6 +252,7 @@ def test_workdir_of_another_run_is_refused(tmp_path: Path, tiny_config: ConfigDi
     assert files_of(tmp_path / "run") == before
 
 
+@pytest.mark.slow
 def test_more_epochs_of_a_warm_up_equal_uninterrupted_ones(
     tmp_path: Path, tiny_config: ConfigDict
 ) -> None:

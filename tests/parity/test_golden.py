@@ -7,7 +7,7 @@ from parity import nets, training
 import zoo.models
 
 QUICK = ("pooling_cnn3",)
-IN_CI = ("kernels_cnn5", "ablation_cnn3", "ablation_cnn3_dropout", "pooling_cnn5")
+IN_CI = ("ablation_cnn3", "ablation_cnn3_dropout")
 
 
 def marks(name: str) -> tuple[pytest.MarkDecorator, ...]:
