@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-EPOCHS = 300
-
 
 def look(pid: int) -> tuple[int, int, int]:
     """(resident kilobytes, open files, threads) of a process."""
@@ -19,22 +17,24 @@ def look(pid: int) -> tuple[int, int, int]:
     return kilobytes, len(os.listdir(f"/proc/{pid}/fd")), threads
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("num_epochs", "growth"),
+    [
+        pytest.param(300, 1.02, marks=pytest.mark.full),  # of a quiet machine
+        pytest.param(40, 1.06, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads Linux's /proc")
-def test_memory_files_and_threads_stay_over_300_epochs(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "train.py", "--config=configs/default.py"),
-            *(f"--config.num_epochs={EPOCHS}", f"--workdir={tmp_path / 'run'}"),
-        ],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    epochs = [look(process.pid) for line in process.stdout if line.startswith("epoch ")]
-    assert process.wait() == 0
-    assert len(epochs) == EPOCHS
+def test_memory_files_and_threads_stay(num_epochs: int, growth: float, tmp_path: Path) -> None:
+    command = [
+        *(sys.executable, "train.py", "--config=configs/default.py"),
+        *(f"--config.num_epochs={num_epochs}", f"--workdir={tmp_path / 'run'}"),
+    ]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        epochs = [look(process.pid) for line in process.stdout if line.startswith("epoch ")]
+    assert process.returncode == 0
+    assert len(epochs) == num_epochs
     # The line of an epoch is read while the next is under way, so of each a median of five.
     early, late = (
         statistics.median(each[0] for each in part) for part in (epochs[8:13], epochs[-5:])
@@ -45,9 +45,10 @@ def test_memory_files_and_threads_stay_over_300_epochs(tmp_path: Path) -> None:
         for part in (epochs[8:13], epochs[-6:-1])
     )
     print("resident MB:", *(f"{each[0] / 1024:.0f}" for each in epochs[::20]))
-    print(f"resident {early / 1024:.1f} MB after epoch 10, {late / 1024:.1f} MB after {EPOCHS}")
+    print(f"{early / 1024:.1f} MB after epoch 10, {late / 1024:.1f} MB after {num_epochs}")
     print(f"files and threads {counts} and {counts_late}")
-    assert late <= 1.02 * early
-    assert counts_late == counts
+    assert late <= growth * early
+    assert counts_late[0] == counts[0]
+    assert counts_late[1] <= counts[1] + 1  # a pool may start one more thread when it is busy
     names = {path.name for path in (tmp_path / "run/checkpoints").iterdir()}
     assert len(names) <= 3, "two of the newest and one of the best"

@@ -389,7 +389,7 @@ def test_winograd_equals_xla(outputs, taps):
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @conv_cases
 def test_conv_and_its_gradients_equal_xla_in_many_cases(dtype, case, seed):
     """As above."""
@@ -397,7 +397,7 @@ def test_conv_and_its_gradients_equal_xla_in_many_cases(dtype, case, seed):
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @pool_cases
 def test_max_pool_and_its_gradient_equal_xla_in_many_cases(dtype, case, num_values, seed):
     """As above."""

@@ -12,7 +12,7 @@ os.environ["KERAS_BACKEND"] = "jax"
 pytest.importorskip("keras", reason="Keras itself is in the extra parity")
 
 # An Adam, an Adadelta and a batch normalization; the larger nets take Keras minutes each.
-QUICK_IN_KERAS = ("pooling_cnn3", "lenet3", "kernels_cnn5")
+QUICK_IN_KERAS = ("pooling_cnn3",)
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
