@@ -164,7 +164,7 @@ class Checkpoints:
 
 def newest_step(workdir: Path) -> int:
     """The step of the newest checkpoint of a whole epoch, by the names alone; -1: there is none."""
-    names = [path.name for path in (workdir / "checkpoints").glob("*")]
+    names = [path.name for path in _folder_of(workdir).glob("*")]
     return max((int(name) for name in names if name.isdecimal()), default=-1)
 
 

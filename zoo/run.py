@@ -69,8 +69,8 @@ class Run:
         if len(history.epochs) < num_epochs:
             trainer.compile(state)
         self._num_good = num_steps(state)
+        after_piece = functools.partial(self._after_piece, history)
         for epoch in range(len(history.epochs) + 1, num_epochs + 1):
-            after_piece = functools.partial(self._after_piece, history)
             state, record = trainer.run_epoch(state, epoch, progress, after_piece)
             progress = None
             self._check_finite(record)
@@ -148,10 +148,10 @@ class Run:
     def _place(self, step: int, within: bool) -> str:
         """Such as "after epoch 2 of 30", or within an epoch "after batch 17 of 37 of epoch 3"."""
         epoch, batch = divmod(step, self._trainer.steps_per_epoch)
-        if within and not batch:
-            return f"in the validation of epoch {epoch}"
         if batch:
             return f"after batch {batch} of {self._trainer.steps_per_epoch} of epoch {epoch + 1}"
+        if within:
+            return f"in the validation of epoch {epoch}"
         return f"after epoch {epoch} of {self._trainer.config.num_epochs}"
 
     def _check_finite(self, record: dict[str, Any]) -> None:
