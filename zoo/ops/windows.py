@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 Padding = Literal["VALID", "SAME"]
+Shape = tuple[int, ...]
 Pads = tuple[tuple[int, int], tuple[int, int]]  # (top, bottom), (left, right) in pixels
 
 NO_PADS: Pads = ((0, 0), (0, 0))
@@ -24,6 +25,30 @@ def same_or_valid(x: jax.Array, window: tuple[int, ...], stride: int, padding: P
     ]
     top, left = (pad // 2 for pad in total)
     return (top, total[0] - top), (left, total[1] - left)
+
+
+def output_shape(x: Shape, kernel: Shape, pads: Pads) -> Shape:
+    """[B, H', W', F] of images [B, H, W, C] and a kernel [h, w, C, F]."""
+    rows, columns = (
+        size + sum(pad) - side + 1 for size, side, pad in zip(x[1:3], kernel[:2], pads, strict=True)
+    )
+    return x[0], rows, columns, kernel[3]
+
+
+def input_shape(y: Shape, kernel: Shape, pads: Pads) -> Shape:
+    """[B, H, W, C] of the images that give outputs [B, H', W', F] under a kernel [h, w, C, F]."""
+    height, width = (
+        out + side - 1 - sum(pad) for out, side, pad in zip(y[1:3], kernel[:2], pads, strict=True)
+    )
+    return y[0], height, width, kernel[2]
+
+
+def kernel_shape(x: Shape, y: Shape, pads: Pads) -> Shape:
+    """[h, w, C, F] of the kernel that makes outputs [B, H', W', F] of images [B, H, W, C]."""
+    height, width = (
+        size + sum(pad) - out + 1 for size, out, pad in zip(x[1:3], y[1:3], pads, strict=True)
+    )
+    return height, width, x[3], y[3]
 
 
 def pad_images(x: jax.Array, pads: Pads, value: float = 0.0) -> jax.Array:

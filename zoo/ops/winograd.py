@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from zoo.ops import direct
-from zoo.ops.windows import Pads, largest_divisor, pad_images
+from zoo.ops.windows import Pads, Shape, largest_divisor, pad_images
 
 # The points, and infinity. Small ones and few, for rounding errors grow with their powers.
 _POINTS = [Fraction(p) for p in ("0", "1", "-1", "2", "-2", "1/2", "-1/2")]
@@ -118,13 +118,13 @@ def input_gradient(
 
 
 def kernel_gradient(
-    x: jax.Array, dy: jax.Array, kernel: jax.Array, pads: Pads, outputs: int
+    x: jax.Array, dy: jax.Array, shape: Shape, pads: Pads, outputs: int
 ) -> jax.Array:
-    """The transpose of `conv` with regard to the kernel: [h, w, C, F].
+    """The transpose of `conv` with regard to the kernel, of that shape: [h, w, C, F].
 
     A few images at a time, so that patches and their products stay in cache.
     """
-    taps, width, channels, features = kernel.shape
+    taps, width, channels, features = shape
     batch, rows, columns, _ = dy.shape
     tiles = -(-rows // outputs)
     output_matrix, kernel_matrix, image_matrix = matrices(outputs, taps)
