@@ -34,7 +34,7 @@ def memory() -> dict[str, int]:
 
 def describe() -> dict[str, Any]:
     """{"hardware": ..., "versions": ..., "commit": ...}: no name of a host, a user or a folder."""
-    return {"hardware": _hardware(), "versions": _versions(), "commit": _commit()}
+    return {"hardware": _hardware(), "versions": _versions(), "commit": commit()}
 
 
 def hardware_text(hardware: dict[str, Any]) -> str:
@@ -75,23 +75,33 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _commit() -> str | None:
-    """The commit, "-dirty" behind it if tracked files were changed; None outside a checkout."""
-    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+def commit(checkout: Path = ROOT) -> str | None:
+    """Its commit, "-dirty" behind it if tracked files were changed; None if it has none."""
+    git = [
+        "git",
+        "-C",
+        str(checkout),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=12",
+        "--exclude=*",
+    ]
     try:
         return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
 
 
-def worker_environment(programs: Path | None = None) -> dict[str, str]:
+def worker_environment(programs: Path | None = None, checkout: Path = ROOT) -> dict[str, str]:
     """Variables for a process that runs a file of this folder and needs `configs` too.
 
     Args:
+        checkout: whose `zoo` and `configs` it is to import.
         programs: a folder for JAX's compiled programs, which later processes find there. Without
             it none are read from disk: the first step compiles.
     """
-    paths = (str(ROOT), os.environ.get("PYTHONPATH", ""))
+    paths = (str(checkout), os.environ.get("PYTHONPATH", ""))
     caches = {"JAX_ENABLE_COMPILATION_CACHE": "0", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
     if programs:
         caches |= {

@@ -61,6 +61,7 @@ class Worker:
         batch_size: int | None,
         timeout: float,
         programs: Path | None = None,
+        checkout: Path = environment.ROOT,
     ) -> None:
         """Starts it.
 
@@ -70,8 +71,9 @@ class Worker:
             batch_size: None: that of the net's config.
             timeout: the most seconds that any answer may take.
             programs: JAX keeps compiled programs there, or finds them there.
+            checkout: whose code it runs.
         """
-        command = [sys.executable, str(Path(__file__).with_name("worker.py")), contender, net]
+        command = [sys.executable, str(checkout / "benchmarks/worker.py"), contender, net]
         if batch_size:
             command += ["--batch-size", str(batch_size)]
         # All on the CPU, also where some of the libraries would find a GPU.
@@ -83,7 +85,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env=environment.worker_environment(programs) | only_cpu,
+            env=environment.worker_environment(programs, checkout) | only_cpu,
             start_new_session=True,  # Ctrl-C reaches the parent alone, which ends the whole group
         )
         self.answer: dict[str, Any] = {}
@@ -160,7 +162,7 @@ def _measure_net(
             except WorkerError as error:
                 failed[contender] = str(error)
                 workers.pop(contender).close()
-        for contender in _alternate(list(workers), options["rounds"]):
+        for contender in alternate(list(workers), options["rounds"]):
             if contender in failed:
                 continue
             entry = found[contender]
@@ -211,7 +213,7 @@ def _later_start(process: Worker, num_steps: int) -> dict[str, Any]:
     }
 
 
-def _alternate(contenders: list[str], rounds: int) -> Iterator[str]:
+def alternate(contenders: list[str], rounds: int) -> Iterator[str]:
     """Every contender once a round; each round begins with another one."""
     for index in range(rounds):
         first = index % max(1, len(contenders))
@@ -255,6 +257,16 @@ def missing_packages(contenders: Iterable[str]) -> dict[str, list[str]]:
     return {contender: names for contender, names in missing.items() if names}
 
 
+def matching_nets(patterns: Sequence[str]) -> list[str]:
+    """The nets whose names match any pattern; those of LEFT_OUT_NETS only by name."""
+    return [
+        name
+        for name in zoo.models.list_models()
+        if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+        and (name not in LEFT_OUT_NETS or name in patterns)
+    ]
+
+
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -273,12 +285,7 @@ def _parse() -> argparse.Namespace:
     args = parser.parse_args()
     args.contenders = args.contenders.split(",")
     patterns = args.nets.split(",")
-    args.nets = [
-        name
-        for name in zoo.models.list_models()
-        if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
-        and (name not in LEFT_OUT_NETS or name in patterns)
-    ]
+    args.nets = matching_nets(patterns)
     unknown = [name for name in args.contenders if name not in CONTENDERS]
     if unknown:
         parser.error(f"unknown contender {unknown[0]}; known: {', '.join(CONTENDERS)}")

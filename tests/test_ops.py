@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import zoo.ops
 from zoo.ops import winograd
+from zoo.ops.windows import output_shape, same_or_valid
 
 PADDINGS = ["VALID", "SAME"]
 
@@ -84,11 +85,125 @@ conv_cases = given(
 )
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=10, deadline=None, derandomize=True)
 @conv_cases
 def test_conv_and_its_gradients_equal_xla(dtype, case, seed):
     """Any kernel from 1x1 to 7x7, any map, any batch."""
     check_conv(dtype, case, seed)
+
+
+def with_blank_parts(rng, shape, dtype):
+    """Normal numbers, but zeros in a rectangle or outside of one, and in some channels."""
+    _, height, width, channels = shape
+    rows, columns = (np.sort(rng.integers(0, size + 1, 2)) for size in (height, width))
+    inside = np.zeros(shape, bool)
+    inside[:, slice(*rows), slice(*columns)] = True
+    live = (inside ^ rng.integers(2, dtype=bool)) & (rng.random(channels) < 0.8)
+    return jnp.asarray(rng.normal(size=shape) * live, dtype)
+
+
+def any_in_window(live, window, pads):
+    """[..., H', W'] whether any of a window is true, of [..., H, W]."""
+    padded = np.pad(live, [(0, 0)] * (live.ndim - 2) + list(pads))
+    view = np.lib.stride_tricks.sliding_window_view(padded, window, (-2, -1))
+    return view.any((-2, -1))
+
+
+def check_zeros_of_conv(dtype, case, seed):
+    """What is a sum of products of zeros is exactly zero; the rest is XLA's; eager and compiled."""
+    images_shape, kernel_shape, padding = case
+    size = kernel_shape[:2]
+    pads = same_or_valid(np.empty(images_shape), size, 1, padding)
+    turned = [(side - 1 - a, side - 1 - b) for side, (a, b) in zip(size, pads, strict=True)]
+    rng = np.random.default_rng(seed)
+    with jax.enable_x64(dtype == "float64"):
+        x = with_blank_parts(rng, images_shape, dtype)
+        kernel = jnp.asarray(rng.normal(size=kernel_shape), dtype)
+        dy = with_blank_parts(rng, output_shape(images_shape, kernel_shape, pads), dtype)
+
+        def products(conv, x, kernel, dy):
+            y, transpose = jax.vjp(functools.partial(conv, padding=padding), x, kernel)
+            return y, *transpose(dy)
+
+        exact = jax.jit(functools.partial(products, reference_conv))(x, kernel, dy)
+        compiled = jax.jit(functools.partial(products, zoo.ops.conv))(x, kernel, dy)
+        live_x, live_dy = np.asarray(x) != 0, np.asarray(dy) != 0
+        live = [  # of output, of the images' gradient, of the kernel's
+            any_in_window(live_x.any(3), size, pads)[..., None],
+            any_in_window(live_dy.any(3), size, turned)[..., None],
+            any_in_window(live_x.any(0).transpose(2, 0, 1), dy.shape[1:3], pads).transpose(1, 2, 0)[
+                ..., None
+            ],
+        ]
+        for actual in (products(zoo.ops.conv, x, kernel, dy), compiled):
+            for one, other, is_live in zip(actual, exact, live, strict=True):
+                assert_close(one, other, dtype)
+                assert not np.where(is_live, 0, one).any()
+
+
+@settings(max_examples=8, deadline=None, derandomize=True)
+@conv_cases
+def test_conv_of_blank_parts_is_exactly_zero(dtype, case, seed):
+    """A blank patch, a pixel whose outputs have no gradient, a weight that meets only zeros."""
+    check_zeros_of_conv(dtype, case, seed)
+
+
+WIDE = [*itertools.product(["float32", "float64"], [2, 3, 4, 5], PADDINGS)]
+QUICK_WIDE = [("float32", 3, "SAME")]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "side", "padding"),
+    [pytest.param(*w, marks=() if w in QUICK_WIDE else pytest.mark.slow) for w in WIDE],
+)
+def test_wide_conv_of_blank_parts_is_exactly_zero(dtype, side, padding):
+    """Of as many channels as Winograd's algorithm needs, also seen as bands."""
+    for seed, (channels, features) in enumerate([(48, 40), (10, 10)]):
+        case = (4, 11, 10, channels), (side, side, channels, features), padding
+        check_zeros_of_conv(dtype, case, seed)
+
+
+layers = given(
+    seed=st.integers(0, 2**16),
+    side=st.integers(2, 5),
+    channels=st.sampled_from([1, 10, 32, 48]),
+    ground=st.sampled_from([0.0, 0.5]),
+    padding=st.sampled_from(PADDINGS),
+    window=st.sampled_from([(2, 2), (3, 2), (3, 1)]),
+)
+
+
+def check_layers_on_a_ground(seed, side, channels, ground, padding, window):
+    """Two layers of convolution, zero bias, ReLU and pool, eager and compiled, in float64."""
+    rng = np.random.default_rng(seed)
+    with jax.enable_x64(True):
+        x = np.full((3, 14, 14, channels), ground)
+        x[:, 4:9, 5:10] = rng.random((3, 5, 5, channels))
+        params = [
+            jnp.asarray(rng.normal(size=(side, side, channels, 48))),
+            jnp.zeros(48),
+            jnp.asarray(rng.normal(size=(side, side, 48, 40))),
+            jnp.zeros(40),
+        ]
+
+        def loss(conv, pool, params):
+            y = jnp.asarray(x)
+            for kernel, bias in (params[:2], params[2:]):
+                y = pool(jax.nn.relu(conv(y, kernel, padding) + bias), *window, "SAME")
+            return jnp.sum(y * jnp.cos(jnp.arange(y.size)).reshape(y.shape))
+
+        exact = jax.jit(jax.grad(functools.partial(loss, reference_conv, reference_pool)))(params)
+        gradient = jax.grad(functools.partial(loss, zoo.ops.conv, zoo.ops.max_pool))
+        for actual in (gradient(params), jax.jit(gradient)(params)):
+            for one, other in zip(actual, exact, strict=True):
+                assert_close(one, other, "float64")
+
+
+@settings(max_examples=3, deadline=None, derandomize=True)
+@layers
+def test_layers_on_a_constant_ground_have_the_gradients_of_xla(**case):
+    """Zero biases before a ReLU, and pools whose windows hold equal pixels, as digits give."""
+    check_layers_on_a_ground(**case)
 
 
 @pytest.mark.parametrize("padding", PADDINGS)
@@ -257,8 +372,37 @@ def test_second_derivatives_equal_xla(arrays):
         assert_trees_close(derivative(small_net), derivative(reference_net))
 
 
-def test_forward_mode_alone_is_a_clear_error(arrays):
-    """jvp of the operation itself: JAX names custom_vjp."""
+def test_every_mode_of_differentiation_of_conv_equals_xla(arrays):
+    """Forward, forward over forward, and both Jacobians, in each operand."""
+    with jax.enable_x64(True):
+        x, kernel = (array.astype("float64") for array in arrays)
+        x, direction = x[:1, :4, :4], jnp.cos(kernel)
+
+        def derivatives(conv):
+            of_kernel = functools.partial(conv, x, padding="SAME")
+
+            def squares(kernel):
+                return jnp.sum(of_kernel(kernel) ** 2)
+
+            def slope(kernel):
+                return jax.jvp(squares, (kernel,), (direction,))[1]
+
+            yield jax.jvp(of_kernel, (kernel,), (direction,))
+            yield jax.jvp(lambda x, k: conv(x, k, "SAME"), (x, kernel), (jnp.sin(x), direction))
+            yield jax.jacfwd(lambda x: conv(x, kernel, "SAME"))(x)
+            yield jax.jacrev(lambda x: conv(x, kernel, "SAME"))(x)
+            yield jax.jvp(slope, (kernel,), (direction,))
+            yield jax.grad(slope)(kernel)
+            yield jax.grad(lambda k: jnp.sum(jax.grad(squares)(k) * direction))(kernel)
+
+        pairs = zip(derivatives(zoo.ops.conv), derivatives(reference_conv), strict=True)
+        for actual, expected in pairs:
+            for one, other in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+                assert_close(one, other, "float64")
+
+
+def test_forward_mode_of_max_pool_is_a_clear_error(arrays):
+    """JAX names custom_vjp."""
     with pytest.raises(TypeError, match="custom_vjp"):
         jax.jvp(small_net, arrays, arrays)
 
@@ -389,11 +533,27 @@ def test_winograd_equals_xla(outputs, taps):
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @conv_cases
 def test_conv_and_its_gradients_equal_xla_in_many_cases(dtype, case, seed):
     """As above."""
     check_conv(dtype, case, seed)
+
+
+@pytest.mark.slow
+@settings(max_examples=30, deadline=None, derandomize=True)
+@layers
+def test_many_layers_on_a_constant_ground_have_the_gradients_of_xla(**case):
+    """As above."""
+    check_layers_on_a_ground(**case)
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None, derandomize=True)
+@conv_cases
+def test_conv_of_blank_parts_is_exactly_zero_in_many_cases(dtype, case, seed):
+    """As above."""
+    check_zeros_of_conv(dtype, case, seed)
 
 
 @pytest.mark.slow

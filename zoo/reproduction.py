@@ -92,6 +92,7 @@ def write(runs: Sequence[Run], output: Path) -> None:
     rows = make_rows(runs)
     content = {
         "format": zoo.results.FORMAT,
+        "changes": zoo.results.CHANGES,
         "rows": [dataclasses.asdict(row) for row in rows],
         "runs": [dataclasses.asdict(run) for run in runs],
     }

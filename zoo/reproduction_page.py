@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from zoo.claims import CLAIMS, LEVEL, judge
 from zoo.reproduction_table import Row, commit_text, hardware_text, make_rows, training_hours
-from zoo.results import PACKAGES, PROTOCOLS, Run
+from zoo.results import CHANGES, PACKAGES, PROTOCOLS, Run
 
 _METHOD = f"""\
 ## How to read it
@@ -63,6 +63,7 @@ def to_markdown(runs: Sequence[Run]) -> str:
         "# The notebooks' results, reproduced",
         f"{len(runs)} runs of {num_nets} of 19 nets on MNIST, {_dates(runs)}. Written by "
         f"`zoo reproduce`; the runs with all their epochs are in `reproduction.json`.",
+        *_changes(runs),
         "## Test accuracy",
         _accuracies(rows),
         "## Test loss and time",
@@ -74,6 +75,13 @@ def to_markdown(runs: Sequence[Run]) -> str:
         _environments(runs),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _changes(runs: Sequence[Run]) -> Iterable[str]:
+    """A paragraph for each change of the numbers after some of the runs."""
+    for date, text in CHANGES.items():
+        if earlier := sum(run.date < date for run in runs):
+            yield f"Since {date}, after {earlier} of these runs: {text}"
 
 
 def _accuracies(rows: Iterable[Row]) -> str:

@@ -18,6 +18,11 @@ PROTOCOLS = {
     "notebook": "as the notebook trained, validated and tested: the last epoch",
     "holdout": "20% of the training set held out, their best epoch tested once",
 }
+CHANGES = {  # of the numbers that a run comes to, by date: earlier runs were made without
+    "2026-11-25": "An output whose patch is blank is exactly zero. Before, rounding errors of "
+    "Winograd's sums passed the ReLU there while biases were zero, and the first steps gave the "
+    "biases the gradient of the blank background too.",
+}
 
 
 @dataclasses.dataclass(frozen=True)

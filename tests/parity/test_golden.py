@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from conftest import REAL_MNIST_DIR
 from parity import nets, training
 
 import zoo.models
 
 QUICK = ("pooling_cnn3",)
-IN_CI = ("ablation_cnn3", "ablation_cnn3_dropout")
+IN_CI = ("ablation_cnn3", "ablation_cnn3_dropout", "kernels_cnn3")
+KINDS = [kind for kind in training.KINDS if kind != "mnist" or REAL_MNIST_DIR]  # of images
 
 
 def marks(name: str) -> tuple[pytest.MarkDecorator, ...]:
@@ -21,11 +23,12 @@ def test_logits_agree_with_keras(name: str) -> None:
         assert nets.deviation(nets.zoo_logits(name), golden[name]) <= nets.TOLERANCE
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=marks(name)) for name in zoo.models.list_models()],
 )
-def test_fifty_steps_agree_with_keras(name: str) -> None:
+def test_fifty_steps_agree_with_keras(name: str, kind: str) -> None:
     """The notebook's optimizer, without dropout: losses, and moving statistics at the end."""
-    found = training.train_in_zoo(name)
-    assert max(training.deviations(found, training.golden(name))) <= training.TOLERANCE
+    found = training.train_in_zoo(name, kind)
+    assert max(training.deviations(found, training.golden(name, kind))) <= training.TOLERANCE

@@ -22,10 +22,12 @@ def test_logits_agree(name: str) -> None:
     assert nets.deviation(nets.zoo_logits(name), nets.keras_logits(name)) <= nets.TOLERANCE
 
 
+@pytest.mark.parametrize("kind", ["noise", "strokes"])
 @pytest.mark.parametrize("name", QUICK_IN_KERAS)
-def test_fifty_steps_are_the_golden_ones(name: str) -> None:
+def test_fifty_steps_are_the_golden_ones(name: str, kind: str) -> None:
     """That the zoo's steps are the golden ones, too, is in test_golden.py."""
-    assert max(training.deviations(training.train_in_keras(name), training.golden(name))) <= 1e-6
+    found, expected = training.train_in_keras(name, kind), training.golden(name, kind)
+    assert max(training.deviations(found, expected)) <= training.TOLERANCE
 
 
 def test_weights_go_back_to_keras() -> None:

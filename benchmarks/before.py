@@ -1,0 +1,96 @@
+"""Compares a training step of every net with that of an earlier checkout of the zoo, on this CPU.
+
+    git worktree add ../before COMMIT
+    python benchmarks/before.py ../before --stem exact-zeros --title "What exact zeros cost"
+
+Each checkout's code runs in a process of its own; their rounds alternate, and the ratio is that of
+neighbouring rounds.
+"""
+
+import argparse
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+import environment
+import measure
+import peers
+import results
+
+
+def measure_net(net: str, checkouts: list[Path], seconds: float, rounds: int) -> dict[str, Any]:
+    """{"images_per_second": by checkout, "first_step_seconds": by checkout, "ratios": by round}."""
+    workers = [peers.Worker("zoo", net, None, timeout=600, checkout=path) for path in checkouts]
+    try:
+        batch_size = max(worker.hello()["batch_size"] for worker in workers)  # one and the same
+        first, num_steps = zip(
+            *(measure.calibrate(worker.run, seconds) for worker in workers), strict=True
+        )
+        speeds: list[list[float]] = [[] for _ in workers]
+        for index in peers.alternate(list(range(len(workers))), rounds):
+            took = workers[index].run(num_steps[index])
+            speeds[index].append(batch_size * num_steps[index] / took)
+    finally:
+        for worker in workers:
+            worker.close()
+    return {
+        "images_per_second": [statistics.median(each) for each in speeds],
+        "first_step_seconds": first,
+        "ratios": [after / before for before, after in zip(*speeds, strict=True)],
+    }
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The page: a row for each net."""
+    lines = [results.head_text(result), "", f"Before: commit {result['before']}.", ""]
+    lines.append("| net | images/s before | after | ratio | of rounds | first step, s | after |")
+    lines.append("|---|---:|---:|---:|---:|---:|---:|")
+    for net, found in result["nets"].items():
+        before, after = found["images_per_second"]
+        first = found["first_step_seconds"]
+        ratios = found["ratios"]
+        lines.append(
+            f"| `{net}` | {before:,.0f} | {after:,.0f} | {statistics.median(ratios):.2f} "
+            f"| {min(ratios):.2f} to {max(ratios):.2f} | {first[0]:.1f} | {first[1]:.1f} |"
+        )
+    medians = [(net, statistics.median(e["ratios"])) for net, e in result["nets"].items()]
+    lines += ["", f"After / before: {measure.ratios_text(medians)}."]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """The command; gives the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("before", type=Path, help="the other checkout")
+    parser.add_argument("--nets", default="*", help="patterns, by commas; default: all but custom7")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--output", type=Path, default=Path("docs/results"), metavar="DIR")
+    parser.add_argument("--stem", default="before", help="name of the files, without ending")
+    parser.add_argument("--title", default="A training step before and after")
+    args = parser.parse_args()
+    before = args.before.resolve()
+    if not (before / "benchmarks/worker.py").exists():
+        parser.error(f"{args.before} is not a checkout of the zoo")
+    nets = peers.matching_nets(args.nets.split(","))
+    if not nets:
+        parser.error("no net of the zoo matches --nets")
+    options = {"seconds": args.seconds, "rounds": args.rounds}
+    result = results.new("before.py", args.title, options) | {
+        "before": environment.commit(before),
+        "nets": {},
+    }
+    path = args.output / f"{args.stem}.json"
+    for net in nets:
+        result["nets"][net] = measure_net(net, [before, environment.ROOT], **options)
+        results.write(result, path)
+        path.with_suffix(".md").write_text(markdown(result), encoding="utf-8")
+        print(net, *(f"{ratio:.2f}" for ratio in result["nets"][net]["ratios"]), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

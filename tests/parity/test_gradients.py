@@ -1,0 +1,105 @@
+"""The first gradient of every net against that of XLA's own operations, in float64.
+
+On images with a blank ground and with fresh weights, whose biases are zero: there an output that
+is not exactly zero passes the ReLU and gives the bias the gradient of the whole background.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from conftest import REAL_MNIST_DIR
+from parity import nets, training
+
+import zoo.models
+import zoo.ops
+from zoo.models.layers import ConvNet, Dropout
+
+QUICK = ("lenet3", "pooling_cnn3", "ablation_cnn3")
+KIND = "mnist" if REAL_MNIST_DIR else "strokes"  # of images
+NUM_IMAGES = 4
+TOLERANCE = 1e-12  # of the largest gradient of a layer
+
+
+def conv_of_xla(x: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
+    """XLA's convolution, as any JAX code would ask for it."""
+    dimensions = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=dimensions)
+
+
+def pool_of_xla(x: jax.Array, window: int, stride: int, padding: str) -> jax.Array:
+    """XLA's max-pooling: the first of equal pixels gets the gradient."""
+    windows, strides = (1, window, window, 1), (1, stride, stride, 1)
+    return jax.lax.reduce_window(x, -math.inf, jax.lax.max, windows, strides, padding)
+
+
+def pool_with_the_last(x: jax.Array, window: int, stride: int, padding: str) -> jax.Array:
+    """The same, but the last of equal pixels gets the gradient: the image is turned around."""
+    edges = []
+    for size in x.shape[1:3]:
+        outputs = -(-size // stride) if padding == "SAME" else (size - window) // stride + 1
+        missing = (outputs - 1) * stride + window - size  # below zero: pixels that are left over
+        before = max(missing, 0) // 2
+        edges.append((before, missing - before, 0))
+    x = jax.lax.pad(x, -math.inf, ((0, 0, 0), *edges, (0, 0, 0)))
+    return pool_of_xla(x[:, ::-1, ::-1], window, stride, "VALID")[:, ::-1, ::-1]
+
+
+def gradient_function(name: str) -> tuple[Callable[[Any], Any], Any]:
+    """(gradient of the mean loss, parameters in float64), without dropout."""
+    net = tuple(layer for layer in zoo.models.MODELS[name] if not isinstance(layer, Dropout))
+    model = ConvNet(net, dtype=jnp.float64)
+    variables = zoo.models.from_keras_weights(model, training.weights(name, KIND))
+    variables = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), variables)
+    images, labels = training.batches(name, KIND)
+    image = images.reshape(-1, *nets.IMAGE_SHAPE)[:NUM_IMAGES]
+    label = labels.ravel()[:NUM_IMAGES].astype(int)
+
+    def loss(params: Any) -> jax.Array:
+        logits, _ = model.apply(
+            variables | {"params": params}, image, train=True, mutable=["batch_stats"]
+        )
+        return optax.softmax_cross_entropy_with_integer_labels(logits, label).mean()
+
+    return jax.grad(loss), variables["params"]
+
+
+def assert_equal_gradients(actual: Any, expected: Any) -> None:
+    """Layer by layer, kernels and biases."""
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    for path, exact in jax.tree.leaves_with_path(expected):
+        found = functools.reduce(lambda tree, key: tree[key.key], path, actual)
+        scale = max(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(expected[path[0].key]))
+        difference = float(np.abs(found - exact).max())
+        assert difference <= TOLERANCE * scale, jax.tree_util.keystr(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name in zoo.models.list_models()
+    ],
+)
+def test_first_gradient_is_that_of_xlas_operations(name: str) -> None:
+    """Whichever of equal pixels XLA's pool gives the gradient to."""
+    with jax.enable_x64(True):
+        gradient, params = gradient_function(name)
+        found = jax.jit(gradient)(params)
+        for pool in (pool_of_xla, pool_with_the_last):
+            with mock.patch.multiple(zoo.ops, conv=conv_of_xla, max_pool=pool):
+                assert_equal_gradients(found, jax.jit(lambda p: gradient(p))(params))
+
+
+def test_eager_and_compiled_gradients_of_lenet3_agree() -> None:
+    """The biases of conv_2 differed in the second digit once."""
+    with jax.enable_x64(True):
+        gradient, params = gradient_function("lenet3")
+        assert_equal_gradients(gradient(params), jax.jit(gradient)(params))
