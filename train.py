@@ -13,8 +13,8 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 import zoo.config
-import zoo.process
-from zoo.errors import ZooError
+import zoo.system.process
+from zoo.system.errors import ZooError
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Configuration file; any key in it can be set by --config.KEY=VALUE."
@@ -92,20 +92,20 @@ def main() -> int:
         print(__doc__, flags.FLAGS.main_module_help(), sep="\n")
         return 0
     config = parse_config(sys.argv)
-    import zoo.compilation  # only now: these take a second to import
-    import zoo.memory
+    import zoo.system.compilation  # only now: these take a second to import
+    import zoo.system.memory
     from zoo.training import train_and_evaluate
 
-    zoo.memory.use_one_arena()
-    zoo.compilation.enable_cache()
+    zoo.system.memory.use_one_arena()
+    zoo.system.compilation.enable_cache()
     last = f"-{config.seed + config.num_seeds - 1}" if config.num_seeds > 1 else ""
     workdir = _WORKDIR.value or f"runs/{config.model}-{config.dataset}-{config.seed}{last}"
     train_and_evaluate(
-        config, Path(workdir), quiet=_QUIET.value, should_stop=zoo.process.stop_requested
+        config, Path(workdir), quiet=_QUIET.value, should_stop=zoo.system.process.stop_requested
     )
     return 0
 
 
 if __name__ == "__main__":
     on_stop = "; the same command goes on from the last checkpoint, if there is one"
-    zoo.process.run("train.py", main, on_stop, saves=True)
+    zoo.system.process.run("train.py", main, on_stop, saves=True)

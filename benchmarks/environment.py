@@ -44,7 +44,7 @@ def hardware_text(hardware: dict[str, Any]) -> str:
 
 
 def _hardware() -> dict[str, Any]:
-    import zoo.history  # only here: the workers, whose memory counts, do without JAX
+    import zoo.training.history  # only here: the workers, whose memory counts, do without JAX
 
     extensions = ""
     cpuinfo = Path("/proc/cpuinfo")
@@ -54,7 +54,7 @@ def _hardware() -> dict[str, Any]:
         flags = values.get("flags", "").split()
         extensions = next((flag for flag in ("avx512f", "avx2", "avx") if flag in flags), "")
     return {
-        "cpu": zoo.history.processor_name(),
+        "cpu": zoo.training.history.processor_name(),
         "vector_extension": extensions,
         "cores": num_cores(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import zoo.models
-import zoo.optim
-from zoo import steps
+import zoo.training.optim
 from zoo.models import layers
+from zoo.training import step
 
 
 class StockNet(nn.Module):
@@ -55,10 +55,10 @@ def make_runner(
     examples do; its convolutions are far slower inside a loop.
     """
     model: Any = StockNet(net, num_classes) if stock else layers.ConvNet(net, num_classes)
-    schedule = zoo.optim.make_schedule(config.optimizer, 1, 1)
-    tx = zoo.optim.make_optimizer(config.optimizer, schedule)
-    state = steps.create_train_state(model, tx, 0, images.shape[1:])
-    train_step = steps.make_train_step(model, tx)
+    schedule = zoo.training.optim.make_schedule(config.optimizer, 1, 1)
+    tx = zoo.training.optim.make_optimizer(config.optimizer, schedule)
+    state = step.create_train_state(model, tx, 0, images.shape[1:])
+    train_step = step.make_train_step(model, tx)
     split = (jnp.asarray(images), jnp.asarray(labels))
     rng = np.random.default_rng(0)
 
@@ -66,22 +66,22 @@ def make_runner(
         shape = (num_steps, config.batch_size)
         return jnp.asarray(rng.integers(len(images), size=shape, dtype=np.int32))
 
-    program = steps.make_train_program(train_step)
+    program = step.make_train_program(train_step)
 
     def run_zoo(num_steps: int) -> float:
         nonlocal state
         order = random_order(num_steps)
-        state, metrics = program(state, steps.Metrics.zeros(), split, order, 0, num_steps)
+        state, metrics = program(state, step.Metrics.zeros(), split, order, 0, num_steps)
         return metrics.means()["loss"]
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))
     def one_step(state: Any, metrics: Any, split: Any, indices: jax.Array) -> Any:
-        state, new = train_step(state, steps.take_batch(split, indices))
+        state, new = train_step(state, step.take_batch(split, indices))
         return state, metrics + new
 
     def run_stock(num_steps: int) -> float:
         nonlocal state
-        metrics = steps.Metrics.zeros()
+        metrics = step.Metrics.zeros()
         for indices in random_order(num_steps):
             state, metrics = one_step(state, metrics, split, indices)
         return metrics.means()["loss"]

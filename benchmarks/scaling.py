@@ -99,16 +99,16 @@ def measure_steps(net: layers.Net, batch_size: int, seconds: float) -> dict[str,
 def measure_epoch(num_images: int) -> dict[str, Any]:
     """{"seconds": of training an epoch, ...}, by the trainer of `train.py`, the first left out."""
     import zoo.data
-    import zoo.epochs
     import zoo.models
-    import zoo.terminal
+    import zoo.training.loop
+    import zoo.training.terminal
     from configs import default
 
     zoo.models.MODELS["scaling"] = SMALL_NET  # the trainer knows nets by name
     config = default.get_config()
     config.model, config.validation, config.batch_size = "scaling", "test", BATCH_SIZE
     dataset = zoo.data.Dataset("random", random_split(num_images), random_split(500), NUM_CLASSES)
-    trainer = zoo.epochs.Trainer(config, dataset, zoo.terminal.Terminal(quiet=True))
+    trainer = zoo.training.loop.Trainer(config, dataset, zoo.training.terminal.Terminal(quiet=True))
     state, first = trainer.run_epoch(trainer.init(), 1)
     epoch = 1
 
@@ -125,22 +125,24 @@ def measure_seeds(num_seeds: int) -> dict[str, Any]:
     """{"seconds": of so many short runs with compilation, "seconds_per_seed"}."""
     import jax.numpy as jnp
 
-    import zoo.optim
+    import zoo.training.optim
     from configs import default
-    from zoo import steps
+    from zoo.training import step
 
     optimizer = default.get_config().optimizer
-    tx = zoo.optim.make_optimizer(optimizer, zoo.optim.make_schedule(optimizer, 1, 1))
+    tx = zoo.training.optim.make_optimizer(
+        optimizer, zoo.training.optim.make_schedule(optimizer, 1, 1)
+    )
     split = random_split(2048)
     data = (jnp.asarray(split.images), jnp.asarray(split.labels))
     order = np.random.default_rng(0).integers(len(split), size=(SEED_STEPS, BATCH_SIZE))
     batches = jnp.asarray(order, jnp.int32)
     start = time.perf_counter()
     model = layers.ConvNet(SMALL_NET, NUM_CLASSES)
-    program = steps.make_train_program(steps.make_train_step(model, tx))
+    program = step.make_train_program(step.make_train_step(model, tx))
     for seed in range(num_seeds):
-        state = steps.create_train_state(model, tx, seed, IMAGE_SHAPE)
-        metrics = steps.Metrics.zeros()
+        state = step.create_train_state(model, tx, seed, IMAGE_SHAPE)
+        metrics = step.Metrics.zeros()
         state, metrics = program(state, metrics, data, batches, 0, SEED_STEPS)
         metrics.means()  # waits for the device
     seconds = time.perf_counter() - start

@@ -20,8 +20,8 @@ import measure
 
 import zoo.config
 import zoo.models
-import zoo.optim
-from zoo import steps
+import zoo.training.optim
+from zoo.training import step as training_step
 
 NETS = ("pooling_cnn3", "ablation_cnn3", "kernels_cnn5", "pooling_cnn5", "lenet3")
 WAYS = ("one after another", "loop in one program", "vmap")
@@ -31,20 +31,22 @@ NUM_IMAGES = 2048
 def make_timers(name: str, num_seeds: int) -> list[Callable[[int], float]]:
     """For each of WAYS a function: trains every seed for so many steps, gives the seconds."""
     config = zoo.config.load(name)
-    tx = zoo.optim.make_optimizer(config.optimizer, zoo.optim.make_schedule(config.optimizer, 1, 1))
+    tx = zoo.training.optim.make_optimizer(
+        config.optimizer, zoo.training.optim.make_schedule(config.optimizer, 1, 1)
+    )
     model = zoo.models.create_model(name)
     split = tuple(jnp.asarray(array) for array in data.random_images(NUM_IMAGES))
     steps_per_epoch = NUM_IMAGES // config.batch_size
     indices = jnp.arange(steps_per_epoch * config.batch_size, dtype=jnp.int32)
     order = indices.reshape(steps_per_epoch, config.batch_size)
-    train_step = steps.make_train_step(model, tx)
+    train_step = training_step.make_train_step(model, tx)
 
     def vmapped(
         states: Any, metrics: Any, split: Any, orders: jax.Array, start: Any, stop: Any
     ) -> tuple[Any, Any]:
         def body(step: jax.Array, carry: tuple[Any, Any]) -> tuple[Any, Any]:
             def of_seed(state: Any, metrics: Any, order: jax.Array) -> tuple[Any, Any]:
-                state, new = train_step(state, steps.take_batch(split, order[step]))
+                state, new = train_step(state, training_step.take_batch(split, order[step]))
                 return state, metrics + new
 
             return jax.vmap(of_seed)(*carry, orders)
@@ -54,9 +56,9 @@ def make_timers(name: str, num_seeds: int) -> list[Callable[[int], float]]:
     def timer(program: Callable[..., tuple[Any, Any]], count: int) -> Callable[[int], float]:
         """Of a program that trains `count` seeds a call."""
         groups = [
-            steps.stack_seeds(
+            training_step.stack_seeds(
                 [
-                    steps.create_train_state(model, tx, seed, data.IMAGE_SHAPE)
+                    training_step.create_train_state(model, tx, seed, data.IMAGE_SHAPE)
                     for seed in range(first, first + count)
                 ]
             )
@@ -66,8 +68,8 @@ def make_timers(name: str, num_seeds: int) -> list[Callable[[int], float]]:
         def timed(num_steps: int) -> float:
             start = time.perf_counter()
             for index, states in enumerate(groups):
-                metrics = steps.stack_seeds([steps.Metrics.zeros()] * count)
-                orders = steps.stack_seeds([order] * count)
+                metrics = training_step.stack_seeds([training_step.Metrics.zeros()] * count)
+                orders = training_step.stack_seeds([order] * count)
                 for done in range(0, num_steps, steps_per_epoch):
                     stop = min(num_steps - done, steps_per_epoch)
                     states, metrics = program(states, metrics, split, orders, 0, stop)
@@ -77,8 +79,8 @@ def make_timers(name: str, num_seeds: int) -> list[Callable[[int], float]]:
         return timed
 
     return [
-        timer(steps.make_train_program(train_step), 1),
-        timer(steps.make_train_program(train_step, num_seeds), num_seeds),
+        timer(training_step.make_train_program(train_step), 1),
+        timer(training_step.make_train_program(train_step, num_seeds), num_seeds),
         timer(jax.jit(vmapped, donate_argnums=(0, 1)), num_seeds),
     ]
 

@@ -21,7 +21,7 @@ print(zoo.models.list_models())
 print(zoo.models.list_models("ablation*"))
 
 # %% One of them: a flax.linen.Module, and what it is made of
-from zoo.summary import summarize, to_text
+from zoo.analysis.summary import summarize, to_text
 
 model = zoo.models.create_model("pooling_cnn3", num_classes=10)
 print(to_text(summarize("pooling_cnn3")))
@@ -86,11 +86,12 @@ print(logged[0], logged[-1])
 print(history.test)
 
 # %% Pictures of what came out
-import zoo.trained
-from zoo import figures, pictures
-from zoo.plot import draw_histories
+import zoo.analysis.trained
+from zoo.analysis import pictures
+from zoo.system import figures
+from zoo.training.curves import draw_histories
 
-net = zoo.trained.load(folder / "run")
+net = zoo.analysis.trained.load(folder / "run")
 test = net.split("test")
 figures.save(draw_histories({"my run": history}), folder / "curves.png")
 figures.save(pictures.filters(net), folder / "filters.png")

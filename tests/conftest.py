@@ -15,9 +15,9 @@ import pytest
 from ml_collections import ConfigDict
 
 import zoo.cli
-import zoo.process
+import zoo.system.process
 from configs import default
-from zoo.idx import FILES
+from zoo.data.idx import FILES
 from zoo.training import train_and_evaluate
 
 ROOT = Path(__file__).parent.parent
@@ -107,7 +107,7 @@ def run_zoo(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str,
     """Runs `zoo ARGUMENTS...` in this process; gives its status, output and errors."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
-        status = zoo.process.status_of("zoo", lambda: zoo.cli.run([*map(str, arguments)]))
+        status = zoo.system.process.status_of("zoo", lambda: zoo.cli.run([*map(str, arguments)]))
         return status, *capsys.readouterr()
 
     return run

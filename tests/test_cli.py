@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 from conftest import REAL_MNIST_DIR, ROOT, write_idx, write_idx_dataset
 
-import zoo.history
-from zoo.idx import FILES
+import zoo.training.history
+from zoo.data.idx import FILES
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -222,7 +222,7 @@ def test_a_wrong_command_is_one_sentence_and_status_2(
         config = vgg5.get_config().to_dict()
         model = {"name": config["model"], "num_params": 1}
         data = {"num_train": 1, "num_val": 1, "num_test": 1, "num_classes": 10}
-        zoo.history.History(config, {}, model, data).write(tmp_path / "other")
+        zoo.training.history.History(config, {}, model, data).write(tmp_path / "other")
     (tmp_path / "broken.py").write_text("1 / 0")
     (tmp_path / "empty.py").write_text("")
     (tmp_path / "text.txt").write_text("no Python at all")
@@ -290,7 +290,7 @@ def test_mnist_through_train_py(run_python: Run, mnist_manual_dir: Path, tmp_pat
     ]
     result = run_python(*arguments)
     assert result.returncode == 0, result.stderr
-    history = zoo.history.read(tmp_path / "run")
+    history = zoo.training.history.read(tmp_path / "run")
     assert history.test is not None
     if REAL_MNIST_DIR:
         assert "mnist: 60,000 training images" in result.stdout

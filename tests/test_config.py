@@ -9,11 +9,11 @@ import pytest
 from conftest import GOLDEN, ROOT
 from ml_collections import ConfigDict
 
-import zoo.results
+import zoo.reproduction.results
 from configs import default
 from zoo.config import check_same_run, flatten, unknown_key, validate
-from zoo.errors import ZooError
-from zoo.terminal import mean_text
+from zoo.system.errors import ZooError
+from zoo.training.terminal import mean_text
 
 
 def config_of(name: str) -> ConfigDict:
@@ -68,7 +68,7 @@ def test_each_config_tells_the_published_and_our_own_result(name: str) -> None:
     assert f"Published test accuracy {GOLDEN[name]['published_accuracy']:.2%}" in told
     runs = [
         run.test
-        for run in zoo.results.read(ROOT / "docs/results/reproduction.json")
+        for run in zoo.reproduction.results.read(ROOT / "docs/results/reproduction.json")
         if (run.net, run.protocol) == (name, "notebook")
     ]
     own = "not run yet"

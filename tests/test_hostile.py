@@ -20,14 +20,14 @@ from PIL import Image
 from test_checkpoint import each_file, rewrite
 from test_training import files_of
 
-import zoo.checkpoint
+import zoo.analysis.trained
 import zoo.data
-import zoo.history
-import zoo.images
-import zoo.trained
-from zoo.errors import DamagedError, ZooError
-from zoo.idx import read_idx
-from zoo.memory import available_bytes
+import zoo.data.images
+import zoo.training.checkpoint
+import zoo.training.history
+from zoo.data.idx import read_idx
+from zoo.system.errors import DamagedError, ZooError
+from zoo.system.memory import available_bytes
 from zoo.training import train_and_evaluate
 
 
@@ -88,14 +88,14 @@ def pickled_npy(marker: Path) -> bytes:
 def test_a_pickled_array_in_the_data_cache_is_not_unpickled(tmp_path: Path, marker: Path) -> None:
     cache = tmp_path / "decoded"
     split = zoo.data.Split(np.zeros((3, 4, 4, 1), np.uint8), np.zeros(3, np.int32))
-    zoo.data._write_cache(cache, {"train": split, "test": split})
-    assert zoo.data._read_cache(cache) is not None
+    zoo.data.datasets._write_cache(cache, {"train": split, "test": split})
+    assert zoo.data.datasets._read_cache(cache) is not None
     content = pickled_npy(marker)
     (cache / "test_labels.npy").write_bytes(content)
     manifest = json.loads((cache / "manifest.json").read_text())
     manifest["test_labels.npy"] = hashlib.sha256(content).hexdigest()
     (cache / "manifest.json").write_text(json.dumps(manifest))
-    assert zoo.data._read_cache(cache) is None
+    assert zoo.data.datasets._read_cache(cache) is None
     assert not marker.exists()
 
 
@@ -113,23 +113,23 @@ def test_a_pickled_array_in_the_data_cache_is_not_unpickled(tmp_path: Path, mark
 def test_an_array_file_with_a_hostile_header_is_decoded_anew(tmp_path: Path, header: str) -> None:
     cache = tmp_path / "decoded"
     split = zoo.data.Split(np.zeros((3, 4, 4, 1), np.uint8), np.zeros(3, np.int32))
-    zoo.data._write_cache(cache, {"train": split, "test": split})
+    zoo.data.datasets._write_cache(cache, {"train": split, "test": split})
     text = header.encode().ljust(118 if len(header) < 118 else len(header)) + b"\n"
     content = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + bytes(100)
     (cache / "test_images.npy").write_bytes(content)
     manifest = json.loads((cache / "manifest.json").read_text())
     manifest["test_images.npy"] = hashlib.sha256(content).hexdigest()
     (cache / "manifest.json").write_text(json.dumps(manifest))
-    assert zoo.data._read_cache(cache) is None
+    assert zoo.data.datasets._read_cache(cache) is None
 
 
 @pytest.mark.parametrize("manifest", ["[" * 100_000, "null", '{"../../x": 1}', "9" * 10_000])
 def test_a_hostile_manifest_is_no_cache(tmp_path: Path, manifest: str) -> None:
     cache = tmp_path / "decoded"
     split = zoo.data.Split(np.zeros((3, 4, 4, 1), np.uint8), np.zeros(3, np.int32))
-    zoo.data._write_cache(cache, {"train": split, "test": split})
+    zoo.data.datasets._write_cache(cache, {"train": split, "test": split})
     (cache / "manifest.json").write_text(manifest)
-    assert zoo.data._read_cache(cache) is None
+    assert zoo.data.datasets._read_cache(cache) is None
 
 
 def test_a_pickle_in_the_place_of_an_idx_file_is_one_sentence(tmp_path: Path, marker: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_pickle_in_a_checkpoint_is_not_unpickled(
         path.write_bytes(pickle.dumps(Bomb(marker)))
         rewrite(newest, lambda content: None)
         try:
-            zoo.trained.load(run)
+            zoo.analysis.trained.load(run)
         except ZooError as error:
             told(error)
         path.write_bytes(good)
@@ -165,7 +165,7 @@ def test_names_that_lead_out_of_a_checkpoint_are_damage(
     sums = run / "checkpoints/10/sha256sums.txt"
     digest = hashlib.sha256(b"precious").hexdigest()
     sums.write_text(sums.read_text() + f"{digest}  ../../../outside/precious\n")
-    step, _, notes = zoo.checkpoint.read_parameters(run)
+    step, _, notes = zoo.training.checkpoint.read_parameters(run)
     assert step == 5
     assert "../../../outside/precious is not as it was written" in notes[0]
     told(notes[0])
@@ -177,7 +177,7 @@ def test_links_in_a_checkpoint_are_damage(run: Path, outside: Path) -> None:
     (outside / "copy").write_bytes(path.read_bytes())
     path.unlink()
     path.symlink_to(outside / "copy")
-    step, _, notes = zoo.checkpoint.read_parameters(run)
+    step, _, notes = zoo.training.checkpoint.read_parameters(run)
     assert step == 5
     assert "is no file)" in notes[0]
     told(notes[0])
@@ -185,7 +185,7 @@ def test_links_in_a_checkpoint_are_damage(run: Path, outside: Path) -> None:
 
 def test_a_pipe_in_a_checkpoint_is_not_waited_for(run: Path) -> None:
     os.mkfifo(run / "checkpoints/10/state/pipe")
-    step, _, notes = zoo.checkpoint.read_parameters(run)
+    step, _, notes = zoo.training.checkpoint.read_parameters(run)
     assert step == 5
     told(notes[0])
 
@@ -237,7 +237,7 @@ def test_a_hostile_history_is_damage(run: Path, kind: str, tiny_config: ConfigDi
     assert hostile != path.read_text()
     path.write_bytes(hostile if isinstance(hostile, bytes) else hostile.encode())
     with pytest.raises(DamagedError) as caught:
-        zoo.history.read(run)
+        zoo.training.history.read(run)
     told(caught.value)
 
 
@@ -283,7 +283,7 @@ def test_arrays_larger_than_the_memory_are_not_made(run: Path, tiny_config: Conf
     ).result()
     rewrite(newest, lambda content: None)
     with pytest.raises(ZooError, match=r"tells of arrays of 400,000.* GB, more than") as caught:
-        zoo.trained.load(run)
+        zoo.analysis.trained.load(run)
     told(caught.value)
     tiny_config.num_epochs = 3
     with pytest.raises(
@@ -339,7 +339,7 @@ def test_an_image_too_large_is_not_decoded(tmp_path: Path, size: tuple[int, int]
     path = tmp_path / "image.png"
     path.write_bytes(png(*size))
     with pytest.raises(ZooError) as caught:
-        zoo.images.read(path)
+        zoo.data.images.read(path)
     told(caught.value)
 
 
@@ -349,7 +349,7 @@ def test_only_a_few_kinds_of_images_are_decoded(tmp_path: Path, kind: str) -> No
     path = tmp_path / "image.png"
     Image.new("L" if kind != "EPS" else "RGB", (16, 16)).save(path, kind)
     with pytest.raises(ZooError, match="is no image of a known format") as caught:
-        zoo.images.read(path)
+        zoo.data.images.read(path)
     told(caught.value)
 
 
@@ -357,13 +357,13 @@ def test_an_image_with_not_a_number_in_it_is_one_sentence() -> None:
     values = np.zeros((9, 9), np.float32)
     values[3, 3] = np.nan
     with pytest.raises(ZooError):
-        zoo.images.prepare(Image.fromarray(values), (28, 28, 1), "image")
+        zoo.data.images.prepare(Image.fromarray(values), (28, 28, 1), "image")
 
 
 def test_no_module_of_the_zoo_unpickles_or_evaluates() -> None:
     """What a reader would look for, in the whole source."""
     words = ("pickle.load", "allow_pickle=True", "eval(", "exec(", "yaml.load", "marshal", "shelve")
-    root = Path(zoo.data.__file__).parent
+    root = Path(zoo.__file__).parent
     sources = [*root.rglob("*.py"), root.parent / "train.py"]
     assert len(sources) > 40
     for source in sources:

@@ -5,8 +5,8 @@ from typing import Any
 
 from conftest import GOLDEN, ROOT
 
+from zoo.analysis.summary import summarize, to_text
 from zoo.models import list_models
-from zoo.summary import summarize, to_text
 
 README = (ROOT / "README.md").read_text()
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 import zoo
-import zoo.process
-from zoo.errors import ZooError
+import zoo.system.process
+from zoo.system.errors import ZooError
 
 RESULTS_FILE = Path("docs/results/reproduction.json")
 
@@ -40,8 +40,8 @@ def list_nets(pattern: str) -> None:
 
     The last column is what `zoo reproduce` found, where this is the project's folder.
     """
-    from zoo.catalogue import to_text
-    from zoo.results import read
+    from zoo.reproduction.catalogue import to_text
+    from zoo.reproduction.results import read
 
     click.echo(to_text(pattern, read(Path(zoo.__file__).parents[1] / RESULTS_FILE)))
 
@@ -65,7 +65,7 @@ def list_nets(pattern: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print an object in JSON.")
 def summary(net: str, image_size: str, num_classes: int, batch_size: int, as_json: bool) -> None:
     """Show the layers of NET: output shapes, parameters, multiply-adds."""
-    from zoo.summary import summarize, to_json, to_text
+    from zoo.analysis.summary import summarize, to_json, to_text
 
     found = summarize(net, _image_shape(image_size), num_classes, batch_size)
     click.echo(to_json(found) if as_json else to_text(found))
@@ -110,10 +110,10 @@ def evaluate(run: Path, dataset: str | None, split: str, seed: int | None, as_js
     It has the parameters of the newest checkpoint, or of the best epoch so far if the run was told
     to choose one (validation=holdout).
     """
-    import zoo.compilation
-    from zoo import evaluation, trained
+    import zoo.system.compilation
+    from zoo.analysis import evaluation, trained
 
-    zoo.compilation.enable_cache()
+    zoo.system.compilation.enable_cache()
     net = trained.load(run, seed)
     chosen = net.split(split, dataset)
     found = evaluation.evaluate(net.logits(chosen.images), chosen.labels)
@@ -146,12 +146,13 @@ def predict(
     An IMAGE is a PNG, JPEG, GIF, BMP or WebP file of any size and colour, or the number of an image
     in the test set. What is drawn is cut out, centred, and inverted if it is dark on light.
     """
-    import zoo.compilation
-    from zoo import figures, pictures, prediction, trained
+    import zoo.system.compilation
+    from zoo.analysis import pictures, prediction, trained
+    from zoo.system import figures
 
     if picture is not None:
         figures.check_output(picture)
-    zoo.compilation.enable_cache()
+    zoo.system.compilation.enable_cache()
     net = trained.load(run, seed)
     found = prediction.predict(net, images)
     click.echo(prediction.to_json(found) if as_json else prediction.to_text(found))
@@ -190,12 +191,13 @@ def plot(
     if kind != "curves" and len(runs) > 1:
         raise ZooError(f"--kind={kind} draws one run, not {len(runs)}")
 
-    import zoo.compilation
-    from zoo import figures, pictures, prediction, trained
-    from zoo.plot import draw_runs
+    import zoo.system.compilation
+    from zoo.analysis import pictures, prediction, trained
+    from zoo.system import figures
+    from zoo.training.curves import draw_runs
 
     figures.check_output(output)
-    zoo.compilation.enable_cache()
+    zoo.system.compilation.enable_cache()
     if kind == "curves":
         figures.save(draw_runs(runs), output)
         return
@@ -224,7 +226,8 @@ def compare(runs: Sequence[Path], output: Path | None) -> None:
 
     The table has the most accurate first. Of many seeds it gives mean ± standard deviation.
     """
-    from zoo import comparison, figures
+    from zoo.system import figures
+    from zoo.web import comparison
 
     if output is not None:
         figures.check_output(output)
@@ -245,12 +248,12 @@ def report(runs: Sequence[Path], output: Path) -> None:
     """
     import datetime
 
-    import zoo.compilation
-    from zoo import report
-    from zoo.files import write_whole
+    import zoo.system.compilation
+    from zoo.system.files import write_whole
+    from zoo.web import report
 
     report.check_output(output)
-    zoo.compilation.enable_cache()
+    zoo.system.compilation.enable_cache()
     page = report.make(runs, datetime.date.today())
     write_whole(output, page)
     click.echo(f"wrote {output} ({len(page.encode()) / 1e6:.1f} MB)")
@@ -273,12 +276,12 @@ def watch(folder: Path, port: int) -> None:
     """
     import jax
 
-    import zoo.compilation
-    from zoo import watch
+    import zoo.system.compilation
+    from zoo.web import watch
 
     jax.config.update("jax_platforms", "cpu")  # a GPU and its memory are the runs'
     server = watch.serve(folder, port)
-    zoo.compilation.enable_cache()
+    zoo.system.compilation.enable_cache()
     click.echo(
         f"http://{watch.HOST}:{server.effective_port} shows the runs in {folder}; Ctrl-C stops"
     )
@@ -342,13 +345,13 @@ def reproduce(
 
     names = [name for net in nets or ["*"] for name in list_models(net) or [net]]
 
-    import zoo.compilation
-    import zoo.memory
-    from zoo.reproduction import reproduce as reproduce_nets
-    from zoo.results import PROTOCOLS
+    import zoo.system.compilation
+    import zoo.system.memory
+    from zoo.reproduction.results import PROTOCOLS
+    from zoo.reproduction.run import reproduce as reproduce_nets
 
-    zoo.memory.use_one_arena()
-    zoo.compilation.enable_cache()
+    zoo.system.memory.use_one_arena()
+    zoo.system.compilation.enable_cache()
     protocols = list(PROTOCOLS) if protocol == "both" else [protocol]
     each = range(first_seed, first_seed + seeds)
     reproduce_nets(
@@ -358,7 +361,7 @@ def reproduce(
         runs_dir,
         output,
         quiet=quiet,
-        should_stop=zoo.process.stop_requested,
+        should_stop=zoo.system.process.stop_requested,
     )
 
 
@@ -384,7 +387,7 @@ def main() -> None:
     """The entry point of the console script."""
     trains = sys.argv[1:2] == ["reproduce"]
     on_stop = "; the same command goes on from the last checkpoint, if any" if trains else ""
-    zoo.process.run("zoo", run, on_stop, saves=trains)
+    zoo.system.process.run("zoo", run, on_stop, saves=trains)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 import zoo.models
 from zoo.data import DATASETS
-from zoo.errors import ZooError
+from zoo.system.errors import ZooError
 
 OPTIMIZERS = ("adam", "adamw", "adadelta", "sgd", "rmsprop", "lion", "muon")
 SCHEDULES = ("constant", "cosine", "one_cycle")

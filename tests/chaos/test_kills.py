@@ -15,7 +15,7 @@ from conftest import ROOT
 from ml_collections import ConfigDict
 from test_training import last_state, untimed
 
-import zoo.history
+import zoo.training.history
 
 # What is killed, by the names of files that are touched just then; and the most such things that a
 # process is let do first, so that the run comes on a little between two kills.
@@ -87,7 +87,7 @@ def test_a_run_killed_at_random_moments_ends_as_one_never_killed(
     subprocess.run(
         [sys.executable, *command(whole)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL
     )
-    expected = zoo.history.read(whole)
+    expected = zoo.training.history.read(whole)
     config = ConfigDict(expected.config)
     state = last_state(config, whole)
     names = {path.name for path in (whole / "checkpoints").iterdir()}
@@ -101,7 +101,7 @@ def test_a_run_killed_at_random_moments_ends_as_one_never_killed(
         rng.shuffle(moments)
         while killed(command(workdir), moment := moments[kills.total() % len(moments)], rng):
             kills[moment] += 1
-        history = zoo.history.read(workdir)
+        history = zoo.training.history.read(workdir)
         assert untimed(history) == untimed(expected)
         assert history.test == expected.test
         jax.tree.map(np.testing.assert_array_equal, last_state(config, workdir), state)

@@ -18,14 +18,14 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 import train
-import zoo.checkpoint
 import zoo.config
-import zoo.history
-import zoo.images
+import zoo.data.images
+import zoo.training.checkpoint
+import zoo.training.history
 from configs import default
-from zoo.errors import ZooError
-from zoo.history import History
-from zoo.idx import read_idx
+from zoo.data.idx import read_idx
+from zoo.system.errors import ZooError
+from zoo.training.history import History
 
 _FOLDER = tempfile.TemporaryDirectory(
     prefix="zoo-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -43,12 +43,12 @@ def idx(content: bytes) -> None:
 
 def history(content: bytes) -> None:
     """history.json."""
-    (_PATH / zoo.history.FILENAME).write_bytes(content)
-    found = zoo.history.read(_PATH)
+    (_PATH / zoo.training.history.FILENAME).write_bytes(content)
+    found = zoo.training.history.read(_PATH)
     assert found.num_seeds >= 1
     for record in found.epochs:
-        zoo.history.numbers(found, record)
-    zoo.history.seeds_text(found)
+        zoo.training.history.numbers(found, record)
+    zoo.training.history.seeds_text(found)
 
 
 def config(content: bytes) -> None:
@@ -67,9 +67,9 @@ def config(content: bytes) -> None:
 
 def image(content: bytes) -> None:
     """An image file, brought into the form of a net's images."""
-    found = zoo.images.decode(io.BytesIO(content), "image", max_pixels=1_000_000)
+    found = zoo.data.images.decode(io.BytesIO(content), "image", max_pixels=1_000_000)
     for shape in ((28, 28, 1), (32, 32, 3)):
-        pixels = zoo.images.prepare(found, shape, "image").pixels
+        pixels = zoo.data.images.prepare(found, shape, "image").pixels
         assert pixels.shape == shape
 
 
@@ -81,8 +81,8 @@ def checkpoint(content: bytes) -> None:
     (folder / "run.json").write_bytes(run)
     (folder / "sha256sums.txt").write_bytes(sums)
     with contextlib.suppress(ZooError):
-        zoo.checkpoint._check_sums(folder)
-    _, progress = zoo.checkpoint._read_run(folder)
+        zoo.training.checkpoint._check_sums(folder)
+    _, progress = zoo.training.checkpoint._read_run(folder)
     assert progress is None or progress.seconds >= 0
 
 

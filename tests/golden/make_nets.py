@@ -1,4 +1,4 @@
-"""Writes nets.json and zoo/published.json: what the five notebooks say, under this project's names.
+"""Writes nets.json and published.json: what the five notebooks say, under this project's names.
 
     python tests/golden/make_nets.py REFERENCE.json
 
@@ -121,7 +121,7 @@ def main() -> None:
     for name, net in results.items():
         facts = ",\n".join(f"  {json.dumps(key)}: {json.dumps(fact)}" for key, fact in net.items())
         lines.append(f'"{name}": {{\n{facts}\n}}')
-    published = Path(__file__).parents[2] / "zoo" / "published.json"
+    published = Path(__file__).parents[2] / "zoo" / "reproduction" / "published.json"
     published.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 

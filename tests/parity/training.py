@@ -29,10 +29,10 @@ from conftest import GOLDEN
 from parity import nets
 
 import zoo.models
-import zoo.optim
-from zoo.idx import FILES, read_idx
+import zoo.training.optim
+from zoo.data.idx import FILES, read_idx
 from zoo.models.layers import BatchNorm, ConvNet, Dropout
-from zoo.steps import create_train_state, make_train_step
+from zoo.training.step import create_train_state, make_train_step
 
 KINDS = ("noise", "strokes", "mnist")  # of images
 NUM_STEPS = 50
@@ -127,7 +127,7 @@ def train_in_zoo(name: str, kind: str) -> Trained:
     net = zoo.models.MODELS[name]
     net = tuple(layer for layer in net if not isinstance(layer, Dropout))
     config = importlib.import_module(f"configs.{name}").get_config().optimizer
-    tx = zoo.optim.make_optimizer(config, zoo.optim.make_schedule(config, 1, 1))
+    tx = zoo.training.optim.make_optimizer(config, zoo.training.optim.make_schedule(config, 1, 1))
     with jax.enable_x64(True):
         model = ConvNet(net, dtype=jnp.float64)
         variables = zoo.models.from_keras_weights(model, weights(name, kind))

@@ -1,0 +1,164 @@
+"""Pictures of a trained net: that they are drawn, legible, and the same twice."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from ml_collections import ConfigDict
+from test_history import history_of
+
+import zoo.models
+from zoo.analysis import pictures
+from zoo.analysis.prediction import Prediction
+from zoo.analysis.trained import TrainedNet
+from zoo.data import Split
+from zoo.system import figures
+from zoo.system.errors import ZooError
+from zoo.training import train_and_evaluate
+from zoo.training.step import create_train_state
+
+Zoo = Callable[..., tuple[int, str, str]]
+NETS = ("lenet3", "kernels_cnn7", "pairs_cnn14")  # 2 convolutions; batch normalization; 14
+
+
+def make_net(name: str, shape: tuple[int, int, int] = (28, 28, 1)) -> TrainedNet:
+    """A net whose weights have all moved a little since seed 0."""
+    history = history_of()
+    history.config.update(model=name, seed=0)
+    history.data.update(num_classes=10, image_shape=list(shape))
+    model = zoo.models.create_model(name)
+    state = create_train_state(model, optax.identity(), 0, shape)
+    variables = {"params": jax.tree.map(lambda leaf: 1.1 * leaf + 0.01, state.params)}
+    if state.batch_stats:
+        variables["batch_stats"] = state.batch_stats
+    return TrainedNet(Path("run"), history, model, variables, seed=0, epoch=3)
+
+
+@pytest.fixture(scope="module")
+def split() -> Split:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (40, 28, 28, 1), dtype=np.uint8)
+    return Split(images, np.arange(40, dtype=np.int32) % 10)
+
+
+def draw(kind: str, net: TrainedNet, split: Split) -> Figure:
+    if kind == "activations":
+        return pictures.activations(net, split.images[0], "image $_0$.png")  # no formula
+    if kind in pictures.OF_NET:
+        return pictures.OF_NET[kind](net)
+    return pictures.OF_SPLIT[kind](net, split, net.probabilities(split.images))
+
+
+KINDS = (*pictures.OF_NET, *pictures.OF_SPLIT, "activations")
+
+
+def overlapping_labels(figure: Figure) -> list[tuple[str, str]]:
+    """Pairs of titles, labels and other texts (but ticks) whose boxes meet."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    texts = [*figure.texts, *(text for legend in figure.legends for text in legend.get_texts())]
+    for axes in figure.axes:
+        texts += [*axes.texts, axes.title, axes.xaxis.label, axes.yaxis.label]
+    texts = [text for text in texts if text.get_text()]
+    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts]
+    return [
+        (first, second)
+        for index, (first, box) in enumerate(boxes)
+        for second, other in boxes[:index]
+        if box.shrunk(0.9, 0.8).overlaps(other.shrunk(0.9, 0.8))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        *((kind, "lenet3") for kind in KINDS),
+        *(
+            pytest.param(kind, name, marks=pytest.mark.slow)
+            for kind in ("weights", "filters", "activations")
+            for name in NETS[1:]
+        ),
+    ],
+)
+def test_every_kind_is_drawn_without_overlaps(kind: str, name: str, split: Split) -> None:
+    assert overlapping_labels(draw(kind, make_net(name), split)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_run_gives_the_same_bytes(kind: str, split: Split, tmp_path: Path) -> None:
+    net = make_net("lenet3")
+    for name in ("first.svg", "second.svg"):
+        figures.save(draw(kind, net, split), tmp_path / name)
+    assert (tmp_path / "first.svg").read_bytes() == (tmp_path / "second.svg").read_bytes()
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_each_layer_with_weights_has_its_violins(name: str) -> None:
+    axes = pictures.weights(make_net(name)).axes[0]
+    model = zoo.models.MODELS[name]
+    expected = [*zoo.models.layer_macs(model, (28, 28, 1))]
+    assert [label.get_text() for label in axes.get_xticklabels()] == expected
+    assert len(axes.collections) == 2 * len(expected)
+
+
+@pytest.mark.parametrize("count", [1, 3, 12])
+def test_predictions_are_drawn_without_overlaps(count: int, split: Split) -> None:
+    net = make_net("lenet3")
+    probabilities = net.probabilities(split.images[:count])
+    found = [
+        Prediction(f"$image_{index}$.png", pixels, False, label, own)
+        for index, (pixels, label, own) in enumerate(
+            zip(split.images, [None, 3, 7] * 4, probabilities, strict=False)
+        )
+    ]
+    assert overlapping_labels(pictures.predictions(net, found)) == []
+    with pytest.raises(ZooError, match="at most 100 images"):
+        pictures.predictions(net, found * 101)
+
+
+def test_a_net_without_mistakes_says_so(split: Split) -> None:
+    net = make_net("lenet3")
+    right = Split(split.images, net.logits(split.images).argmax(axis=1).astype(np.int32))
+    probabilities = net.probabilities(split.images)
+    with pytest.raises(ZooError, match="gets every image right"):
+        pictures.mistakes(net, right, probabilities)
+    assert overlapping_labels(pictures.confusion(net, right, probabilities)) == []
+
+
+@pytest.mark.slow
+def test_colour_images_can_be_drawn(split: Split) -> None:
+    net = make_net("lenet3", (28, 28, 3))
+    colour = Split(np.repeat(split.images, 3, axis=3), split.labels)
+    for kind in KINDS:
+        assert overlapping_labels(draw(kind, net, colour)) == []
+
+
+def test_the_command_draws_and_refuses(
+    tiny_config: ConfigDict, tmp_path: Path, run_zoo: Zoo
+) -> None:
+    tiny_config.num_epochs = 1
+    run = tmp_path / "run"
+    train_and_evaluate(tiny_config, run, quiet=True)
+    picture = tmp_path / "picture.png"
+    status, _, error = run_zoo("plot", run, "-o", picture, "--kind=activations", "--image=3")
+    assert (status, error) == (0, "")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    for arguments, sentence in (
+        (["-o", picture, "--kind=activations"], "--image goes with --kind=activations"),
+        (["-o", picture, "--image=3"], "--image goes with --kind=activations"),
+        ([run, "-o", picture, "--kind=weights"], "--kind=weights draws one run, not 2"),
+        (["-o", tmp_path / "x.gif"], "must end in .png, .svg, .pdf"),
+        ([], "Missing option '-o' / '--output'."),
+        (["-o", tmp_path / "no" / "x.png"], "there is no folder"),
+    ):
+        status, _, error = run_zoo("plot", run, *arguments)
+        assert status == 2
+        assert sentence in error
+        assert len(error.splitlines()) == 1

@@ -1,0 +1,230 @@
+"""`zoo predict` and the reading of image files, those that are no image included."""
+
+import contextlib
+import io
+import json
+import os
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import REAL_MNIST_DIR, train_for_drawings
+from drawings import draw_strokes, write_ten
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ml_collections import ConfigDict
+from PIL import Image
+
+import zoo.analysis.trained
+import zoo.data.images
+from zoo.analysis.prediction import Prediction, bar, predict, to_json, to_text
+from zoo.data.images import prepare
+from zoo.system.errors import ZooError
+from zoo.training import train_and_evaluate
+
+Zoo = Callable[..., tuple[int, str, str]]
+SHAPE = (28, 28, 1)
+
+
+@pytest.fixture
+def workdir(tiny_config: ConfigDict, tmp_path: Path) -> Path:
+    tiny_config.num_epochs = 1
+    train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+    return tmp_path / "run"
+
+
+@pytest.mark.full
+def test_drawn_digits_are_recognized(tmp_path: Path) -> None:
+    """At least 9 of 10 by a net that has seen MNIST; by one that has seen blurred 8x8 digits, 4."""
+    train_for_drawings(tmp_path / "run", tmp_path / "tfds")
+    files = write_ten(tmp_path)
+    found = predict(zoo.analysis.trained.load(tmp_path / "run"), [str(path) for path, _ in files])
+    right = [one.predicted == digit for one, (_, digit) in zip(found, files, strict=True)]
+    assert sum(right) >= (9 if REAL_MNIST_DIR else 4), [one.predicted for one in found]
+
+
+def test_a_drawing_is_cut_out_centred_and_turned_bright(tmp_path: Path) -> None:
+    pictures = [
+        prepare(draw_strokes(4, size, ink, paper), SHAPE, "four")
+        for size, ink, paper in ((400, "black", "white"), (100, "white", "black"))
+    ]
+    assert [picture.is_inverted for picture in pictures] == [True, False]
+    for picture in pictures:
+        pixels = picture.pixels[..., 0].astype(float)
+        rows, columns = np.nonzero(pixels > 64)
+        assert rows.max() - rows.min() + 1 in (19, 20, 21)
+        assert columns.max() - columns.min() + 1 <= 20
+        for axis in (0, 1):
+            centre = (pixels.sum(axis=1 - axis) * np.arange(28)).sum() / pixels.sum()
+            assert centre == pytest.approx(13.5, abs=0.6)
+    difference = pictures[0].pixels.astype(float) - pictures[1].pixels
+    assert np.abs(difference).mean() < 5  # of 255
+
+
+def test_an_image_of_the_right_size_keeps_its_pixels() -> None:
+    pixels = np.zeros((28, 28), np.uint8)
+    pixels[3:9, 5:7] = 200
+    kept = prepare(Image.fromarray(pixels), SHAPE, "image")
+    np.testing.assert_array_equal(kept.pixels[..., 0], pixels)
+    inverted = prepare(Image.fromarray(255 - pixels), SHAPE, "image")
+    assert inverted.is_inverted
+    np.testing.assert_array_equal(inverted.pixels[..., 0], pixels)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_more_than_eight_bits_are_scaled_not_cut_off(mode: str) -> None:
+    values = np.full((40, 40), 60_000, np.uint16)
+    values[10:30, 18:22] = 20_000
+    if mode == "I;16":
+        image = Image.fromarray(values)
+    else:
+        image = Image.fromarray(values.astype(np.int32 if mode == "I" else np.float32))
+    assert image.mode == mode
+    found = prepare(image, SHAPE, "deep")
+    assert found.is_inverted
+    assert found.pixels.max() == 255
+
+
+def test_colour_images_for_a_net_of_three_channels_are_resized() -> None:
+    image = Image.new("RGB", (50, 40), (255, 0, 10))
+    found = prepare(image, (20, 30, 3), "red")
+    assert found.pixels.shape == (20, 30, 3)
+    assert (found.pixels == (255, 0, 10)).all()
+    with pytest.raises(ZooError, match="1 or 3 channels, and the net takes 2"):
+        prepare(image, (20, 30, 2), "red")
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.sampled_from(["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "F", "YCbCr", "PA"]),
+    st.integers(0, 2**32 - 1),
+)
+def test_any_image_is_prepared_or_refused_in_one_sentence(
+    width: int, height: int, mode: str, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    grey = Image.fromarray(rng.integers(0, 256, (height, width), dtype=np.uint8))
+    image = grey.convert("P").convert("PA") if mode == "PA" else grey.convert(mode)
+    if np.ptp(np.asarray(grey)) < 13:  # a twentieth of the range
+        with pytest.raises(ZooError, match="of one colour"):
+            prepare(Image.new("L", (width, height), 7), SHAPE, "image")
+        return
+    found = prepare(image, SHAPE, "image")
+    assert found.pixels.shape == SHAPE
+    assert found.pixels.dtype == np.uint8
+    assert found.pixels.max() > 0
+
+
+def png(width: int, height: int, data: bytes) -> bytes:
+    """A PNG file of 8-bit grey whose header claims that size."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + checksum
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    )
+
+
+def encoded(image: Image.Image, form: str) -> bytes:
+    file = io.BytesIO()
+    image.save(file, form)
+    return file.getvalue()
+
+
+DRAWING = draw_strokes(8, 64, "white", "black")
+BAD_FILES = {
+    "text.png": (b"hello", "is no image of a known format"),
+    "empty.png": (b"", "is no image of a known format"),
+    "one.png": (encoded(Image.new("L", (1, 1)), "PNG"), "is of one colour"),
+    "white.png": (encoded(Image.new("L", (30, 30), 255), "PNG"), "is of one colour"),
+    "cut.png": (encoded(DRAWING, "PNG")[:300], "cannot be read as an image"),
+    "cut.jpg": (encoded(DRAWING, "JPEG")[:700], "cannot be read as an image"),
+    "large.png": (png(8_000, 8_000, b""), "has 8,000x8,000 pixels, and 50,000,000 in all are"),
+    "larger.png": (png(20_000, 20_000, b""), "has more than the 50,000,000 pixels"),
+    "bomb.png": (png(50_000, 50_000, zlib.compress(bytes(10**6))), "has more than the 50,000,000"),
+    "tiff.png": (encoded(DRAWING, "TIFF"), "is no image of a known format"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_what_is_no_usable_image_is_one_sentence(tmp_path: Path, name: str) -> None:
+    content, sentence = BAD_FILES[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ZooError, match=sentence):
+        prepare(zoo.data.images.read(tmp_path / name), SHAPE, tmp_path / name)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "WEBP"]), st.data())
+def test_a_damaged_file_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, form: str, data: st.DataObject
+) -> None:
+    content = bytearray(encoded(DRAWING.resize((20, 20)), form))
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.getbasetemp() / f"damaged-{os.getpid()}"
+    path.write_bytes(content[: data.draw(st.integers(1, len(content)))])
+    with contextlib.suppress(ZooError):  # anything else fails the test
+        assert prepare(zoo.data.images.read(path), SHAPE, path).pixels.shape == SHAPE
+
+
+def test_missing_files_and_folders(tmp_path: Path) -> None:
+    with pytest.raises(ZooError, match="does not exist"):
+        zoo.data.images.read(tmp_path / "none.png")
+    with pytest.raises(ZooError, match="is a folder: name image files"):
+        zoo.data.images.read(tmp_path)
+    os.mkfifo(tmp_path / "pipe.png")  # is not waited for
+    with pytest.raises(ZooError, match="is no file"):
+        zoo.data.images.read(tmp_path / "pipe.png")
+
+
+def test_the_answer_as_text_and_json() -> None:
+    pixels = np.zeros(SHAPE, np.uint8)
+    prediction = Prediction("a.png", pixels, True, None, np.array([0.05, 0.8, 0.15]))
+    lines = to_text([prediction]).splitlines()
+    assert lines[0] == "a.png (dark on light, so inverted)"
+    assert [line.split()[0] for line in lines[1:]] == ["1", "2", "0"]
+    assert lines[1].endswith(" 80.00%")
+    assert lines[1].count("█") == 24
+    assert json.loads(to_json([prediction])) == [
+        {
+            "image": "a.png",
+            "predicted": 1,
+            "label": None,
+            "inverted": True,
+            "probabilities": [0.05, 0.8, 0.15],
+        }
+    ]
+
+
+@given(st.floats(0, 1))
+def test_a_bar_has_one_length(fraction: float) -> None:
+    drawn = bar(fraction)
+    assert len(drawn) == 30
+    assert drawn.count("█") <= 30 * fraction + 0.07
+
+
+def test_the_command(workdir: Path, run_zoo: Zoo, tmp_path: Path) -> None:
+    DRAWING.save(tmp_path / "eight.png")
+    status, said, error = run_zoo("predict", workdir, "3", tmp_path / "eight.png")
+    assert (status, error) == (0, "")
+    assert "test image 3 (labelled 6)\n" in said
+    assert f"\n\n{tmp_path / 'eight.png'}\n" in said
+    picture = tmp_path / "said.svg"
+    assert run_zoo("predict", workdir, "3", "--plot", picture)[0] == 0
+    assert "<!-- test image 3: " in picture.read_text()
+    status, _, error = run_zoo("predict", workdir, "3", "--plot", tmp_path / "said.gif")
+    assert (status, "must end in .png, .svg, .pdf" in error) == (2, True)
+    for image, sentence in (("20", "has the images 0 to 19, and no 20"), ("x.png", "not exist")):
+        status, _, error = run_zoo("predict", workdir, image)
+        assert status == 2
+        assert sentence in error
+        assert len(error.splitlines()) == 1

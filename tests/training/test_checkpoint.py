@@ -1,0 +1,271 @@
+"""Checkpoints: exact, bounded in number, and a damaged one is set aside."""
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import zoo.training.checkpoint
+from configs import default
+from zoo.models import ConvNet
+from zoo.models.layers import BatchNorm, Conv, Flatten, Head
+from zoo.system.errors import ZooError
+from zoo.training.checkpoint import Checkpoints, Snapshot
+from zoo.training.history import History
+from zoo.training.step import Metrics, Progress, TrainState, create_train_state
+
+
+def state_of(seed: int, features: int = 2) -> TrainState:
+    model = ConvNet((Conv(features, 3), BatchNorm(), Flatten(), Head()), num_classes=3)
+    state = create_train_state(model, optax.adam(1e-3), seed, (5, 5, 1))
+    return state.replace(step=jnp.int32(seed))
+
+
+def history_of(metrics: list[dict[str, float]]) -> History:
+    """An epoch of one step for each of the metrics."""
+    record = dict(loss=1.0, accuracy=0.5, learning_rate=0.1, seconds=1.0, images_per_second=9.0)
+    return History(
+        config=default.get_config().to_dict(),
+        environment={},
+        model={"name": "x", "num_params": 1},
+        data={"num_train": 1, "num_val": 0, "num_test": 1, "num_classes": 3},
+        epochs=[
+            {**record, **each, "epoch": number, "step": number}
+            for number, each in enumerate(metrics, start=1)
+        ],
+    )
+
+
+def metrics_of(accuracy: float, loss: float = 1.0) -> dict[str, float]:
+    return {"val_accuracy": accuracy, "val_loss": loss}
+
+
+def checkpoints_of(workdir: Path, **settings: Any) -> Checkpoints:
+    workdir.mkdir(exist_ok=True)
+    return Checkpoints(
+        workdir, **{"keep_last": 2, "keep_best": 1, "best_metric": "val_accuracy"} | settings
+    )
+
+
+def names(workdir: Path) -> list[str]:
+    return sorted(path.name for path in (workdir / "checkpoints").iterdir())
+
+
+def save_all(
+    workdir: Path, metrics: list[dict[str, float]], best_metric: str = "val_accuracy", **kept: Any
+) -> list[str]:
+    checkpoints = checkpoints_of(workdir, best_metric=best_metric, **kept)
+    for step in range(1, len(metrics) + 1):
+        checkpoints.save(Snapshot(state_of(step), history_of(metrics[:step])))
+    return names(workdir)
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Path:
+    """A run's folder with checkpoints of the steps 1, 2 and 3."""
+    assert save_all(tmp_path, 3 * [metrics_of(0.5)], keep_last=3) == ["1", "2", "3"]
+    return tmp_path
+
+
+def newest_step(workdir: Path) -> tuple[int | None, list[str]]:
+    found, notes = checkpoints_of(workdir).newest(like=state_of(0))
+    return (None if found is None else int(found.state.step)), notes
+
+
+def test_a_run_survives_bit_for_bit(tmp_path: Path) -> None:
+    history = history_of([metrics_of(1 / 3)])
+    sums = Metrics(jnp.float32(1e9 / 7), jnp.int32(2**31 - 1), jnp.int32(5))
+    for progress in (None, Progress(sums, 1.25)):
+        checkpoints_of(tmp_path).save(Snapshot(state_of(3), history, progress))
+        found, notes = checkpoints_of(tmp_path).newest(like=state_of(0))
+        assert found is not None
+        assert isinstance(found.state, TrainState)
+        jax.tree.map(np.testing.assert_array_equal, found.state, state_of(3))
+        assert found.history == history
+        assert notes == []
+        (tmp_path / "checkpoints/3").rename(tmp_path / "away") if progress is None else None
+    assert found is not None
+    assert found.progress is not None
+    assert found.progress.seconds == 1.25
+    jax.tree.map(np.testing.assert_array_equal, found.progress.sums, sums)
+
+
+def test_the_last_and_the_best_are_kept(tmp_path: Path) -> None:
+    metrics = [metrics_of(accuracy) for accuracy in (0.1, 0.9, 0.8, 0.3, 0.2)]
+    assert save_all(tmp_path / "a", metrics, keep_last=1, keep_best=2) == ["2", "3", "5"]
+    assert save_all(tmp_path / "b", metrics, keep_last=2, keep_best=0) == ["4", "5"]
+    assert save_all(tmp_path / "c", metrics, keep_last=1, keep_best=9) == ["1", "2", "3", "4", "5"]
+
+
+def test_the_best_loss_is_the_smallest(tmp_path: Path) -> None:
+    metrics = [metrics_of(0.5, loss) for loss in (3.0, 1.0, 2.0, 4.0)]
+    assert save_all(tmp_path, metrics, "val_loss", keep_last=1, keep_best=1) == ["2", "4"]
+
+
+def test_one_within_an_epoch_goes_when_the_epoch_is_saved(tmp_path: Path) -> None:
+    checkpoints = checkpoints_of(tmp_path, keep_last=1, keep_best=0)
+    first, second = history_of([metrics_of(0.5)]), history_of(2 * [metrics_of(0.5)])
+    progress = Progress(Metrics.zeros(), 1.0)
+    checkpoints.save(Snapshot(state_of(1), first))
+    checkpoints.save(Snapshot(state_of(2), first, progress))  # at the epoch's end, not validated
+    assert names(tmp_path) == ["1", "2-partial"]
+    found, _ = checkpoints.newest(like=state_of(0))
+    assert found is not None
+    assert found.progress is not None
+    checkpoints.save(Snapshot(state_of(2), second))
+    assert names(tmp_path) == ["2"]
+
+
+def test_sha256sum_knows_the_sums(three: Path) -> None:
+    result = subprocess.run(
+        ["sha256sum", "--check", "--strict", "sha256sums.txt"],
+        cwd=three / "checkpoints/3",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "run.json: OK" in result.stdout
+    told = {line.rpartition(": ")[0] for line in result.stdout.splitlines()}
+    files = {path for path in (three / "checkpoints/3").rglob("*") if path.is_file()}
+    assert told == {str(path.relative_to(three / "checkpoints/3")) for path in files} - {
+        "sha256sums.txt"
+    }
+
+
+def each_file(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    if content:
+        content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content) or b"x")
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] or b"x"),
+    "emptied": lambda path: path.write_bytes(b"" if path.stat().st_size else b"x"),
+    "flipped byte": flip,
+    "deleted": Path.unlink,
+    "made a link": lambda path: (path.unlink(), path.symlink_to("/etc/passwd")),
+    "made a folder": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_to_any_file_of_the_newest_gives_the_one_before(three: Path, damage: str) -> None:
+    whole = three / "checkpoints/3"
+    kept = three / "kept"
+    whole.rename(kept)
+    count = len(each_file(kept))
+    assert count > 8
+    for index in range(count):
+        subprocess.run(["cp", "-r", kept, whole], check=True)
+        DAMAGE[damage](each_file(whole)[index])
+        after = [path.read_bytes() for path in each_file(whole)]
+        step, notes = newest_step(three)
+        assert step == 2
+        assert len(notes) == 1
+        assert f"the checkpoint {whole} is damaged (" in notes[0]
+        assert notes[0].endswith("; it is kept as damaged-3")
+        assert [path.read_bytes() for path in each_file(three / "checkpoints/damaged-3")] == after
+        subprocess.run(["rm", "-r", three / "checkpoints/damaged-3"], check=True)
+
+
+def test_half_deleted_ones_are_passed_over_down_to_the_last_good_one(three: Path) -> None:
+    for step in (3, 2):
+        for path in each_file(three / f"checkpoints/{step}")[::2]:
+            path.unlink()
+    step, notes = newest_step(three)
+    assert (step, len(notes)) == (1, 2)
+    assert names(three) == ["1", "damaged-2", "damaged-3"]
+
+
+def test_what_was_set_aside_before_is_kept(three: Path) -> None:
+    for _ in range(2):
+        (three / "checkpoints/9").mkdir()
+        newest_step(three)
+    assert names(three) == ["2", "3", "damaged-9", "damaged-9-2"]
+
+
+def test_no_good_one_is_none(three: Path) -> None:
+    for step in (1, 2, 3):
+        flip(three / f"checkpoints/{step}/run.json")
+    assert newest_step(three)[0] is None
+
+
+def test_what_a_killed_process_left_is_cleared(three: Path) -> None:
+    for name in (".saving-4", ".deleted-1"):
+        (three / "checkpoints" / name / "state").mkdir(parents=True)
+    checkpoints_of(three)
+    assert names(three) == ["1", "2", "3"]
+
+
+def rewrite(checkpoint: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Changes run.json, sums included, as somebody who means to would."""
+    path = checkpoint / "run.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    (checkpoint / "sha256sums.txt").write_text(
+        "".join(
+            f"{hashlib.sha256(each.read_bytes()).hexdigest()}  {each.relative_to(checkpoint)}\n"
+            for each in each_file(checkpoint)
+            if each.name != "sha256sums.txt"
+        )
+    )
+
+
+def test_one_of_a_newer_version_is_refused_and_left(three: Path) -> None:
+    rewrite(three / "checkpoints/3", lambda content: content.update(format=3))
+    with pytest.raises(ZooError, match=r"is of format 3, .* reads format 2 .* use the version"):
+        newest_step(three)
+    rewrite(three / "checkpoints/3", lambda content: content.update(format=2))
+    rewrite(three / "checkpoints/3", lambda content: content["history"].update(format=9))
+    with pytest.raises(ZooError, match=r"is of format 9, .* reads format 2 of histories"):
+        newest_step(three)
+    assert names(three) == ["1", "2", "3"]
+
+
+def test_one_of_the_first_version_is_refused_for_training_and_read_for_its_net(
+    three: Path,
+) -> None:
+    """Format 1: Orbax's folders state, config and metrics, without sums."""
+    old = three / "checkpoints/3"
+    for name in ("run.json", "sha256sums.txt"):
+        (old / name).unlink()
+    (old / "metrics").mkdir()
+    (old / "metrics/metrics").write_text(json.dumps(metrics_of(0.5)))
+    with pytest.raises(ZooError, match=r"written by an earlier version of the zoo"):
+        newest_step(three)
+    step, state, notes = zoo.training.checkpoint.read_parameters(three)
+    assert (step, notes) == (3, [])
+    np.testing.assert_array_equal(
+        state["params"]["head"]["bias"], state_of(3).params["head"]["bias"]
+    )
+
+
+def test_one_of_another_net_is_refused(three: Path) -> None:
+    with pytest.raises(ZooError, match=r"is whole but cannot be read here"):
+        checkpoints_of(three).newest(like=state_of(0, features=3))
+
+
+def test_the_net_of_the_newest_good_one_is_read(three: Path) -> None:
+    flip(each_file(three / "checkpoints/3/state")[-1])
+    before = names(three)
+    step, state, notes = zoo.training.checkpoint.read_parameters(three)
+    assert step == 2
+    assert len(notes) == 1
+    np.testing.assert_array_equal(
+        state["params"]["head"]["bias"], state_of(2).params["head"]["bias"]
+    )
+    assert names(three) == before, "reading changes nothing"

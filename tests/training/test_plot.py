@@ -1,0 +1,88 @@
+"""Curves from history files alone."""
+
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from test_history import history_of
+
+from zoo.system.errors import ZooError
+from zoo.system.figures import save, to_svg
+from zoo.training.curves import draw_histories, draw_runs
+from zoo.training.history import History
+
+STARTS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
+
+
+def write_run(folder: Path, history: History) -> Path:
+    folder.mkdir(parents=True)
+    history.write(folder)
+    return folder
+
+
+@pytest.mark.parametrize("suffix", STARTS)
+def test_one_and_several_runs_in_every_format(tmp_path: Path, suffix: str) -> None:
+    runs = [write_run(tmp_path / name, history_of(n)) for name, n in (("a", 1), ("b", 9))]
+    for chosen in (runs[:1], runs):
+        output = tmp_path / f"{len(chosen)}{suffix}"
+        save(draw_runs(chosen), output)
+        assert output.read_bytes().startswith(STARTS[suffix])
+
+
+def test_curves_are_labelled_with_names_units_and_what_was_validated_on(tmp_path: Path) -> None:
+    save(draw_histories({"my-run": history_of(3)}), tmp_path / "x.svg")
+    text = (tmp_path / "x.svg").read_text()
+    for label in (
+        "loss (nats per image)",
+        "accuracy (%)",
+        "epoch",
+        "my-run, training",
+        "my-run, held out",
+    ):
+        assert f"<!-- {label} -->" in text
+
+
+@pytest.mark.parametrize(
+    ("run", "output", "sentence"),
+    [
+        ("nowhere", "x.png", "nowhere/history.json does not exist"),
+        ("run", "x.gif", "its name must end in .png, .svg, .pdf"),
+        ("empty", "x.png", "nothing to draw"),
+    ],
+)
+def test_wrong_input_is_one_sentence(tmp_path: Path, run: str, output: str, sentence: str) -> None:
+    write_run(tmp_path / "run", history_of())
+    write_run(tmp_path / "empty", history_of(0))
+    with pytest.raises(ZooError, match=sentence):
+        save(draw_runs([tmp_path / run]), tmp_path / output)
+    assert not (tmp_path / output).exists()
+
+
+def test_no_history_no_picture() -> None:
+    with pytest.raises(ZooError, match="nothing to draw"):
+        draw_histories({})
+
+
+@pytest.mark.parametrize("num_epochs", [1, 2, 200, 1500])
+def test_each_point_of_a_page_has_its_own_tooltip(num_epochs: int) -> None:
+    history = history_of(num_epochs)
+    svg = to_svg(draw_histories({"a $b$ <c>": history}, ["accuracy"]), "p1", "a & b")
+    assert 'aria-label="a &amp; b"' in svg
+    root = ElementTree.fromstring(svg.replace("xlink:href", "href"))
+    tooltips = json.loads(root.attrib["data-tooltips"])
+    assert len(tooltips) == 2
+    for (id_, texts), key in zip(tooltips.items(), ("accuracy", "val_accuracy"), strict=True):
+        (group,) = (element for element in root.iter() if element.get("id") == id_)
+        markers = [element for element in group.iter() if element.tag.endswith("use")]
+        (path,) = (
+            element
+            for element in group
+            if element.tag.endswith("path") and element.get("clip-path")
+        )
+        points = markers or re.findall("[ML] ", path.attrib["d"])
+        assert len(points) == len(texts) == num_epochs
+        value = 100 * history.epochs[-1][key]
+        assert texts[-1].startswith("a $b$ <c>, ")
+        assert texts[-1].endswith(f", epoch {num_epochs}: {value:.4g}%")

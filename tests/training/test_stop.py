@@ -1,0 +1,167 @@
+"""Requests to stop: the piece in progress is finished, all is saved, the way on is said."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, write_idx_dataset
+from test_training import untimed
+
+import zoo.training.history
+
+SIGNALS = {
+    signal.SIGINT: "Ctrl-C",
+    signal.SIGTERM: "SIGTERM",
+    signal.SIGHUP: "SIGHUP",
+}
+
+
+@pytest.fixture(scope="module")
+def long_epochs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set whose epoch takes a few seconds."""
+    folder = tmp_path_factory.mktemp("long")
+    write_idx_dataset(folder, num_train=12_000, num_test=100)
+    return folder
+
+
+def command(data: Path, workdir: Path, *more: str) -> list[str]:
+    return [
+        *(sys.executable, "train.py", "--config=configs/default.py", "--config.dataset=idx"),
+        *(f"--config.manual_dir={data}", "--config.validation=test", f"--workdir={workdir}"),
+        *("--config.num_epochs=2", *more),
+    ]
+
+
+def start(arguments: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for(seen: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not seen():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def wait_for_the_middle_of_the_first_epoch(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "writing to" in line:
+            break
+    time.sleep(1.5)  # it compiles first; wherever it is then, it must answer
+
+
+def stop(process: subprocess.Popen[str], *numbers: int) -> tuple[int, float, list[str]]:
+    """Its status, the seconds from the first signal to its end, what it said on standard error."""
+    began = time.monotonic()
+    for number in numbers:
+        process.send_signal(number)
+        time.sleep(0.05)
+    _, error = process.communicate(timeout=60)
+    return process.returncode, time.monotonic() - began, error.strip().splitlines()
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(number, marks=pytest.mark.slow if number == signal.SIGTERM else ())
+        for number in SIGNALS
+    ],
+)
+def test_a_stop_within_an_epoch_saves_and_the_run_goes_on_bit_for_bit(
+    long_epochs: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    workdir = tmp_path / "run"
+    process = start(command(long_epochs, workdir))
+    wait_for_the_middle_of_the_first_epoch(process)
+    status, seconds, said = stop(process, number)
+    print(f"{SIGNALS[number]}: {seconds:.2f} s to exit")
+    assert status == 128 + number
+    assert seconds < 10
+    assert said[0] == (f"train.py: {SIGNALS[number]}: saving, at most 8 s; once more stops at once")
+    assert said[1].startswith("train.py: stopped after batch ")
+    assert said[1].endswith(f" of epoch 1, saved in {workdir}: the same command goes on")
+    assert len(said) == 2
+    (partial,) = workdir.glob("checkpoints/*-partial")
+    assert 0 < int(partial.name.removesuffix("-partial")) < 375  # batches of an epoch
+
+    if number == signal.SIGTERM:
+        again = start(command(long_epochs, workdir))
+        assert again.stdout is not None
+        out = again.stdout.read()
+        again.communicate()
+        assert f"going on {said[1].partition('stopped ')[2].partition(',')[0]}" in out
+        assert again.returncode == 0
+        subprocess.run(
+            command(long_epochs, tmp_path / "whole"), cwd=ROOT, check=True, capture_output=True
+        )
+        one, other = (zoo.training.history.read(folder) for folder in (workdir, tmp_path / "whole"))
+        assert untimed(one) == untimed(other)
+        assert one.test == other.test
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_stops_at_once_and_leaves_the_last_checkpoint_good(
+    long_epochs: Path, tmp_path: Path
+) -> None:
+    workdir = tmp_path / "run"
+    process = start(command(long_epochs, workdir, "--config.checkpoint.every_minutes=0.001"))
+    wait_for(lambda: list(workdir.glob("checkpoints/[0-9]*-partial")))
+    status, seconds, said = stop(process, signal.SIGINT, signal.SIGINT)
+    assert status == 128 + signal.SIGINT
+    assert seconds < 2
+    assert said[-1].startswith("train.py: stopped")
+    assert said[-1].endswith("goes on from the last checkpoint, if there is one") or (
+        "saved in" in said[-1]  # it was faster than the second signal
+    )
+    result = subprocess.run(
+        command(long_epochs, workdir),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "going on after batch" in result.stdout
+    assert result.stderr == ""
+
+
+@pytest.mark.slow
+def test_a_run_that_is_busy_compiling_stops_within_ten_seconds(
+    long_epochs: Path, tmp_path: Path
+) -> None:
+    """A deep net without a compilation cache: the answer does not wait for the compiler."""
+    process = subprocess.Popen(
+        command(long_epochs, tmp_path / "run", "--config.model=pairs_cnn14"),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "0"},
+    )
+    wait_for_the_middle_of_the_first_epoch(process)
+    status, seconds, said = stop(process, signal.SIGTERM)
+    print(f"SIGTERM while compiling: {seconds:.2f} s to exit")
+    assert status == 128 + signal.SIGTERM
+    assert seconds < 10
+    assert (
+        said[-1]
+        == "train.py: stopped; the same command goes on from the last checkpoint, if there is one"
+    )
+
+
+@pytest.mark.slow
+def test_a_run_that_keeps_no_checkpoints_says_so_when_it_is_stopped(
+    long_epochs: Path, tmp_path: Path
+) -> None:
+    process = start(command(long_epochs, tmp_path / "run", "--config.checkpoint.every_epochs=0"))
+    wait_for_the_middle_of_the_first_epoch(process)
+    status, _, said = stop(process, signal.SIGTERM)
+    assert status == 128 + signal.SIGTERM
+    assert said[-1].endswith("it kept no checkpoint: the same command begins anew")

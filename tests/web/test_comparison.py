@@ -1,0 +1,105 @@
+"""`zoo compare`: runs and results files, as a table and a picture."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from test_history import history_of
+from test_reproduction import make_run
+
+import zoo.analysis.summary
+import zoo.models
+import zoo.web.comparison
+from zoo.reproduction.run import write
+from zoo.system import figures
+from zoo.system.errors import ZooError
+from zoo.training.history import History
+
+Zoo = Callable[..., tuple[int, str, str]]
+
+
+def finished(net: str, accuracy: float | list[float]) -> History:
+    history = history_of(3)
+    several = isinstance(accuracy, list)
+    if net in zoo.models.MODELS:
+        history.model["num_params"] = zoo.analysis.summary.summarize(net).parameters
+    history.config.update(
+        model=net, dataset="digits", num_epochs=3, num_seeds=len(accuracy) if several else 1
+    )
+    for record in history.epochs:
+        record["seconds"] = 2.0
+        for key in ("loss", "accuracy", "val_loss", "val_accuracy"):
+            record[key] = [0.5] * len(accuracy) if several else 0.5
+    loss, epoch = ([0.1] * len(accuracy), [3] * len(accuracy)) if several else (0.1, 3)
+    history.test = {"accuracy": accuracy, "loss": loss, "num_examples": 10, "epoch": epoch}
+    return history
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[Path]:
+    """A run of one seed, one of three, and a results file of two nets."""
+    (tmp_path / "first").mkdir()
+    finished("vgg5", 0.9).write(tmp_path / "first")
+    (tmp_path / "second").mkdir()
+    finished("ablation_cnn7", [0.97, 0.98, 0.99]).write(tmp_path / "second")
+    results = [make_run("lenet3", 0.95, seed) for seed in (0, 1)]
+    results.append(make_run("lenet3", 0.94, protocol="holdout"))
+    write(results, tmp_path)
+    return [tmp_path / "first", tmp_path / "second", tmp_path / "reproduction.json"]
+
+
+def test_the_table_has_the_most_accurate_first(runs: list[Path]) -> None:
+    lines = zoo.web.comparison.to_text(zoo.web.comparison.read(runs)).splitlines()
+    assert [line.split("  ")[0] for line in lines[1:]] == [
+        "second",
+        "lenet3",
+        "lenet3, holdout",
+        "first",
+    ]
+    assert "98.00% ± 1.00% (n = 3)" in lines[1]
+    assert "95.00% ± 0.00% (n = 2)" in lines[2]
+    assert lines[1].split()[1:5] == ["digits", "7", "no", "1,378,570"]
+    assert lines[4].split()[1:5] == ["digits", "5", "yes", "2,128,650"]
+
+
+def test_the_picture_is_the_same_twice(runs: list[Path], tmp_path: Path) -> None:
+    for name in ("a.svg", "b.svg"):
+        figures.save(zoo.web.comparison.draw(zoo.web.comparison.read(runs)), tmp_path / name)
+    text = (tmp_path / "a.svg").read_text()
+    assert text == (tmp_path / "b.svg").read_text()
+    for label in ("convolutions", "parameters", "seconds per epoch", "test accuracy (%)", "second"):
+        assert f"<!-- {label} -->" in text
+
+
+def test_the_front_holds_what_nothing_cheaper_beats(tmp_path: Path) -> None:
+    axes = figures.Figure().subplots()
+    zoo.web.comparison._draw_front(axes, [(3, 5), (1, 2), (2, 1), (2, 4), (4, 5)])
+    assert axes.lines[0].get_xydata().tolist() == [[1, 2], [2, 4], [3, 5]]
+
+
+def test_what_cannot_be_compared_is_one_sentence(runs: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "going").mkdir()
+    history = finished("vgg5", 0.9)
+    history.test = None
+    history.write(tmp_path / "going")
+    with pytest.raises(ZooError, match=r"is not complete \(3 of 3 epochs\): wait for its end"):
+        zoo.web.comparison.read([tmp_path / "going"])
+    finished("vgg6", 0.9).write(tmp_path / "going")
+    with pytest.raises(ZooError, match="is of a net that this version does not know"):
+        zoo.web.comparison.read([tmp_path / "going"])
+    with pytest.raises(ZooError, match="does not exist: name the folder of a run"):
+        zoo.web.comparison.read([*runs, tmp_path / "none"])
+    (tmp_path / "reproduction.json").write_text('{"format": 1, "runs": []}')
+    with pytest.raises(ZooError, match="there is no finished run to compare"):
+        zoo.web.comparison.read([tmp_path / "reproduction.json"])
+
+
+def test_the_command(runs: list[Path], run_zoo: Zoo, tmp_path: Path) -> None:
+    picture = tmp_path / "compared.png"
+    status, said, error = run_zoo("compare", *runs, "-o", picture)
+    assert (status, error) == (0, "")
+    assert len(said.splitlines()) == 5
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    status, said, error = run_zoo("compare", *runs, "-o", tmp_path / "x.gif")
+    assert (status, said) == (2, "")
+    assert "must end in .png, .svg, .pdf" in error

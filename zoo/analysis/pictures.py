@@ -1,0 +1,250 @@
+"""Pictures of a trained net: weights, filters, activations, confusions, mistakes, calibration.
+
+Each function draws a figure; `zoo.system.figures.save` writes it.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, cast
+
+import numpy as np
+import optax
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+import zoo.training.step
+from zoo.analysis.evaluation import calibration_bins, calibration_error
+from zoo.analysis.prediction import Prediction
+from zoo.analysis.trained import TrainedNet
+from zoo.data import Split
+from zoo.models.layers import Conv, MaxPool, named_layers
+from zoo.system.errors import ZooError
+from zoo.system.figures import COLORS, plain
+
+_MAX_WEIGHTS = 5000  # of a layer, drawn at random: the shape of a violin needs no more
+_MAX_FILTERS = 64
+_MAX_CHANNELS = 8
+_MAX_PREDICTIONS = 100  # a picture 130 inches high
+
+
+def weights(net: TrainedNet) -> Figure:
+    """Violins of each layer's kernel: left as initialized from the seed, right as trained."""
+    before = zoo.training.step.create_train_state(
+        net.model, optax.identity(), net.seed, net.image_shape
+    ).params
+    after = net.variables["params"]
+    names = [name for name in _names_in_order(net) if "kernel" in after.get(name, {})]
+    figure = Figure(figsize=(max(6.0, 0.75 * len(names) + 2), 4.5), layout="constrained")
+    axes = figure.subplots()
+    for side, params, color in (("low", before, "#999999"), ("high", after, COLORS[0])):
+        drawn: dict[str, Any] = axes.violinplot(
+            [_thinned(np.asarray(params[name]["kernel"])) for name in names],
+            positions=range(len(names)),
+            widths=0.85,
+            showextrema=False,
+            side=cast(Literal["low", "high"], side),
+        )
+        for body in drawn["bodies"]:
+            body.set(facecolor=color, edgecolor="none", alpha=0.9)
+        axes.bar(0, 0, color=color, label="initial" if side == "low" else f"epoch {net.epoch}")
+    axes.axhline(0, color="#999999", linewidth=0.5, zorder=0)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_ylabel("weight")
+    axes.set_title(_title(net, "weights of each layer"))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def filters(net: TrainedNet) -> Figure:
+    """The kernels of the first convolution: red above zero, blue below, one scale for all."""
+    kernel = np.asarray(net.variables["params"]["conv_1"]["kernel"])  # [kh, kw, in, out]
+    count = min(kernel.shape[-1], _MAX_FILTERS)
+    columns = math.ceil(math.sqrt(2 * count))
+    rows = math.ceil(count / columns)
+    figure = Figure(figsize=(8, 0.55 + 8 * rows / columns), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    largest = float(np.abs(kernel).max())
+    for index, axes in enumerate(grid.flat):
+        axes.axis("off")
+        if index < count:
+            image = axes.imshow(
+                kernel[..., index].mean(axis=2), cmap="RdBu_r", vmin=-largest, vmax=largest
+            )
+    figure.colorbar(image, ax=grid, shrink=0.8, label="weight")
+    height, width, _, features = kernel.shape
+    shown = f"{count} of {features}" if count < features else f"{features}"
+    figure.suptitle(_title(net, f"conv_1, {shown} filters of {height}x{width}"), fontsize=11)
+    return figure
+
+
+def activations(net: TrainedNet, pixels: np.ndarray, name: str) -> Figure:
+    """What each convolution and pool makes of an image: the 8 channels of largest mean.
+
+    Args:
+        net: the trained net.
+        pixels: [height, width, channels] uint8.
+        name: of the image, for the title.
+    """
+    outputs = net.intermediates(pixels[None])
+    layers = [
+        layer_name
+        for layer_name, layer in named_layers(net.model.net)
+        if isinstance(layer, (Conv, MaxPool))
+    ]
+    inches = 0.4 + 0.9 * (1 + len(layers))
+    figure = Figure(figsize=(8.5, inches))  # a constrained layout of so many axes takes seconds
+    edges = {"left": 0.01, "right": 0.99, "bottom": 0.1 / inches, "top": 1 - 0.4 / inches}
+    grid = figure.subplots(
+        1 + len(layers), _MAX_CHANNELS + 1, gridspec_kw=edges | {"hspace": 0.25, "wspace": 0.1}
+    )
+    for axes in grid.flat:
+        axes.axis("off")
+    grid[0, 1].imshow(pixels, cmap="gray", vmin=0, vmax=255)
+    _label(grid[0, 0], "image")
+    for row, layer_name in zip(grid[1:], layers, strict=True):
+        maps = np.asarray(outputs[f"{layer_name}_output"][0])[0]  # [H, W, C]
+        chosen = np.argsort(-maps.mean(axis=(0, 1)), kind="stable")[:_MAX_CHANNELS]
+        height, width, channels = maps.shape
+        _label(row[0], f"{layer_name}\n{height}x{width}x{channels}")
+        for axes, channel in zip(row[1:], chosen, strict=False):
+            axes.imshow(maps[..., channel], cmap="viridis", vmin=0, vmax=max(maps.max(), 1e-9))
+            axes.set_title(str(channel), fontsize=6, pad=1)
+    title = _title(net, f"activations for {plain(name)}")
+    figure.suptitle(title, fontsize=11, y=1 - 0.1 / inches)
+    return figure
+
+
+def predictions(net: TrainedNet, found: Sequence[Prediction]) -> Figure:
+    """Each image as the net sees it, beside the probability of each class.
+
+    Raises:
+        ZooError: more than 100 images.
+    """
+    if len(found) > _MAX_PREDICTIONS:
+        raise ZooError(f"at most {_MAX_PREDICTIONS} images go into a picture, not {len(found)}")
+    figure = Figure(figsize=(6.4, 0.7 + 1.3 * len(found)), layout="constrained")
+    grid = figure.subplots(len(found), 2, squeeze=False, width_ratios=(1, 4))
+    for (left, right), one in zip(grid, found, strict=True):
+        left.imshow(one.pixels, cmap="gray", vmin=0, vmax=255)
+        left.axis("off")
+        classes = np.arange(len(one.probabilities))
+        colors = ["#999999"] * len(classes)
+        if one.label is not None:
+            colors[one.label] = COLORS[1]
+        colors[one.predicted] = COLORS[0]
+        right.bar(classes, one.probabilities, color=colors)
+        right.set(ylim=(0, 1), ylabel="probability", xlim=(-0.7, len(classes) - 0.3))
+        if len(classes) <= 20:
+            right.set_xticks(classes)
+        said = f"{one.predicted} ({one.probabilities[one.predicted]:.1%})"
+        truth = "" if one.label in (None, one.predicted) else f", labelled {one.label}"
+        right.set_title(f"{plain(one.image)}: {said}{truth}", fontsize=9, loc="left")
+        right.spines[["top", "right"]].set_visible(False)
+    grid[-1, 1].set_xlabel("class")
+    figure.suptitle(_title(net, "what it says"), fontsize=11)
+    return figure
+
+
+def confusion(net: TrainedNet, split: Split, probabilities: np.ndarray) -> Figure:
+    """How many images of each class were taken for each; colours by logarithm."""
+    predicted = probabilities.argmax(axis=1)
+    num_classes = net.history.data["num_classes"]
+    matrix = np.zeros((num_classes, num_classes), int)  # [true, predicted]
+    np.add.at(matrix, (split.labels, predicted), 1)
+    figure = Figure(figsize=(6.4, 5.6), layout="constrained")
+    axes = figure.subplots()
+    shown = np.ma.masked_equal(matrix, 0)
+    image = axes.imshow(shown, cmap="cividis", norm=LogNorm(1, max(matrix.max(), 2)))
+    if num_classes <= 20:
+        for (label, other), number in np.ndenumerate(matrix):
+            if number:
+                is_bright = number > math.sqrt(matrix.max())
+                color = "#111111" if is_bright else "white"  # no black: pages turn that to white
+                axes.text(other, label, number, ha="center", va="center", color=color, fontsize=8)
+    axes.set(xlabel="predicted class", ylabel="true class")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(min(num_classes, 20), integer=True))
+    accuracy = np.trace(matrix) / matrix.sum()
+    axes.set_title(_title(net, f"{accuracy:.2%} of {matrix.sum():,} images right"))
+    figure.colorbar(image, ax=axes, label="images")
+    return figure
+
+
+def mistakes(net: TrainedNet, split: Split, probabilities: np.ndarray) -> Figure:
+    """The 24 images with the largest loss among those that the net gets wrong."""
+    predicted = probabilities.argmax(axis=1)
+    of_label = probabilities[np.arange(len(split)), split.labels]
+    wrong = np.flatnonzero(predicted != split.labels)
+    worst = wrong[np.argsort(of_label[wrong], kind="stable")][:24]
+    if not len(worst):
+        raise ZooError(f"{net.workdir} gets every image right: there is no mistake to draw")
+    columns = min(8, len(worst))
+    rows = math.ceil(len(worst) / columns)
+    figure = Figure(figsize=(1.15 * columns + 0.8, 1.6 * rows + 0.6), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, index in zip(grid.flat, worst, strict=False):
+        axes.imshow(split.images[index], cmap="gray", vmin=0, vmax=255)
+        said = probabilities[index, predicted[index]]
+        axes.set_title(
+            f"{split.labels[index]}, said {predicted[index]}\n{said:.0%} (#{index})", fontsize=8
+        )
+    figure.suptitle(_title(net, f"the worst of {len(wrong):,} mistakes"), fontsize=11)
+    return figure
+
+
+def calibration(net: TrainedNet, split: Split, probabilities: np.ndarray) -> Figure:
+    """Accuracy against confidence in 15 bins, and how many images are in each."""
+    confidence = probabilities.max(axis=1)
+    is_right = probabilities.argmax(axis=1) == split.labels
+    counts, confidences, rights = calibration_bins(confidence, is_right)
+    filled = counts > 0
+    figure = Figure(figsize=(5.6, 6), layout="constrained")
+    upper, lower = figure.subplots(2, height_ratios=(3, 1), sharex=True)
+    upper.plot([0, 1], [0, 1], "--", color="#999999", label="perfectly calibrated")
+    share, accuracy = confidences[filled] / counts[filled], rights[filled] / counts[filled]
+    upper.plot(share, accuracy, "o-", color=COLORS[0], label=net.name)
+    upper.set(ylabel="fraction right", ylim=(0, 1.03))
+    upper.legend(frameon=False, loc="upper left")
+    error = calibration_error(confidence, is_right)
+    upper.set_title(_title(net, f"calibration error {error:.2%}"))
+    edges = np.linspace(0, 1, len(counts) + 1)
+    lower.bar(edges[:-1], counts, 1 / len(counts), align="edge", color=COLORS[0])
+    lower.set(xlabel="confidence: probability of the predicted class", ylabel="images")
+    lower.set_yscale("log")
+    lower.set_xlim(0, 1)
+    for axes in (upper, lower):
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+OF_NET: dict[str, Callable[[TrainedNet], Figure]] = {"weights": weights, "filters": filters}
+# These take what the net says of the split's images, too: [N, classes].
+OF_SPLIT: dict[str, Callable[[TrainedNet, Split, np.ndarray], Figure]] = {
+    "confusion": confusion,
+    "mistakes": mistakes,
+    "calibration": calibration,
+}
+
+
+def _names_in_order(net: TrainedNet) -> list[str]:
+    return [*(name for name, _ in named_layers(net.model.net)), "head"]
+
+
+def _thinned(array: np.ndarray) -> np.ndarray:
+    flat = array.ravel()
+    if len(flat) <= _MAX_WEIGHTS:
+        return flat
+    return np.random.default_rng(0).choice(flat, _MAX_WEIGHTS, replace=False, shuffle=False)
+
+
+def _title(net: TrainedNet, text: str) -> str:
+    return f"{net.name} after epoch {net.epoch}: {text}"
+
+
+def _label(axes: Axes, text: str) -> None:
+    axes.text(1, 0.5, text, ha="right", va="center", fontsize=7, transform=axes.transAxes)

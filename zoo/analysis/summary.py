@@ -1,0 +1,187 @@
+"""What a net is made of, layer by layer, read off its definition: nothing is trained or run."""
+
+import dataclasses
+import functools
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import zoo.models
+from zoo.models import layers
+from zoo.system.errors import ZooError
+from zoo.training.terminal import table_text
+
+_FLOAT_BYTES = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerSummary:
+    """One layer for one image."""
+
+    name: str
+    settings: str  # such as "64 of 3x3, same"
+    output_shape: tuple[int, ...]
+    parameters: int  # moving statistics included, as Keras counts them
+    macs: int  # multiply-adds, forward; every position of a kernel counts
+    without_gradient: int  # weights that only ever meet padding
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """A net for one size of image."""
+
+    net: str
+    image_shape: tuple[int, int, int]
+    num_classes: int
+    layers: tuple[LayerSummary, ...]
+    parameters: int
+    non_trainable: int  # moving statistics
+    macs: int
+    training_bytes: int  # of a training step, about: see `training_bytes`
+    batch_size: int  # of that step
+
+
+@functools.cache
+def summarize(
+    net: str,
+    image_shape: tuple[int, int, int] = (28, 28, 1),
+    num_classes: int = 10,
+    batch_size: int = 128,
+) -> Summary:
+    """Looks through a net.
+
+    Raises:
+        ZooError: unknown net; images too small for it.
+    """
+    try:
+        model = zoo.models.create_model(net, num_classes=num_classes)
+        shapes = zoo.models.layer_shapes(model.net, image_shape)
+    except ValueError as error:
+        raise ZooError(str(error)) from None
+    images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+    variables = jax.eval_shape(
+        lambda images: model.init(jax.random.key(0), images, train=False), images
+    )
+    macs = zoo.models.layer_macs(model.net, image_shape, num_classes)
+    rows, shape = [], tuple(image_shape)
+    for name, layer in [*layers.named_layers(model.net), ("head", None)]:
+        output_shape = shapes.get(name, (num_classes,))
+        rows.append(
+            LayerSummary(
+                name=name,
+                settings=_settings(layer) if layer else f"{num_classes} logits",
+                output_shape=output_shape,
+                parameters=sum(_size(tree.get(name, {})) for tree in variables.values()),
+                macs=macs.get(name, 0),
+                without_gradient=_without_gradient(layer, shape),
+            )
+        )
+        shape = output_shape
+    params, statistics = _size(variables["params"]), _size(variables.get("batch_stats", {}))
+    return Summary(
+        net=net,
+        image_shape=image_shape,
+        num_classes=num_classes,
+        layers=tuple(rows),
+        parameters=params + statistics,
+        non_trainable=statistics,
+        macs=sum(macs.values()),
+        training_bytes=training_bytes(params, [row.output_shape for row in rows], batch_size),
+        batch_size=batch_size,
+    )
+
+
+def training_bytes(num_params: int, output_shapes: Sequence[Sequence[int]], batch_size: int) -> int:
+    """Memory of a training step in float32, about.
+
+    Parameters, gradients and two values an optimizer keeps of each (Adam, Adadelta), and each
+    layer's output twice: kept for the backward pass, and its gradient. What a compiler saves by
+    fusing, and the workspaces it takes, are not in it.
+    """
+    outputs = batch_size * sum(map(math.prod, output_shapes))
+    return _FLOAT_BYTES * (4 * num_params + 2 * outputs)
+
+
+def _settings(layer: layers.Layer) -> str:
+    match layer:
+        case layers.Conv(features=features, kernel_size=size, padding=padding):
+            return f"{features} of {size}x{size}, {padding.lower()}"
+        case layers.MaxPool(window=window, stride=stride, padding=padding):
+            steps = "" if stride in (None, window) else f" stride {stride},"
+            return f"{window}x{window},{steps} {padding.lower()}"
+        case layers.Dropout(rate=rate):
+            return f"rate {rate:g}"
+        case layers.BatchNorm(momentum=momentum, epsilon=epsilon):
+            return f"momentum {momentum:g}, epsilon {epsilon:g}"
+        case layers.Dense(features=features):
+            return f"{features}"
+        case _:
+            return ""
+
+
+def _without_gradient(layer: layers.Layer | None, input_shape: tuple[int, ...]) -> int:
+    """Weights of a convolution whose place in the window lies in the padding at every position."""
+    if not isinstance(layer, layers.Conv) or layer.padding != "SAME":
+        return 0
+    height, width, channels = input_shape
+    live = _live_taps(height, layer.kernel_size) * _live_taps(width, layer.kernel_size)
+    return (layer.kernel_size**2 - live) * channels * layer.features
+
+
+def _live_taps(size: int, window: int) -> int:
+    """Places of a window, along one axis, that meet a pixel at some position (SAME, stride 1)."""
+    before = (window - 1) // 2  # padding in front, as in TensorFlow
+    return sum(abs(place - before) < size for place in range(window))
+
+
+def _size(tree: Any) -> int:
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+
+
+def to_json(summary: Summary) -> str:
+    """The summary as an object of its fields."""
+    return json.dumps(dataclasses.asdict(summary), indent=1)
+
+
+def to_text(summary: Summary) -> str:
+    """A table for the terminal."""
+    names = ("layer", "settings", "output", "parameters", "multiply-adds")
+    rows = [
+        (
+            layer.name,
+            layer.settings,
+            "x".join(map(str, layer.output_shape)),
+            f"{layer.parameters:,}" if layer.parameters else "",
+            f"{layer.macs:,}" if layer.macs else "",
+        )
+        for layer in summary.layers
+    ]
+    total = ("total", "", "", f"{summary.parameters:,}", f"{summary.macs:,}")
+    head, *body, last = table_text([names, *rows, total], left=(0, 1, 2)).splitlines()
+    rule = "-" * len(head)  # the last column ends at the right, so no line is longer
+
+    height, width, channels = summary.image_shape
+    trainable = summary.parameters - summary.non_trainable
+    dead = {layer.name: layer.without_gradient for layer in summary.layers}
+    dead_text = ", ".join(f"{count:,} of {name}" for name, count in dead.items() if count)
+    return "\n".join(
+        [
+            f"{summary.net}, images of {height}x{width}x{channels}, {summary.num_classes} classes",
+            "",
+            head,
+            rule,
+            *body,
+            rule,
+            last,
+            "",
+            f"trainable {trainable:,}, moving statistics {summary.non_trainable:,}",
+            f"memory of a training step with batches of {summary.batch_size}: about "
+            f"{summary.training_bytes / 1e6:,.0f} MB in float32",
+            f"weights that never get a gradient: {dead_text or 'none'}"
+            + (" (they only meet padding)" if dead_text else ""),
+        ]
+    )

@@ -1,0 +1,173 @@
+"""A net that a run has trained, read from the run's folder."""
+
+import dataclasses
+import functools
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import zoo.data
+import zoo.models
+import zoo.training.checkpoint
+import zoo.training.history
+from zoo.system.errors import ZooError
+from zoo.training.history import History
+
+_BATCH_SIZE = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedNet:
+    """A net with the parameters that a run came to."""
+
+    workdir: Path
+    history: History
+    model: zoo.models.ConvNet
+    variables: dict[str, Any]
+    seed: int
+    epoch: int  # after which the parameters were these
+
+    @property
+    def name(self) -> str:
+        """The net's name."""
+        return self.history.config["model"]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of the images that it was trained on."""
+        if "image_shape" not in self.history.data:
+            raise ZooError(f"{self.workdir} was trained by an older version: train it again")
+        height, width, channels = self.history.data["image_shape"]
+        return height, width, channels
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """[N, classes] float32 of images [N, height, width, channels], uint8."""
+        count = min(_BATCH_SIZE, len(images))
+        found = []
+        for start in range(0, len(images), count):
+            batch = images[start : start + count]
+            padding = [(0, count - len(batch)), (0, 0), (0, 0), (0, 0)]  # one shape, one program
+            logits = _apply(self.model, self.variables, np.pad(batch, padding))
+            found.append(np.asarray(logits)[: len(batch)])
+        return np.concatenate(found)
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """[N, classes], each row adding up to 1, of images [N, height, width, channels], uint8."""
+        return softmax(self.logits(images))
+
+    def intermediates(self, images: np.ndarray) -> dict[str, tuple[jax.Array]]:
+        """{"conv_1_output": ([N, height, width, channels],), ...} of images, uint8."""
+        return _apply_all(self.model, self.variables, images)
+
+    def split(self, name: str, dataset: str | None = None) -> zoo.data.Split:
+        """The split "test", "validation" or "train" that the run used, or of another dataset.
+
+        Raises:
+            ZooError: unknown dataset, or images of another form than the net was trained on.
+        """
+        config = self.history.config
+        same = dataset in (None, config["dataset"])
+        if dataset == "idx" and not same:
+            raise ZooError(f"{self.workdir} was not trained on idx, so its files are not known")
+        loaded = zoo.data.load(
+            dataset or config["dataset"],
+            data_dir=config["data_dir"],
+            manual_dir=config["manual_dir"] if same else None,
+        )
+        found = (loaded.train.images.shape[1:], loaded.num_classes)
+        if found != (self.image_shape, self.history.data["num_classes"]):
+            raise ZooError(
+                f"{loaded.name} has {found[1]} classes and images of "
+                f"{'x'.join(map(str, found[0]))}, and {self.workdir} was trained on "
+                f"{self.history.data['num_classes']} and {'x'.join(map(str, self.image_shape))}"
+            )
+        train, validation = zoo.data.split_validation(loaded, config["validation"])
+        return {"train": train, "validation": validation, "test": loaded.test}[name]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply(model: zoo.models.ConvNet, variables: dict[str, Any], images: np.ndarray) -> Any:
+    return model.apply(variables, images, train=False)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply_all(model: zoo.models.ConvNet, variables: dict[str, Any], images: np.ndarray) -> Any:
+    _, outputs = model.apply(variables, images, train=False, mutable=["intermediates"])
+    return outputs["intermediates"]
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities [N, classes] float64 of logits [N, classes]."""
+    return np.asarray(jax.nn.softmax(logits), np.float64)
+
+
+def load(workdir: Path, seed: int | None = None) -> TrainedNet:
+    """The net of a run's newest checkpoint; of a run that chooses, the best epoch's so far.
+
+    Args:
+        workdir: the run's folder; the run may be going on.
+        seed: which of many seeds; None: the first.
+
+    Raises:
+        ZooError: no run, no checkpoint, or no such seed.
+    """
+    zoo.training.history.read(workdir)  # no run: said so
+    try:
+        step, state, notes = zoo.training.checkpoint.read_parameters(workdir)
+    except ZooError:  # a run in progress may have deleted that one for a newer
+        step, state, notes = zoo.training.checkpoint.read_parameters(workdir)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    history = zoo.training.history.read(
+        workdir
+    )  # a run in progress writes it before each checkpoint
+    config = history.config
+    first, count = config["seed"], config["num_seeds"]
+    seed = first if seed is None else seed
+    if seed not in range(first, first + count):
+        raise ZooError(
+            f"{workdir} has no seed {seed}: it is of {zoo.training.history.seeds_text(history)}"
+        )
+    epochs = [record["epoch"] for record in history.epochs if record["step"] == step]
+    epoch = np.full(count, epochs[0] if epochs else 0)
+    if best := state.get("best"):
+        state, epoch = best, np.atleast_1d(best["epoch"])
+    variables = {key: state[key] for key in ("params", "batch_stats") if state.get(key)}
+    if count > 1:
+        variables = jax.tree.map(lambda leaf: leaf[seed - first], variables)
+    try:
+        model = zoo.models.create_model(
+            config["model"],
+            num_classes=history.data["num_classes"],
+            dtype=jnp.dtype(config["dtype"]),
+        )
+    except ValueError as error:
+        raise ZooError(f"{workdir}: {error}") from None
+    net = TrainedNet(workdir, history, model, variables, seed, int(epoch[seed - first]))
+    _check_shapes(net)
+    return net
+
+
+def _check_shapes(net: TrainedNet) -> None:
+    """Raises ZooError unless the checkpoint is of the net that the history tells of."""
+    images = jax.ShapeDtypeStruct((1, *net.image_shape), jnp.float32)
+    try:
+        wanted = jax.eval_shape(
+            lambda images: net.model.init(jax.random.key(0), images, train=False), images
+        )
+    except zoo.models.ImageTooSmallError as error:
+        raise ZooError(f"{net.workdir}: {error}") from None
+    found = {key: net.variables[key] for key in wanted if key in net.variables}
+    if _shapes(found) != _shapes({key: wanted[key] for key in wanted if key != "intermediates"}):
+        raise ZooError(
+            f"the checkpoint in {net.workdir} is not of the net that its history tells of: they "
+            f"are of two runs"
+        )
+
+
+def _shapes(variables: Any) -> Any:
+    return jax.tree.map(lambda leaf: tuple(leaf.shape), dict(variables))

@@ -1,0 +1,282 @@
+"""Datasets by name, as uint8 images and integer labels in memory.
+
+| name | images | from |
+|---|---|---|
+| `digits` | 1,797 real 8x8 digits, resized to 28x28 | scikit-learn: no network, no file |
+| `mnist`, `fashion_mnist`, `kmnist` | 70,000 of 28x28 | TFDS, prepared without TensorFlow |
+| `idx` | any | four IDX files of your own in `manual_dir` |
+
+Decoded arrays are kept beside a prepared TFDS dataset, so that the next start reads them in
+milliseconds. A dataset that is not there is an error that says what to do, never a substitute.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import io
+import json
+import os
+import warnings
+from pathlib import Path
+from tokenize import TokenError
+from typing import Literal
+
+import numpy as np
+
+from zoo.data.idx import FILENAMES, FILES, read_idx
+from zoo.system import forms
+from zoo.system.errors import ZooError
+from zoo.system.files import expanded, write_whole
+
+_TFDS_VERSION = "3.0.1"
+TFDS_DATASETS = ("mnist", "fashion_mnist", "kmnist")
+DATASETS = ("digits", *TFDS_DATASETS, "idx")
+
+Validation = Literal["test", "holdout", "holdout_last"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Images and their labels."""
+
+    images: np.ndarray  # [N, height, width, channels] uint8
+    labels: np.ndarray  # [N] int32
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, part: slice) -> "Split":
+        return Split(self.images[part], self.labels[part])
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A training and a test split, in the order in which they were published."""
+
+    name: str
+    train: Split
+    test: Split
+    num_classes: int
+
+
+def load(
+    name: str, *, data_dir: str | Path | None = None, manual_dir: str | Path | None = None
+) -> Dataset:
+    """The dataset of that name, prepared first if need be.
+
+    Args:
+        name: one of `DATASETS`.
+        data_dir: where TFDS datasets lie; None or "": TFDS's own default, that is the
+            environment variable TFDS_DATA_DIR or ~/tensorflow_datasets.
+        manual_dir: a folder with already downloaded IDX files; None or "": for mnist the
+            environment variable ZOO_MNIST_DIR, if set.
+
+    Raises:
+        ZooError: unknown name; the dataset is not there and cannot be downloaded; damaged files.
+    """
+    if name not in DATASETS:
+        near = difflib.get_close_matches(name, DATASETS, n=2)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(DATASETS)}"
+        raise ZooError(f"unknown dataset {name!r}: {hint}")
+    if not manual_dir and name == "mnist":
+        manual_dir = os.environ.get("ZOO_MNIST_DIR")
+    manual_path = expanded(manual_dir) if manual_dir else None
+    if name == "digits":
+        return _load_digits()
+    if name == "idx":
+        return _load_idx(manual_path)
+    data_path = expanded(data_dir or _default_data_dir())
+    return _load_tfds(name, data_path, manual_path)
+
+
+def split_validation(dataset: Dataset, validation: Validation) -> tuple[Split, Split]:
+    """(training split, validation split).
+
+    "test" validates on the test split, as four of the notebooks do. The others take the last 20%
+    of the training split, as Keras's `validation_split=0.2` does (before any shuffling).
+
+    Raises:
+        ZooError: the dataset is too small to hold any image out.
+    """
+    if validation == "test":
+        return dataset.train, dataset.test
+    count = int(len(dataset.train) * (1 - 0.2))  # Keras's own expression
+    if not count:
+        raise ZooError(
+            f"{dataset.name} has only {len(dataset.train)} training image, too few to hold any "
+            f"out: use --config.validation=test"
+        )
+    return dataset.train[:count], dataset.train[count:]
+
+
+def check(dataset: Dataset) -> None:
+    """Checks that a net can be trained and tested on it.
+
+    Raises:
+        ZooError: a split is empty or not of the form that `Split` tells, the splits' images differ
+            in size, a label is out of range, or there is one class alone.
+    """
+    if dataset.num_classes < 2:
+        raise ZooError(
+            f"{dataset.name} has {dataset.num_classes} class: nets tell two or more apart"
+        )
+    for name, split in (("training", dataset.train), ("test", dataset.test)):
+        images, labels = split.images, split.labels
+        if images.ndim != 4 or images.dtype != np.uint8 or 0 in images.shape:
+            raise ZooError(
+                f"the {name} images of {dataset.name} are {images.dtype} of shape {images.shape}: "
+                f"they must be uint8 of [images, height, width, channels], and not empty"
+            )
+        if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
+            raise ZooError(
+                f"the {name} labels of {dataset.name} are {labels.dtype} of shape {labels.shape}: "
+                f"they must be integers, one for each of the {len(images):,} images"
+            )
+        wrong = np.flatnonzero((labels < 0) | (labels >= dataset.num_classes))
+        if len(wrong):
+            raise ZooError(
+                f"the {name} label {labels[wrong[0]]} of image {wrong[0]} of {dataset.name} is out "
+                f"of range: its {dataset.num_classes} classes are 0 to {dataset.num_classes - 1}"
+            )
+    shapes = dataset.train.images.shape[1:], dataset.test.images.shape[1:]
+    if shapes[0] != shapes[1]:
+        raise ZooError(
+            f"the images of {dataset.name} are of shape {shapes[0]} for training and {shapes[1]} "
+            f"for testing: they must be of one"
+        )
+
+
+def _default_data_dir() -> str:
+    # As tfds.core.constants.get_default_data_dir, without importing TFDS.
+    return os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
+
+
+def _load_digits() -> Dataset:
+    """scikit-learn's digits, resized to 28x28.
+
+    The images come in the order of their writers. Of each class every fifth image is for testing.
+    The others are dealt into five hands, class by class and one image after the other, and come
+    hand after hand: so the last 20%, which a hold-out takes, are spread over classes and writers.
+    """
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = np.stack(
+        [
+            np.asarray(
+                Image.fromarray(np.rint(image * (255 / 16)).astype(np.uint8)).resize(
+                    (28, 28), Image.Resampling.BILINEAR
+                )
+            )
+            for image in digits.images  # [8, 8] float, 0..16
+        ]
+    )[..., None]
+    labels = digits.target.astype(np.int32)
+    rank = np.empty(len(labels), np.int32)  # position among the images of the same class
+    for label in range(10):
+        rank[labels == label] = np.arange(np.sum(labels == label))
+    is_test = rank % 5 == 4
+    test = np.flatnonzero(is_test)
+    train = np.flatnonzero(~is_test)
+    hand = (rank - rank // 5)[train] % 5  # rank // 5 images of the class before it are for testing
+    train = train[np.argsort(hand, kind="stable")]
+    return Dataset(
+        "digits", Split(images[train], labels[train]), Split(images[test], labels[test]), 10
+    )
+
+
+def _load_idx(manual_dir: Path | None) -> Dataset:
+    if manual_dir is None:
+        raise ZooError(f"dataset idx needs --config.manual_dir=FOLDER that holds {FILENAMES}")
+    if not manual_dir.is_dir():
+        raise ZooError(f"{manual_dir}, which should hold the IDX files, is no folder")
+    splits = {}
+    for split, (images_name, labels_name) in FILES.items():
+        images = read_idx(_gzipped_or_plain(manual_dir / images_name), num_axes=3)
+        labels = read_idx(_gzipped_or_plain(manual_dir / labels_name), num_axes=1)
+        if len(images) != len(labels) or not len(labels):
+            raise ZooError(
+                f"{manual_dir / images_name} holds {len(images):,} images and {labels_name} "
+                f"{len(labels):,} labels: they must be equally many, and at least one"
+            )
+        splits[split] = Split(images[..., None], labels.astype(np.int32))
+    shapes = [splits[name].images.shape[1:3] for name in ("train", "test")]
+    if shapes[0] != shapes[1] or 0 in shapes[0]:
+        raise ZooError(
+            f"{manual_dir} holds training images of {shapes[0][0]}x{shapes[0][1]} and test images "
+            f"of {shapes[1][0]}x{shapes[1][1]}: they must be of one size, and not empty"
+        )
+    num_classes = int(max(split.labels.max() for split in splits.values())) + 1
+    return Dataset("idx", splits["train"], splits["test"], num_classes)
+
+
+def _gzipped_or_plain(path: Path) -> Path:
+    plain = path.with_suffix("")
+    return plain if plain.exists() and not path.exists() else path
+
+
+def _load_tfds(name: str, data_dir: Path, manual_dir: Path | None) -> Dataset:
+    version_dir = data_dir / name / _TFDS_VERSION
+    cache_dir = version_dir / "decoded"
+    splits = _read_cache(cache_dir)
+    if splits is None:
+        from zoo.data import mnist_tfds
+
+        if (cache_dir / "manifest.json").exists():
+            warnings.warn(f"{cache_dir} is damaged: images are decoded again", stacklevel=2)
+        if not (version_dir / "dataset_info.json").exists():
+            mnist_tfds.prepare(name, _TFDS_VERSION, data_dir, manual_dir)
+        splits = {
+            split: Split(images, labels)
+            for split, (images, labels) in mnist_tfds.read_prepared(version_dir).items()
+        }
+        try:
+            _write_cache(cache_dir, splits)
+        except OSError as error:  # a read-only dataset folder still serves
+            warnings.warn(f"decoded images are not cached: {error}", stacklevel=2)
+    return Dataset(name, splits["train"], splits["test"], num_classes=10)
+
+
+def _write_cache(cache_dir: Path, splits: dict[str, Split]) -> None:
+    """Writes one .npy per array and, last, a manifest with their sha256; each file atomically."""
+    cache_dir.mkdir(exist_ok=True)
+    for left in cache_dir.glob("*.tmp"):  # by a process that was killed
+        left.unlink(missing_ok=True)
+    manifest = {}
+    for split_name, split in splits.items():
+        for field in ("images", "labels"):
+            file = io.BytesIO()
+            np.save(file, getattr(split, field), allow_pickle=False)
+            filename = f"{split_name}_{field}.npy"
+            write_whole(cache_dir / filename, file.getvalue())
+            manifest[filename] = hashlib.sha256(file.getvalue()).hexdigest()
+    write_whole(cache_dir / "manifest.json", json.dumps(manifest, indent=2))
+
+
+def _read_cache(cache_dir: Path) -> dict[str, Split] | None:
+    """The memory-mapped splits, or None if there is no cache or anything about it is wrong."""
+    try:
+        manifest = forms.read_json(cache_dir / "manifest.json")
+        arrays = {}
+        for filename in (
+            "train_images.npy",
+            "train_labels.npy",
+            "test_images.npy",
+            "test_labels.npy",
+        ):
+            path = cache_dir / filename
+            if hashlib.sha256(path.read_bytes()).hexdigest() != manifest[filename]:
+                return None
+            arrays[path.stem] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, KeyError, TypeError, SyntaxError, TokenError, MemoryError):
+        return None
+    splits = {}
+    for split in ("train", "test"):
+        images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
+        if (images.dtype, labels.dtype) != (np.uint8, np.int32) or images.ndim != 4:
+            return None
+        if labels.shape != images.shape[:1]:
+            return None
+        splits[split] = Split(images, labels)
+    return splits

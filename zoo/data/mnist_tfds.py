@@ -1,0 +1,192 @@
+"""MNIST, Fashion-MNIST and KMNIST as TensorFlow Datasets keeps them, without TensorFlow.
+
+TFDS's stock builders need TensorFlow to unpack the downloads and to encode the images. The builder
+here inherits everything else (name, version, features, URLs, sha256) and does those two with gzip
+and Pillow, so what lies on disk is the same dataset: `tfds.load("mnist")` reads it.
+
+Only `zoo.data` imports this module, and only when nothing is cached: it pulls in TFDS.
+"""
+
+import contextlib
+import struct
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import absl.logging
+import numpy as np
+import requests
+import tensorflow_datasets as tfds
+from google.protobuf.json_format import ParseError
+from PIL import Image
+from tensorflow_datasets.core import hashing
+from tensorflow_datasets.core.download.checksums import compute_url_info, get_all_url_infos
+from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
+from tensorflow_datasets.core.download.util import DownloadError
+from tensorflow_datasets.image_classification import mnist as stock
+from tqdm import tqdm
+
+from zoo.data.idx import FILENAMES, FILES, read_idx
+from zoo.system.errors import ZooError
+
+Arrays = dict[str, np.ndarray]
+
+_STOCK_BUILDERS = {
+    "mnist": stock.MNIST,
+    "fashion_mnist": stock.FashionMNIST,
+    "kmnist": stock.KMNIST,
+}
+
+
+class _WithoutTensorFlow:
+    """The two methods of TFDS's MNIST builder that need TensorFlow, done with gzip and Pillow."""
+
+    URL: str
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        paths = dl_manager.download(
+            {split: [self.URL + name for name in names] for split, names in FILES.items()}
+        )
+        return {split: self._generate_examples(*pair) for split, pair in paths.items()}
+
+    def _generate_examples(self, images_path: Any, labels_path: Any) -> Iterator[tuple[int, Any]]:
+        # Downloads are renamed by TFDS, but keep their ending.
+        images = read_idx(Path(images_path), num_axes=3)
+        labels = read_idx(Path(labels_path), num_axes=1)
+        for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+            yield index, {"image": Image.fromarray(image), "label": int(label)}
+
+
+def prepare(name: str, version: str, data_dir: Path, manual_dir: Path | None) -> None:
+    """Prepares the dataset under data_dir/name/version, from files in manual_dir or the network.
+
+    Raises:
+        ZooError: files are missing and cannot be downloaded, or are not the published ones.
+    """
+    if manual_dir and not manual_dir.is_dir():
+        raise ZooError(f"{manual_dir}, which should hold downloaded files, is no folder")
+    for filename in _check_manual_files(name, manual_dir):
+        _check_reachable(name, _STOCK_BUILDERS[name].URL + filename, manual_dir)
+    parent = _STOCK_BUILDERS[name]
+    kind = type(parent)(parent.__name__, (_WithoutTensorFlow, parent), {}, skip_registration=True)
+    builder = kind(data_dir=data_dir, version=version, file_format="array_record")
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    print(f"Preparing {name} in {data_dir} (once; about half a minute)", file=sys.stderr)
+    try:
+        with contextlib.redirect_stdout(None):  # TFDS's own announcements
+            builder.download_and_prepare(
+                download_config=tfds.download.DownloadConfig(
+                    manual_dir=manual_dir, try_download_gcs=False
+                )
+            )
+    except (requests.RequestException, DownloadError, NonMatchingChecksumError) as error:
+        reason = f"the download failed ({str(error).splitlines()[0]})"
+        raise ZooError(_unavailable(name, reason, manual_dir)) from None
+    except (OSError, RuntimeError) as error:  # array_record says RuntimeError when a disk is full
+        if not builder.is_prepared():  # else another process was faster
+            reason = " ".join(str(error).split())[:200]
+            raise ZooError(
+                f"{name} cannot be prepared in {data_dir} ({reason}): name another folder with "
+                f"--config.data_dir=FOLDER"
+            ) from None
+
+
+def _check_manual_files(name: str, manual_dir: Path | None) -> list[str]:
+    """The names of the files that manual_dir lacks; those it holds are checked."""
+    url_infos = get_all_url_infos()
+    missing = []
+    for images, labels in FILES.values():
+        for filename, num_axes in ((images, 3), (labels, 1)):
+            path = manual_dir / filename if manual_dir else None
+            if path is None or not path.exists():
+                missing.append(filename)
+                continue
+            read_idx(path, num_axes)  # truncated, wrong magic: say so, not just "checksum"
+            published = url_infos[_STOCK_BUILDERS[name].URL + filename]
+            if compute_url_info(path) != published:
+                raise ZooError(
+                    f"{path} is not the file that {name} was published with (its sha256 differs): "
+                    f"get the published one, or use --config.dataset=idx for IDX files of your own"
+                )
+    return missing
+
+
+def _check_reachable(name: str, url: str, manual_dir: Path | None) -> None:
+    """One quick question, because TFDS asks ten times with growing pauses."""
+    try:
+        requests.head(url, timeout=10, allow_redirects=True).raise_for_status()
+    except requests.RequestException as error:
+        kind = type(error).__name__
+        raise ZooError(_unavailable(name, f"{url} cannot be had ({kind})", manual_dir)) from None
+
+
+def _unavailable(name: str, reason: str, manual_dir: Path | None) -> str:
+    looked = (
+        f"{manual_dir} does not hold all its files" if manual_dir else "no manual_dir was given"
+    )
+    return (
+        f"{name} is not prepared, {looked}, and {reason}. Three ways out: connect to the network; "
+        f"put {FILENAMES} into a folder and name it with --config.manual_dir=FOLDER"
+        f"{' or ZOO_MNIST_DIR' if name == 'mnist' else ''}; or train on the built-in digits with "
+        f"--config.dataset=digits"
+    )
+
+
+def read_prepared(version_dir: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Decodes a prepared dataset: {split: (images [N, H, W, 1] uint8, labels [N] int32)}.
+
+    Examples come in the order of the IDX files. TFDS stores them sorted by the hash of their
+    index, salted with the split's name; sorting the indices by that hash gives the order back.
+
+    Raises:
+        ZooError: the prepared dataset is damaged.
+    """
+    try:
+        return _decode(version_dir)
+    except (RuntimeError, OSError, ValueError, KeyError, ParseError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ZooError(
+            f"the prepared dataset in {version_dir} is damaged ({reason}): remove that folder, "
+            f"and it is prepared anew"
+        ) from None
+
+
+def _decode(version_dir: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    absl.logging.set_verbosity(absl.logging.ERROR)  # "OpenCV is not installed": Pillow is enough
+    builder = tfds.builder_from_directory(version_dir)
+    splits = {}
+    for split in ("train", "test"):
+        count = builder.info.splits[split].num_examples
+        images = np.empty((count, *builder.info.features["image"].shape), np.uint8)
+        labels = np.empty(count, np.int32)
+        hasher = hashing.Hasher(split)
+        order = sorted(range(count), key=hasher.hash_key)
+        examples = tqdm(
+            _examples(builder, split),
+            total=count,
+            desc=f"Decoding {builder.name} {split}",
+            unit=" images",
+            leave=False,
+            disable=None,  # on a terminal only
+        )
+        for index, example in zip(order, examples, strict=True):
+            images[index] = example["image"]
+            labels[index] = example["label"]
+        splits[split] = (images, labels)
+    return splits
+
+
+def _examples(builder: tfds.core.DatasetBuilder, split: str) -> Iterator[Any]:
+    """The examples of a split in the order on disk, from array_record or tfrecord files."""
+    if builder.info.file_format == tfds.core.file_adapters.FileFormat.ARRAY_RECORD:
+        yield from builder.as_data_source(split)
+        return
+    for path in builder.info.splits[split].filepaths:
+        with open(path, "rb") as file:
+            # TFRecord: length (uint64), its crc, data, its crc. The PNG inside has its own crc.
+            while header := file.read(12):
+                (length,) = struct.unpack("<Q", header[:8])
+                yield builder.info.features.deserialize_example_np(file.read(length))
+                file.read(4)

@@ -1,0 +1,1 @@
+"""Trains the notebooks' nets again, and compares with what they printed."""

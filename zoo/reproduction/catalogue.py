@@ -1,0 +1,46 @@
+"""The list of the nets, with what was published of each and what came out here."""
+
+from collections.abc import Sequence
+
+import zoo.models
+import zoo.reproduction.published
+from zoo.analysis.summary import summarize
+from zoo.models.layers import Conv
+from zoo.reproduction.results import Run, by_notebook
+from zoo.system.errors import ZooError
+from zoo.training.terminal import mean_text, table_text
+
+_NAMES = ("net", "notebook", "convs", "parameters", "multiply-adds", "published", "reproduced")
+
+
+def to_text(pattern: str, runs: Sequence[Run]) -> str:
+    """A table of the nets that match, in the order of the notebooks.
+
+    Args:
+        pattern: a shell pattern such as "ablation*".
+        runs: finished runs; those under the notebooks' protocol give the last column.
+
+    Raises:
+        ZooError: no net matches.
+    """
+    chosen = zoo.models.list_models(pattern)
+    if not chosen:
+        raise ZooError(f"no net is called {pattern!r}: `zoo list` names them all")
+    rows = []
+    for net, published in zoo.reproduction.published.load().items():
+        if net not in chosen:
+            continue
+        summary = summarize(net)
+        own = [run.test["accuracy"] for run in by_notebook(runs, net)]
+        rows.append(
+            (
+                net,
+                published.notebook,
+                str(sum(isinstance(layer, Conv) for layer in zoo.models.MODELS[net])),
+                f"{summary.parameters:,}",
+                f"{summary.macs:,}",
+                f"{published.accuracy:.2%}",
+                f"{mean_text(own, '.2%')} (n = {len(own)})" if own else "-",
+            )
+        )
+    return table_text([_NAMES, *rows], left=(0, 1, 6))

@@ -1,0 +1,199 @@
+"""The table of a reproduction as text, CSV and Markdown."""
+
+import csv
+import dataclasses
+import io
+from collections.abc import Iterable, Sequence
+
+from zoo.reproduction.claims import CLAIMS, LEVEL, judge
+from zoo.reproduction.results import CHANGES, PACKAGES, PROTOCOLS, Run
+from zoo.reproduction.table import Row, commit_text, hardware_text, make_rows, training_hours
+
+_METHOD = f"""\
+## How to read it
+
+- **Ours** is the mean ± standard deviation over the seeds; nothing is chosen by the test set.
+- **Protocol** `notebook`: {PROTOCOLS["notebook"]}.
+  Notebook 003 holds out 20% of the training set, the others validate on the test set.
+  Protocol `holdout`: {PROTOCOLS["holdout"]}.
+- **Place** is how many standard deviations the published value lies above (+) or below (-) our
+  mean. The notebooks ran once, so theirs is taken as one more draw beside our n: variance
+  s² (1 + 1/n). For accuracies the binomial variance p (1 - p) / 10,000 is put on top: all runs see
+  the same test images, so this widens on purpose what few seeds tell too narrowly. With one seed,
+  both values have the binomial error alone. A loss, without such an error, has a place from three
+  seeds on.
+- **Verdict**: *inside* up to 2 standard deviations, else *above ours* or *below ours*.
+- **Conclusions** are tested by Welch's two-sided test of each pair of nets, under the notebooks'
+  protocol: one *holds* if the net is ahead of each other one with p < {LEVEL}, and *does not hold*
+  if one of k others is ahead of it with p < {LEVEL} / k. Seeds are independent of one another, so
+  nothing is paired.
+- **Seconds** are the median epoch with its validation, beside whatever else the machine did.
+"""
+
+
+def to_csv(rows: Sequence[Row]) -> str:
+    """The rows under a line of their names; accuracies are fractions."""
+    text = io.StringIO()
+    names = [field.name for field in dataclasses.fields(Row)]
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow(dataclasses.asdict(row) | {"seeds": " ".join(map(str, row.seeds))})
+    return text.getvalue()
+
+
+def to_text(rows: Sequence[Row]) -> str:
+    """A line for each row, for the terminal."""
+    names = [
+        row.net if row.protocol == "notebook" else f"{row.net}, {row.protocol}" for row in rows
+    ]
+    width = max(map(len, names), default=0)
+    return "\n".join(
+        f"{name:{width}}  published {row.published_accuracy:.2%}, ours {_ours_accuracy(row)} "
+        f"({_numbers(row.seeds)}): {row.verdict} ({_place(row)} std)"
+        for name, row in zip(names, rows, strict=True)
+    )
+
+
+def to_markdown(runs: Sequence[Run]) -> str:
+    """The page: tables, conclusions, method, hardware."""
+    rows = make_rows(runs)
+    num_nets = len({run.net for run in runs})
+    parts = [
+        "# The notebooks' results, reproduced",
+        f"{len(runs)} runs of {num_nets} of 19 nets on MNIST, {_dates(runs)}. Written by "
+        f"`zoo reproduce`; the runs with all their epochs are in `reproduction.json`.",
+        *_changes(runs),
+        "## Test accuracy",
+        _accuracies(rows),
+        "## Test loss and time",
+        _losses_and_times(rows),
+        "## What the notebooks conclude",
+        _conclusions(runs),
+        _METHOD.rstrip(),
+        "## Hardware and versions",
+        _environments(runs),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _changes(runs: Sequence[Run]) -> Iterable[str]:
+    """A paragraph for each change of the numbers after some of the runs."""
+    for date, text in CHANGES.items():
+        if earlier := sum(run.date < date for run in runs):
+            yield f"Since {date}, after {earlier} of these runs: {text}"
+
+
+def _accuracies(rows: Iterable[Row]) -> str:
+    return _table(
+        ["net", "notebook", "protocol", "seeds", "published", "ours", "place", "verdict"],
+        "lllrrrrl",
+        [
+            [
+                f"`{row.net}`",
+                row.notebook,
+                row.protocol,
+                str(len(row.seeds)),
+                f"{row.published_accuracy:.2%}",
+                _ours_accuracy(row),
+                _place(row),
+                row.verdict,
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _losses_and_times(rows: Iterable[Row]) -> str:
+    return _table(
+        [
+            "net",
+            "protocol",
+            "parameters",
+            "epochs",
+            "published loss",
+            "ours",
+            "place",
+            "s/epoch there",
+            "s/epoch here",
+            "h a seed on 2 cores, about",
+        ],
+        "llrrrrrrrr",
+        [
+            [
+                f"`{row.net}`",
+                row.protocol,
+                f"{row.parameters:,}",
+                str(row.epochs),
+                f"{row.published_loss:.4f}",
+                _with_spread(row.loss, row.loss_std, ".4f"),
+                _signed(row.loss_distance),
+                f"{row.published_seconds_per_epoch:.1f}",
+                "-" if row.seconds_per_epoch is None else f"{row.seconds_per_epoch:.1f}",
+                f"{training_hours(row.net):.2g}",
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _conclusions(runs: Sequence[Run]) -> str:
+    rows = []
+    for claim in CLAIMS:
+        judgement = judge(claim, runs)
+        details = "<br>".join(judgement.details)
+        rows.append([claim.notebook, claim.text, claim.measure.name, judgement.verdict, details])
+    return _table(["notebook", "conclusion", "measured by", "verdict", "of which"], "lllll", rows)
+
+
+def _environments(runs: Sequence[Run]) -> str:
+    """One line for each kind of machine, versions and commit, with the runs made there."""
+    nets_of: dict[str, dict[str, list[int]]] = {}
+    for run in runs:
+        name = f"`{run.net}`" if run.protocol == "notebook" else f"`{run.net}` ({run.protocol})"
+        for environment in (*run.earlier_environments, run.environment):
+            versions = ", ".join(f"{package} {environment[package]}" for package in PACKAGES)
+            text = (
+                f"{hardware_text(environment)}; python {environment['python']}, {versions}; "
+                f"commit {commit_text(environment)}"
+            )
+            until = environment.get("until_epoch")
+            part = name if until is None else f"{name} until epoch {until}"
+            nets_of.setdefault(text, {}).setdefault(part, []).append(run.seed)
+    return "\n".join(
+        f"- {text}: " + ", ".join(f"{net} {_numbers(seeds)}" for net, seeds in nets.items())
+        for text, nets in nets_of.items()
+    )
+
+
+def _table(names: Sequence[str], align: str, rows: Iterable[Sequence[str]]) -> str:
+    rule = ["---:" if side == "r" else "---" for side in align]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (names, rule, *rows))
+
+
+def _ours_accuracy(row: Row) -> str:
+    return _with_spread(row.accuracy, row.accuracy_std, ".2%")
+
+
+def _with_spread(mean: float | None, std: float | None, form: str) -> str:
+    if mean is None:
+        return "-"
+    return f"{mean:{form}}" + ("" if std is None else f" ± {std:{form}}")
+
+
+def _place(row: Row) -> str:
+    return _signed(row.accuracy_distance)
+
+
+def _signed(distance: float | None) -> str:
+    return "-" if distance is None else f"{distance:+.1f}"
+
+
+def _numbers(seeds: Sequence[int]) -> str:
+    """Such as "seed 0" or "seeds 0, 1, 2"."""
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+
+def _dates(runs: Sequence[Run]) -> str:
+    dates = sorted({run.date for run in runs})
+    return dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"

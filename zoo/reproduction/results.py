@@ -1,0 +1,137 @@
+"""Finished runs of the notebooks' nets, as the results file of a reproduction holds them."""
+
+import dataclasses
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import zoo.config
+import zoo.models
+import zoo.training.history
+from zoo.system import forms
+from zoo.system.errors import ZooError
+
+FORMAT = 1
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")  # whose versions the table tells
+PROTOCOLS = {
+    "notebook": "as the notebook trained, validated and tested: the last epoch",
+    "holdout": "20% of the training set held out, their best epoch tested once",
+}
+CHANGES = {  # of the numbers that a run comes to, by date: earlier runs were made without
+    "2026-11-25": "An output whose patch is blank is exactly zero. Before, rounding errors of "
+    "Winograd's sums passed the ReLU there while biases were zero, and the first steps gave the "
+    "biases the gradient of the blank background too.",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One net trained from one seed."""
+
+    net: str
+    protocol: str  # one of PROTOCOLS
+    seed: int
+    date: str  # of its end, such as 2026-11-21
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    earlier_environments: list[dict[str, Any]]  # where it went on elsewhere, as in a history
+    data: dict[str, Any]
+    epochs: dict[str, list[float]]  # accuracy, loss, ... by epoch, as in a history
+    test: dict[str, Any]
+
+
+def from_history(protocol: str, workdir: Path) -> Run:
+    """The finished run of a single seed that workdir holds."""
+    history = zoo.training.history.read(workdir)
+    if not history.is_complete or history.test is None:
+        raise ZooError(f"{workdir} is not complete")
+    modified = (workdir / zoo.training.history.FILENAME).stat().st_mtime
+    keys = ("loss", "accuracy", "val_loss", "val_accuracy", "seconds")
+    return Run(
+        net=history.config["model"],
+        protocol=protocol,
+        seed=history.config["seed"],
+        date=datetime.datetime.fromtimestamp(modified).date().isoformat(),
+        config={key: value for key, value in history.config.items() if not key.endswith("_dir")},
+        environment=history.environment,
+        earlier_environments=history.earlier_environments,
+        data=history.data,
+        epochs={key: [record[key] for record in history.epochs] for key in keys},
+        test=history.test,
+    )
+
+
+def is_mnist(run: Run | zoo.training.history.History) -> bool:
+    """Whether it saw all of MNIST, not a part or a stand-in."""
+    sizes = run.data["num_train"], run.data["num_test"]
+    return run.config["dataset"] == "mnist" and sizes in ((60_000, 10_000), (48_000, 10_000))
+
+
+def by_notebook(runs: Sequence[Run], net: str) -> list[Run]:
+    """The net's runs on MNIST under its notebook's protocol: those that its results rest on."""
+    return [run for run in runs if (run.net, run.protocol) == (net, "notebook") and is_mnist(run)]
+
+
+def merged(runs: Sequence[Run], new: Sequence[Run]) -> list[Run]:
+    """All of them, where two are of the same net, protocol and seed the new one; sorted."""
+    names = list(zoo.models.MODELS)
+    by_key = {(run.net, run.protocol, run.seed): run for run in (*runs, *new)}
+    order = {protocol: index for index, protocol in enumerate(PROTOCOLS)}
+    return sorted(
+        by_key.values(), key=lambda run: (names.index(run.net), order[run.protocol], run.seed)
+    )
+
+
+def read(path: Path) -> list[Run]:
+    """The runs of a results file; none if there is no file.
+
+    Raises:
+        ZooError: it is damaged, or of another format.
+    """
+    try:
+        content = forms.read_json(path)
+        found = content["format"]
+        if found != FORMAT:
+            raise ZooError(
+                f"{path} is of format {found!r:.20}, and this version of the zoo reads format "
+                f"{FORMAT} of results: use the version that wrote it, or name another folder or "
+                f"file"
+            )
+        runs = [Run(**run) for run in content["runs"]]
+        for run in runs:
+            _check_form(run)
+        return runs
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ZooError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ZooError(
+            f"{path} is damaged, or no results file: if it should be one, move it away, and zoo "
+            f"reproduce makes it again from the runs that are there"
+        ) from None
+
+
+def _check_form(run: Run) -> None:
+    """Raises an error of Python's unless it has the form that readers rely on."""
+    if run.net not in zoo.models.MODELS or run.protocol not in PROTOCOLS:
+        raise ValueError(run.net)
+    zoo.config.check_values(run.config, but=("data_dir", "manual_dir"))
+    forms.check(run.seed, forms.whole(0))
+    datetime.date.fromisoformat(run.date)
+    forms.check(run.data, {"num_train": forms.whole(1), "num_test": forms.whole(1)})
+    accuracy, number = forms.number(0, 1), forms.number(0)
+    test = {"num_examples": forms.whole(1), "accuracy": accuracy, "loss": number}
+    forms.check(run.test, test)
+    epochs = {"seconds": [number], "accuracy": [accuracy], "val_accuracy": [accuracy]}
+    forms.check(run.epochs, epochs)
+    if {len(run.epochs[key]) for key in epochs} != {run.config["num_epochs"]}:
+        raise ValueError("epochs")
+    environment = {key: forms.text for key in ("platform", "device", "python", *PACKAGES)} | {
+        "cpu_count": forms.optional(forms.whole(1)),
+        "git_commit": forms.optional(forms.text),
+    }
+    for each in (*run.earlier_environments, run.environment):
+        forms.check(each, environment)
+        forms.check(each.get("device_count", 1), forms.whole(1))

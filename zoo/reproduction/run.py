@@ -1,0 +1,119 @@
+"""Trains the notebooks' nets again, and writes what they printed beside what came out here."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+from ml_collections import ConfigDict
+
+import zoo.config
+import zoo.reproduction.results
+from zoo.reproduction.page import to_csv, to_markdown, to_text
+from zoo.reproduction.results import Run
+from zoo.reproduction.table import make_rows, training_flop, training_hours
+from zoo.system.errors import DivergedError, ZooError
+from zoo.system.files import expanded, write_whole
+from zoo.system.lock import locked
+from zoo.training import train_and_evaluate
+from zoo.training.terminal import Terminal
+
+STEM = "reproduction"
+
+
+def reproduce(
+    nets: Sequence[str],
+    seeds: range,
+    protocols: Sequence[str],
+    runs_dir: Path,
+    output: Path,
+    *,
+    quiet: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Trains what is not trained yet, cheapest net first, and writes the table after each run.
+
+    A run that was interrupted goes on; a complete one is taken as it is. What the results file
+    holds already stays in it, unless it is among what is asked for.
+
+    Args:
+        nets: names of nets.
+        seeds: one run is made of each.
+        protocols: keys of `zoo.reproduction.results.PROTOCOLS`.
+        runs_dir: holds the runs' folders, NET-SEED or NET-PROTOCOL-SEED.
+        output: the folder for reproduction.csv, .json and .md.
+        quiet: print nothing but results.
+        should_stop: as for `train_and_evaluate`.
+
+    Raises:
+        ZooError: as `train_and_evaluate`; unknown net; a results file that cannot be read.
+        OSError: something cannot be written.
+    """
+    runs_dir, output = expanded(runs_dir), expanded(output)
+    configs = {net: zoo.config.load(net) for net in nets}
+    cheapest_first = sorted(configs, key=training_flop)
+    plan = [(net, kind, seed) for net in cheapest_first for kind in protocols for seed in seeds]
+    runs = zoo.reproduction.results.read(output / f"{STEM}.json")
+    terminal = Terminal(quiet)
+    hours = sum(training_hours(net) for net, _, _ in plan)
+    terminal.say(
+        f"{_count(len(plan), 'run')} of {_count(len(configs), 'net')} in {runs_dir}, cheapest "
+        f"first: about {hours:.1f} hours on two CPU cores, less what is done already"
+    )
+    for folder in (output, runs_dir):
+        folder.mkdir(parents=True, exist_ok=True)
+    diverged: list[str] = []
+    with locked(runs_dir):
+        for number, (net, protocol, seed) in enumerate(plan, 1):
+            name = f"{net}-{seed}" if protocol == "notebook" else f"{net}-{protocol}-{seed}"
+            terminal.say(f"\n[{number}/{len(plan)}] {net}, seed {seed}, protocol {protocol}")
+            config = _config(configs[net], protocol, seed)
+            try:
+                train_and_evaluate(config, runs_dir / name, quiet=quiet, should_stop=should_stop)
+            except DivergedError as error:
+                terminal.say(str(error))
+                diverged.append(name)
+                continue
+            finished = zoo.reproduction.results.from_history(protocol, runs_dir / name)
+            runs = zoo.reproduction.results.merged(
+                zoo.reproduction.results.read(output / f"{STEM}.json"), [finished]
+            )
+            write(runs, output)
+            jax.clear_caches()  # the programs of all nets together would fill the memory
+    rows = [row for row in make_rows(runs) if row.net in configs and row.seeds]
+    if rows:
+        terminal.result(f"\n{to_text(rows)}")
+    terminal.say(f"wrote {STEM}.csv, {STEM}.json and {STEM}.md to {output}")
+    if diverged:
+        raise ZooError(f"the loss diverged in {', '.join(diverged)}: not in the table")
+
+
+def write(runs: Sequence[Run], output: Path) -> None:
+    """Replaces reproduction.csv, .json and .md in that folder; each in one step."""
+    rows = make_rows(runs)
+    content = {
+        "format": zoo.reproduction.results.FORMAT,
+        "changes": zoo.reproduction.results.CHANGES,
+        "rows": [dataclasses.asdict(row) for row in rows],
+        "runs": [dataclasses.asdict(run) for run in runs],
+    }
+    texts = {
+        "json": json.dumps(content, indent=1) + "\n",
+        "csv": to_csv(rows),
+        "md": to_markdown(runs),
+    }
+    for ending, text in texts.items():
+        write_whole(output / f"{STEM}.{ending}", text)
+
+
+def _config(config: ConfigDict, protocol: str, seed: int) -> ConfigDict:
+    config = config.copy_and_resolve_references()
+    config.seed = seed
+    if protocol == "holdout":
+        config.validation = "holdout"
+    return config
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,30 @@
+"""One process a run folder."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from zoo.system.errors import ZooError
+from zoo.system.files import as_sentence
+
+
+@contextlib.contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Holds workdir/.lock; the system lets go of it when the process ends, however it ends.
+
+    Raises:
+        ZooError: another process holds it.
+    """
+    no_link = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
+    with as_sentence(workdir):
+        descriptor = os.open(workdir / ".lock", no_link, 0o666)
+    with os.fdopen(descriptor, "wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ZooError(
+                f"another process is training in {workdir}: wait for it, or use another folder"
+            ) from None
+        yield

@@ -1,0 +1,98 @@
+"""How much memory there is, and how much a compiled program takes."""
+
+import contextlib
+import ctypes
+import os
+import resource
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from zoo.system.errors import ZooError
+
+_CONTROL_GROUPS = (  # of a container, version 2 and version 1
+    (Path("/sys/fs/cgroup"), "memory.max", "memory.current"),
+    (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes"),
+)
+
+
+def available_bytes() -> float:
+    """Memory of the host that a process can still take.
+
+    The smallest of what the system has free, what the process's control group may have, and the
+    limit on its address space; infinity where nothing of that is known.
+    """
+    found = [float("inf")]
+    with contextlib.suppress(OSError, ValueError, StopIteration):  # not Linux
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        line = next(line for line in lines if line.startswith("MemAvailable:"))
+        found.append(1024.0 * int(line.split()[1]))
+    for group, limit, used in _CONTROL_GROUPS:
+        with contextlib.suppress(OSError, ValueError):  # no control group, or no limit: "max"
+            words = (group / "memory.stat").read_text().split()
+            stat = dict(zip(words[::2], map(int, words[1::2]), strict=True))
+            cache = stat.get("inactive_file", 0) + stat.get("active_file", 0)  # given up if need be
+            free = int((group / limit).read_text()) - int((group / used).read_text()) + cache
+            found.append(float(max(0, free)))
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY:
+        with contextlib.suppress(OSError):
+            pages = int(Path("/proc/self/statm").read_text().split()[0])
+            found.append(float(soft - pages * os.sysconf("SC_PAGE_SIZE")))
+    return min(found)
+
+
+def device_bytes() -> float:
+    """Memory that the first device, or for a CPU the host, can still give."""
+    stats = jax.devices()[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return float(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
+    return available_bytes()
+
+
+def program_bytes(compiled: Any) -> float:
+    """What a call of a compiled program takes beside its arguments, by XLA's own account."""
+    stats = compiled.memory_analysis()
+    if stats is None:  # a platform that does not tell
+        return 0.0
+    new = stats.output_size_in_bytes - stats.alias_size_in_bytes
+    return float(stats.temp_size_in_bytes + max(0, new))
+
+
+def bytes_text(count: float) -> str:
+    """Such as "1.2 GB"."""
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.1f} GB"
+
+
+def check_fits(needed: float, what: str, advice: str) -> None:
+    """Raises ZooError if more is needed than the device has free."""
+    free = device_bytes()
+    if needed > free:
+        raise ZooError(
+            f"{what} needs about {bytes_text(needed)} of memory, and {bytes_text(free)} are free: "
+            f"{advice}"
+        )
+
+
+def use_one_arena() -> None:
+    """Makes glibc keep one heap for all threads; elsewhere it does nothing.
+
+    By itself it keeps several, each with holes that the others cannot fill: a run's memory then
+    grows for hundreds of epochs. Call it before threads are started.
+    """
+    _call_of_libc("mallopt", -8, 1)  # M_ARENA_MAX, of malloc.h
+
+
+def give_back() -> None:
+    """Makes glibc give the system what was freed; elsewhere it does nothing."""
+    _call_of_libc("malloc_trim", 0)
+
+
+def _call_of_libc(name: str, *arguments: int) -> None:
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        getattr(ctypes.CDLL("libc.so.6"), name)(*arguments)

@@ -1,0 +1,97 @@
+"""Curves of loss and accuracy, from history files alone."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+import zoo.training.history
+from zoo.system.errors import ZooError
+from zoo.system.figures import COLORS, add_tooltips, plain
+from zoo.training.history import History
+
+METRICS = {"loss": (1, "", "loss (nats per image)"), "accuracy": (100, "%", "accuracy (%)")}
+
+
+def draw_histories(
+    histories: Mapping[str, History], metrics: Sequence[str] = ("loss", "accuracy")
+) -> Figure:
+    """Draws metrics by epoch: training dashed, validation solid, one colour a run.
+
+    Of a run with many seeds it draws the mean, and a band of a standard deviation to either side.
+
+    Args:
+        histories: by the name that the legend shows.
+        metrics: of `METRICS`, side by side.
+
+    Raises:
+        ZooError: no history has an epoch.
+    """
+    histories = {name: history for name, history in histories.items() if history.epochs}
+    if not histories:
+        raise ZooError("nothing to draw: no epoch is finished yet")
+    figure = Figure(figsize=(5 * len(metrics), 4.2), layout="constrained")
+    grid = figure.subplots(1, len(metrics), squeeze=False)[0]
+    for index, (name, history) in enumerate(histories.items()):
+        color = COLORS[index % len(COLORS)]
+        if history.num_seeds > 1:
+            name += f" (mean ± std of {history.num_seeds})"
+        on = "test set" if history.config["validation"] == "test" else "held out"
+        for axes, metric in zip(grid, metrics, strict=True):
+            for key, style, data in ((metric, "--", "training"), (f"val_{metric}", "-", on)):
+                values = np.array([np.atleast_1d(record[key]) for record in history.epochs])
+                scale, unit, _ = METRICS[metric]
+                label = f"{name}, {data}"
+                draw_curve(axes, scale * values, label, unit, linestyle=style, color=color)
+    for axes, metric in zip(grid, metrics, strict=True):
+        axes.set_ylabel(METRICS[metric][2])
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    handles, labels = grid[0].get_legend_handles_labels()  # training, validation, training, ...
+    figure.legend(  # filled column by column: training left, validation right
+        [*handles[::2], *handles[1::2]],
+        [*labels[::2], *labels[1::2]],
+        loc="outside lower center",
+        ncols=2,
+        frameon=False,
+    )
+    return figure
+
+
+def draw_curve(axes: Axes, values: np.ndarray, name: str, unit: str, **look: Any) -> None:
+    """Draws the mean of values [epochs, seeds] by epoch, and their standard deviation as a band."""
+    epochs = range(1, len(values) + 1)
+    mean = values.mean(axis=1)  # [epochs]
+    if len(values) == 1:
+        look = {"marker": "o"} | look
+    line = axes.plot(epochs, mean, label=plain(name), **look)[0]
+    std = values.std(axis=1, ddof=1) if values.shape[1] > 1 else None
+    if std is not None:
+        band = (mean - std, mean + std)
+        axes.fill_between(epochs, *band, color=look["color"], alpha=0.2, linewidth=0)
+    spread = [""] * len(mean) if std is None else [f" ± {own:.2g}{unit}" for own in std]
+    add_tooltips(
+        line,
+        [
+            f"{name}, epoch {epoch}: {value:.4g}{unit}{own}"
+            for epoch, value, own in zip(epochs, mean, spread, strict=True)
+        ],
+    )
+
+
+def draw_runs(runs: Sequence[Path]) -> Figure:
+    """Draws the curves of the runs in these folders, under the folders' names.
+
+    Raises:
+        ZooError: as `draw_histories`; a folder holds no run.
+    """
+    names = zoo.training.history.names(runs)
+    return draw_histories(
+        {name: zoo.training.history.read(run) for name, run in zip(names, runs, strict=True)}
+    )

@@ -1,0 +1,84 @@
+"""Where a run's numbers stopped being finite."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from zoo.models.layers import named_layers
+from zoo.training.loop import Trainer
+from zoo.training.step import TrainState, num_steps
+
+_STEPS_AT_ONCE = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Divergence:
+    """The first step whose loss or gradients are not finite."""
+
+    step: int  # from 1
+    seed: int
+    loss: float  # of the step's batch, in nats
+    layer: str | None  # whose gradient went first, None: all gradients are finite
+    learning_rate: float  # of the update that this step makes
+
+    def __str__(self) -> str:
+        where = f"at step {self.step} (learning rate {self.learning_rate:g})"
+        if self.layer is None:
+            return f"{where} the loss of seed {self.seed} is {self.loss:g}"
+        return (
+            f"{where} the gradient of {self.layer} is the first that is not finite, with a loss of "
+            f"{self.loss:g} (seed {self.seed})"
+        )
+
+
+def find(
+    trainer: Trainer,
+    state: TrainState,
+    good: int,
+    until: int,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Divergence | None:
+    """Trains again, and looks at the gradients of each step in doubt.
+
+    A run is a function of its seed, so training again from a state that it had gives the very
+    numbers that it gave (on a GPU, with config.deterministic).
+
+    Args:
+        trainer: of the run.
+        state: one that the run had, all finite; is used up.
+        good: so many steps had finite gradients.
+        until: by so many steps they had not.
+        should_stop: once it says True, the search ends without a result.
+
+    Returns:
+        The first divergence; None if all gradients up to there are finite.
+    """
+    while (done := num_steps(state)) < good:
+        if should_stop():
+            return None
+        state = trainer.replay(state, min(good, done + _STEPS_AT_ONCE))
+    for step in range(num_steps(state), until):
+        if should_stop():
+            return None
+        for seed, (loss, grads) in zip(trainer.seeds, trainer.gradients(state), strict=True):
+            layer = _first_not_finite(trainer, grads)
+            if layer or not jnp.isfinite(loss):
+                rate = trainer.learning_rate(step + 1)
+                return Divergence(step + 1, seed, float(loss), layer, rate)
+        state = trainer.replay(state, step + 1)
+    return None
+
+
+def _first_not_finite(trainer: Trainer, grads: Any) -> str | None:
+    """The layer, of those with a gradient that is not finite, that is nearest to the output.
+
+    Gradients are computed from the output to the input, each from the one before.
+    """
+    names = [*(name for name, _ in named_layers(trainer.model.net)), "head"]
+    for name in reversed(names):
+        if not all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(grads.get(name))):
+            return name
+    return None

@@ -1,0 +1,314 @@
+"""One run's model, optimizer, data and compiled programs: an epoch at a time."""
+
+import functools
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+import zoo.data
+import zoo.models
+import zoo.system.memory
+import zoo.training.optim
+from zoo.system.errors import ZooError
+from zoo.training.step import (
+    Best,
+    Metrics,
+    Progress,
+    Stream,
+    TrainState,
+    better_of,
+    create_train_state,
+    make_eval_program,
+    make_eval_step,
+    make_gradients,
+    make_train_program,
+    make_train_step,
+    num_steps,
+    padded_order,
+    random_key,
+    stack_seeds,
+    take_batch,
+    take_seed,
+)
+from zoo.training.terminal import Terminal
+
+SECONDS_PER_PIECE = 0.5
+AfterPiece = Callable[[TrainState, Progress], None]  # may save them, may raise to end the run
+
+
+class Trainer:
+    """One run's model, optimizer, compiled programs, and data on the device."""
+
+    def __init__(
+        self, config: ml_collections.ConfigDict, dataset: zoo.data.Dataset, terminal: Terminal
+    ) -> None:
+        """Builds the model and the optimizer and moves the data to the device.
+
+        Raises:
+            ZooError: the data is not fit for training.
+        """
+        zoo.data.check(dataset)
+        train_split, val_split = zoo.data.split_validation(dataset, config.validation)
+        self.config = config
+        self.seeds = range(config.seed, config.seed + config.num_seeds)
+        self.dataset = dataset
+        self.num_train, self.num_val = len(train_split), len(val_split)
+        self._terminal = terminal
+        self._train_split = _on_device(train_split)
+        self._val_split = _on_device(val_split)
+
+        self.data_sizes = {
+            "num_train": self.num_train,
+            "num_val": self.num_val,
+            "num_test": len(dataset.test),
+            "num_classes": dataset.num_classes,
+            "image_shape": list(dataset.train.images.shape[1:]),  # height, width, channels
+        }
+        self._batch_size = min(config.batch_size, self.num_train)
+        self.steps_per_epoch = math.ceil(self.num_train / self._batch_size)
+        self._schedule = zoo.training.optim.make_schedule(
+            config.optimizer, self.steps_per_epoch, config.num_epochs
+        )
+        self._tx = zoo.training.optim.make_optimizer(config.optimizer, self._schedule)
+        self.model = zoo.models.create_model(
+            config.model, num_classes=dataset.num_classes, dtype=jnp.dtype(config.dtype)
+        )
+        train_step = make_train_step(self.model, self._tx, config.on_nan == "skip")
+        self._train = make_train_program(train_step, config.num_seeds, config.deterministic)
+        self._gradients = jax.jit(make_gradients(self.model))
+        self._evaluate = make_eval_program(make_eval_step(self.model), config.deterministic)
+
+    def init(self) -> TrainState:
+        """The state at step 0; of many seeds, with an axis of seeds in front of each array.
+
+        Raises:
+            ZooError: the dataset's images are too small for the net.
+        """
+        image_shape = self.dataset.train.images.shape[1:]
+        try:
+            self._check_state_fits(image_shape)
+            state = stack_seeds(
+                [create_train_state(self.model, self._tx, seed, image_shape) for seed in self.seeds]
+            )
+        except zoo.models.ImageTooSmallError as error:
+            raise ZooError(f"{self.config.model} on {self.config.dataset}: {error}") from None
+        if self.config.validation == "holdout":
+            none_yet = Best(
+                score=jnp.full(state.step.shape, -jnp.inf),
+                epoch=jnp.zeros_like(state.step),
+                params=state.params,
+                batch_stats=state.batch_stats,
+            )
+            state = state.replace(best=jax.tree.map(jnp.copy, none_yet))  # buffers of its own
+        return state
+
+    def _check_state_fits(self, image_shape: tuple[int, int, int]) -> None:
+        one = jax.eval_shape(
+            lambda: create_train_state(self.model, self._tx, self.seeds[0], image_shape)
+        )
+        copies = len(self.seeds) * (2 if self.config.validation == "holdout" else 1)
+        seeds = f" of {len(self.seeds):,} seeds" if len(self.seeds) > 1 else ""
+        zoo.system.memory.check_fits(
+            copies * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(one)),
+            f"the state of {self.config.model}{seeds}",
+            "use a smaller net or fewer seeds" if seeds else "use a smaller net",
+        )
+
+    def compile(self, state: TrainState) -> None:
+        """Compiles the training program for that state, before the first epoch would.
+
+        Raises:
+            ZooError: it needs more memory than the device has free.
+        """
+        state = state.replace(best=None)
+        lowered = self._train.lower(state, self._zeros(), self._train_split, self._orders(1), 0, 0)
+        compiled = lowered.compile()
+        zoo.system.memory.check_fits(
+            zoo.system.memory.program_bytes(compiled),
+            f"a training step of {self.config.model} with batches of {self._batch_size:,}",
+            "use a smaller config.batch_size",
+        )
+        self._train = compiled
+
+    def run_epoch(
+        self,
+        state: TrainState,
+        epoch: int,
+        progress: Progress | None = None,
+        after_piece: AfterPiece = lambda state, progress: None,
+    ) -> tuple[TrainState, dict[str, Any]]:
+        """Trains one epoch, or the rest of it, and validates. Gives the history's record too.
+
+        Args:
+            state: is used up.
+            epoch: its number, from 1.
+            progress: how far it has come; None: it begins.
+            after_piece: called every half second or so, validation included, with what going on
+                from there needs; it must not keep the state.
+        """
+        title = f"epoch {epoch}/{self.config.num_epochs}"
+        state, progress = self._train_epoch(state, epoch, title, progress, after_piece)
+        start = time.perf_counter()
+        pause = functools.partial(after_piece, state, progress)
+        val = self._evaluate_split(state, self._val_split, "validation", pause).means()
+        if state.best is not None:
+            state = state.replace(best=better_of(state.best, self._candidate(state, epoch, val)))
+        step = num_steps(state)
+        skipped = {}
+        if self.config.on_nan == "skip":
+            total = len(self.seeds) * self.num_train
+            skipped["skipped"] = total - int(np.sum(progress.sums.num_examples))
+        num_trained = int(np.sum(progress.sums.num_examples))  # of all seeds, less what was skipped
+        return state, {
+            "epoch": epoch,
+            "step": step,
+            **progress.sums.means(),
+            **{f"val_{name}": value for name, value in val.items()},
+            "learning_rate": self.learning_rate(step),
+            "seconds": progress.seconds + time.perf_counter() - start,
+            "images_per_second": num_trained / progress.seconds,
+            **skipped,
+        }
+
+    def learning_rate(self, step: int) -> float:
+        """The learning rate of the last update among that many steps, if none was skipped."""
+        updates_done = step // self.config.optimizer.accumulate_steps
+        return float(self._schedule(max(0, updates_done - 1)))
+
+    def test(
+        self,
+        state: TrainState,
+        last_record: dict[str, Any],
+        after_piece: Callable[[], None] = lambda: None,
+    ) -> dict[str, Any]:
+        """The test set's loss and accuracy, and the epoch whose parameters are scored.
+
+        That is the best on the held-out images with validation=holdout, and else the last.
+        """
+        epochs = jnp.full_like(state.step, last_record["epoch"])  # [] or [seeds]
+        if self.config.validation == "test":  # scored already
+            means = {name: last_record[f"val_{name}"] for name in ("loss", "accuracy")}
+        else:
+            if state.best is not None:
+                best = state.best
+                state = state.replace(params=best.params, batch_stats=best.batch_stats)
+                epochs = best.epoch
+            split = _on_device(self.dataset.test)
+            means = self._evaluate_split(state, split, "test", after_piece).means()
+        return {**means, "num_examples": len(self.dataset.test), "epoch": epochs.tolist()}
+
+    def replay(self, state: TrainState, until: int) -> TrainState:
+        """Trains until so many steps are done, without a look at metrics; `state` is used up."""
+        best, state = state.best, state.replace(best=None)
+        while (done := num_steps(state)) < until:
+            epoch, first = divmod(done, self.steps_per_epoch)
+            stop = min(self.steps_per_epoch, first + until - done)
+            sums = self._zeros()
+            orders = self._orders(epoch + 1)
+            state, _ = self._train(state, sums, self._train_split, orders, first, stop)
+        return state.replace(best=best)
+
+    def gradients(self, state: TrainState) -> list[tuple[jax.Array, Any]]:
+        """For each seed (loss in nats, gradients) of the batch that comes next."""
+        epoch, index = divmod(num_steps(state), self.steps_per_epoch)
+        found = []
+        for number, seed in enumerate(self.seeds):
+            own = take_seed(state, number) if len(self.seeds) > 1 else state
+            batch = take_batch(self._train_split, self._order(seed, epoch + 1)[index])
+            grads, _, metrics = self._gradients(own, batch)
+            found.append((metrics.loss_sum / metrics.num_examples, grads))
+        return found
+
+    def _zeros(self) -> Metrics:
+        return stack_seeds([Metrics.zeros() for _ in self.seeds])
+
+    def _candidate(self, state: TrainState, epoch: int, val: dict[str, Any]) -> Best:
+        """The state after that epoch, as one that may be the best."""
+        metric = self.config.checkpoint.best_metric.removeprefix("val_")
+        value = jnp.asarray(val[metric], jnp.float32)
+        return Best(
+            score=value if metric == "accuracy" else -value,
+            epoch=jnp.full(value.shape, epoch, jnp.int32),
+            params=state.params,
+            batch_stats=state.batch_stats,
+        )
+
+    def _train_epoch(
+        self,
+        state: TrainState,
+        epoch: int,
+        title: str,
+        progress: Progress | None,
+        after_piece: AfterPiece,
+    ) -> tuple[TrainState, Progress]:
+        began = time.perf_counter()
+        orders = self._orders(epoch)
+        sums, seconds = progress or (self._zeros(), 0.0)
+        began -= seconds
+        best, state = state.best, state.replace(best=None)
+        first = num_steps(state) - (epoch - 1) * self.steps_per_epoch
+        images_per_step = len(self.seeds) * self._batch_size
+        with self._terminal.progress(title, len(self.seeds) * self.num_train) as show:
+            show(first * images_per_step, sums)
+            for start, stop in _pieces(first, self.steps_per_epoch):
+                state, sums = self._train(state, sums, self._train_split, orders, start, stop)
+                jax.block_until_ready(sums)
+                show((stop - start) * images_per_step, sums)
+                so_far = Progress(sums, time.perf_counter() - began)
+                after_piece(state.replace(best=best), so_far)
+        return state.replace(best=best), Progress(sums, time.perf_counter() - began)
+
+    def _orders(self, epoch: int) -> jax.Array:
+        """The epoch's batches: [steps, batch]; of many seeds, [seeds, steps, batch]."""
+        return stack_seeds([self._order(seed, epoch) for seed in self.seeds])
+
+    def _order(self, seed: int, epoch: int) -> jax.Array:
+        """The epoch's batches of indices: [steps, batch]."""
+        key = random_key(jnp.uint32(seed), Stream.ORDER, epoch)
+        return padded_order(jax.random.permutation(key, self.num_train), self._batch_size)
+
+    def _evaluate_split(
+        self, state: TrainState, split: Any, title: str, after_piece: Callable[[], None]
+    ) -> Metrics:
+        num_examples = len(split[1])
+        batch_size = min(self.config.eval_batch_size, num_examples)
+        batches = padded_order(jnp.arange(num_examples), batch_size)
+        each = []
+        with self._terminal.progress(title, len(self.seeds) * num_examples) as progress:
+            for index in range(len(self.seeds)):
+                own = take_seed(state, index) if len(self.seeds) > 1 else state
+                variables = {"params": own.params, "batch_stats": own.batch_stats}
+                metrics = Metrics.zeros()
+                for start, stop in _pieces(0, len(batches)):
+                    metrics = self._evaluate(variables, metrics, split, batches, start, stop)
+                    jax.block_until_ready(metrics)
+                    progress((stop - start) * batch_size, metrics)
+                    after_piece()
+                each.append(metrics)
+        return stack_seeds(each)
+
+
+def _pieces(start: int, num_steps: int) -> Iterator[tuple[int, int]]:
+    """Cuts the rest of an epoch into (start, stop): pieces of one call each, which is waited for.
+
+    They grow until a piece takes half a second, so that a progress bar moves and yet the device
+    seldom waits for the host. Where the cuts are does not change the result.
+    """
+    length = 1
+    while start < num_steps:
+        began = time.perf_counter()
+        stop = min(start + length, num_steps)
+        yield start, stop
+        seconds = time.perf_counter() - began
+        length = max(1, min(4 * length, int(length * SECONDS_PER_PIECE / seconds)))
+        start = stop
+
+
+def _on_device(split: zoo.data.Split) -> tuple[jax.Array, jax.Array]:
+    return jnp.asarray(split.images), jnp.asarray(split.labels)

@@ -1,0 +1,114 @@
+"""Where a run goes on: at its newest good checkpoint, or at its beginning."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import ml_collections
+
+import zoo.config
+import zoo.training.history
+from zoo.system.errors import DamagedError, ZooError
+from zoo.system.files import free_name
+from zoo.training.checkpoint import Checkpoints, Snapshot
+from zoo.training.history import History
+from zoo.training.step import TrainState, num_steps
+
+_FROM_ITS_BEGINNING = "there is no good checkpoint, so the run starts from its beginning"
+
+
+def past_history(config: ml_collections.ConfigDict, workdir: Path) -> History | None:
+    """The history that workdir holds, None if it holds none or a damaged one.
+
+    Raises:
+        ZooError: it is of a run that cannot go on with this configuration.
+    """
+    if not (workdir / zoo.training.history.FILENAME).exists():
+        return None
+    try:
+        history = zoo.training.history.read(workdir)
+    except DamagedError:
+        return None
+    zoo.config.check_same_run(history.config, config.to_dict(), str(workdir))
+    history.config = config.to_dict()  # num_epochs may have grown
+    return history
+
+
+def starting_point(
+    workdir: Path, checkpoints: Checkpoints, first: Snapshot, steps_per_epoch: int
+) -> tuple[Snapshot, list[str]]:
+    """Where the run of workdir goes on, and notes to be told.
+
+    A checkpoint holds the history of its time, so history.json is not needed for it; whatever is
+    damaged is set aside, and nothing of it is deleted.
+
+    Args:
+        workdir: the run's folder.
+        checkpoints: those in it.
+        first: how a run with this configuration, environment and data begins.
+        steps_per_epoch: of this configuration and data.
+
+    Raises:
+        ZooError: workdir holds another run, or a complete one without a checkpoint.
+    """
+    config, data = first.history.config, first.history.data
+    notes = []
+    past = None
+    path = workdir / zoo.training.history.FILENAME
+    if path.exists():
+        try:
+            past = zoo.training.history.read(workdir)
+        except DamagedError:
+            aside = free_name(path.with_name(f"damaged-{path.name}"))
+            path.rename(aside)
+            notes.append(f"{path} is damaged; it is kept as {aside.name}")
+    found, dropped = checkpoints.newest(like=first.state)
+    notes += dropped
+    known = found.history if found else past
+    if known is None:
+        if notes:
+            notes.append(_FROM_ITS_BEGINNING)
+        return first, notes
+
+    zoo.config.check_same_run(known.config, config, str(workdir))
+    if known.data != data:
+        raise ZooError(
+            f"{workdir} holds a run on other data ({known.data} there, {data} here): give the same "
+            f"data, or use another folder"
+        )
+    if found is None:
+        if known.test is not None:
+            raise ZooError(
+                f"{workdir} holds a complete run but no checkpoint from which it could go on: use "
+                f"another folder"
+            )
+        return first, [*notes, _FROM_ITS_BEGINNING]
+
+    steps = num_steps(found.state) - len(known.epochs) * steps_per_epoch  # of the epoch after
+    if steps not in (range(1, steps_per_epoch + 1) if found.progress else (0,)):
+        raise ZooError(
+            f"the newest checkpoint in {workdir} is of another run than its history: use another "
+            f"folder"
+        )
+    environment = first.history.environment
+    changed = [key for key, now in environment.items() if known.environment.get(key) != now]
+    if changed:
+        known.earlier_environments.append({**known.environment, "until_epoch": len(known.epochs)})
+        notes.append(f"not as before: {', '.join(changed)}; the numbers may differ in a last bit")
+    known.environment, known.config = environment, config  # num_epochs may have grown
+    return found, notes
+
+
+def first_snapshot(
+    config: ml_collections.ConfigDict, state: TrainState, data: dict[str, Any]
+) -> Snapshot:
+    """A run that begins here and now."""
+    # Parameters with the moving statistics, as Keras counts them, of all seeds.
+    num_params = sum(leaf.size for leaf in jax.tree.leaves((state.params, state.batch_stats)))
+    history = History(
+        config=config.to_dict(),
+        environment=zoo.training.history.environment(),
+        model={"name": config.model, "num_params": num_params // config.num_seeds},
+        data=data,
+    )
+    return Snapshot(state, history)

@@ -1,0 +1,227 @@
+"""Several runs, or a results file, held against each other: a table and a picture."""
+
+import dataclasses
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
+
+import zoo.models
+import zoo.reproduction.results
+import zoo.training.history
+from zoo.analysis.summary import summarize
+from zoo.models.layers import Conv, Dropout
+from zoo.system.errors import ZooError
+from zoo.system.figures import COLORS, add_tooltips
+from zoo.training.curves import draw_curve
+from zoo.training.terminal import mean_text, table_text
+
+_NAMES = (
+    "run",
+    "dataset",
+    "convs",
+    "dropout",
+    "parameters",
+    "test accuracy",
+    "test loss",
+    "s/epoch",
+)
+TEXT_COLUMNS = (0, 1, 5, 6)  # the others are of numbers that stand one below another
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One net's finished training, from one seed or several."""
+
+    name: str
+    net: str
+    dataset: str
+    num_parameters: int  # with moving statistics
+    accuracies: tuple[float, ...]  # on the test set, one of each seed
+    losses: tuple[float, ...]
+    seconds_per_epoch: float  # median, of one seed
+    val_accuracy: np.ndarray  # [epochs, seeds]
+
+    @property
+    def num_convolutions(self) -> int:
+        """Convolutions of the net."""
+        return sum(isinstance(layer, Conv) for layer in zoo.models.MODELS[self.net])
+
+    @property
+    def has_dropout(self) -> bool:
+        """Whether the net drops units in training."""
+        return any(isinstance(layer, Dropout) for layer in zoo.models.MODELS[self.net])
+
+
+def read(paths: Sequence[Path]) -> list[Entry]:
+    """Entries of folders of runs and of results files.
+
+    Raises:
+        ZooError: neither a run's folder nor a results file; a run that is not complete.
+    """
+    entries: list[Entry] = []
+    for path in paths:
+        entries += _of_results(path) if path.is_file() else [_of_run(path)]
+    if not entries:
+        raise ZooError("there is no finished run to compare")
+    return entries
+
+
+def _of_run(workdir: Path) -> Entry:
+    history = zoo.training.history.read(workdir)
+    if not history.is_complete or history.test is None:
+        done, of = len(history.epochs), history.config["num_epochs"]
+        raise ZooError(f"{workdir} is not complete ({done} of {of} epochs): wait for its end")
+    if history.config["model"] not in zoo.models.MODELS:
+        raise ZooError(f"{workdir} is of a net that this version does not know")
+    return Entry(
+        name=workdir.resolve().name,
+        net=history.config["model"],
+        dataset=history.config["dataset"],
+        num_parameters=history.model["num_params"],
+        accuracies=tuple(np.atleast_1d(history.test["accuracy"]).tolist()),
+        losses=tuple(np.atleast_1d(history.test["loss"]).tolist()),
+        seconds_per_epoch=history.seconds_per_epoch,
+        val_accuracy=np.array([np.atleast_1d(r["val_accuracy"]) for r in history.epochs]),
+    )
+
+
+def _of_results(path: Path) -> list[Entry]:
+    groups: dict[tuple[str, str], list[zoo.reproduction.results.Run]] = {}
+    for run in zoo.reproduction.results.read(path):
+        groups.setdefault((run.net, run.protocol), []).append(run)
+    return [
+        Entry(
+            name=net if protocol == "notebook" else f"{net}, {protocol}",
+            net=net,
+            dataset=runs[0].config["dataset"],
+            num_parameters=summarize(net).parameters,  # MNIST's images
+            accuracies=tuple(run.test["accuracy"] for run in runs),
+            losses=tuple(run.test["loss"] for run in runs),
+            seconds_per_epoch=statistics.median(s for run in runs for s in run.epochs["seconds"]),
+            val_accuracy=np.array(  # of as many epochs as all have
+                list(zip(*(run.epochs["val_accuracy"] for run in runs), strict=False))
+            ),
+        )
+        for (net, protocol), runs in groups.items()
+    ]
+
+
+def to_text(entries: Sequence[Entry]) -> str:
+    """A table for the terminal, the most accurate first."""
+    return table_text(to_rows(entries), left=TEXT_COLUMNS)
+
+
+def to_rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
+    """A table's rows of cells: the columns' names, then the entries, the most accurate first."""
+    rows = [
+        (
+            entry.name,
+            entry.dataset,
+            str(entry.num_convolutions),
+            "yes" if entry.has_dropout else "no",
+            f"{entry.num_parameters:,}",
+            f"{mean_text(entry.accuracies, '.2%')} (n = {len(entry.accuracies)})",
+            mean_text(entry.losses, ".4f"),
+            f"{entry.seconds_per_epoch:.1f}",
+        )
+        for entry in sorted(entries, key=lambda entry: -statistics.fmean(entry.accuracies))
+    ]
+    return [_NAMES, *rows]
+
+
+def draw(entries: Sequence[Entry]) -> Figure:
+    """Accuracy by depth, with and without dropout, by parameters and by seconds; curves."""
+    figure = Figure(figsize=(11, 8), layout="constrained")
+    (depth, size), (cost, curves) = figure.subplots(2, 2)
+    looks: list[dict[str, Any]] = [  # more runs than colours differ by line and marker
+        {
+            "color": COLORS[index % len(COLORS)],
+            "linestyle": ("-", "--", ":")[index // len(COLORS) % 3],
+            "marker": ("o", "s", "^")[index // len(COLORS) % 3],
+        }
+        for index in range(len(entries))
+    ]
+    _draw_depth(depth, entries)
+    _draw_cost(size, entries, looks, "parameters", [entry.num_parameters for entry in entries])
+    seconds = [entry.seconds_per_epoch for entry in entries]
+    _draw_cost(cost, entries, looks, "seconds per epoch", seconds)
+    for entry, look in zip(entries, looks, strict=True):
+        draw_curve(curves, 100 * entry.val_accuracy, entry.name, "%", markersize=3, **look)
+    curves.set(xlabel="epoch", ylabel="validation accuracy (%)")
+    curves.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in (depth, size, cost):
+        axes.set_ylabel("test accuracy (%)")
+    for axes in (depth, size, cost, curves):
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(
+        *curves.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False
+    )
+    return figure
+
+
+def _draw_depth(axes: Axes, entries: Sequence[Entry]) -> None:
+    """Accuracy by number of convolutions: each net, and the mean of those of one depth."""
+    for is_dropping, label, marker, style in (
+        (True, "with dropout", "o", "-"),
+        (False, "without", "s", "--"),
+    ):
+        chosen = [entry for entry in entries if entry.has_dropout == is_dropping]
+        chosen.sort(key=lambda entry: entry.num_convolutions)
+        if not chosen:
+            continue
+        depths, values = [entry.num_convolutions for entry in chosen], [*map(_percent, chosen)]
+        color = COLORS[is_dropping]
+        points = axes.plot(depths, values, marker, color=color, alpha=0.5)[0]
+        add_tooltips(points, [_tooltip(entry) for entry in chosen])
+        by_depth: dict[int, list[float]] = {depth: [] for depth in depths}
+        for depth, value in zip(depths, values, strict=True):
+            by_depth[depth].append(value)
+        means = [*map(statistics.fmean, by_depth.values())]
+        axes.plot([*by_depth], means, style, color=color, label=f"{label} (mean)")
+    axes.set_xlabel("convolutions")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(frameon=False)
+
+
+def _draw_cost(
+    axes: Axes,
+    entries: Sequence[Entry],
+    looks: Sequence[dict[str, Any]],
+    label: str,
+    costs: Sequence[float],
+) -> None:
+    """Accuracy by a cost, with the standard deviation over seeds, and the Pareto front."""
+    for entry, cost, look in zip(entries, costs, looks, strict=True):
+        spread = 100 * statistics.stdev(entry.accuracies) if len(entry.accuracies) > 1 else 0
+        line, _, _ = axes.errorbar(cost, _percent(entry), spread, **look)
+        add_tooltips(line, [f"{_tooltip(entry)}, {cost:,.4g} {label}"])
+    axes.set_xscale("log")
+    axes.set_xlabel(label)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))  # 500k: long numbers would meet
+    axes.xaxis.set_minor_formatter("")
+    _draw_front(axes, list(zip(costs, map(_percent, entries), strict=True)))
+
+
+def _tooltip(entry: Entry) -> str:
+    return f"{entry.name}: {mean_text(entry.accuracies, '.2%')}"
+
+
+def _percent(entry: Entry) -> float:
+    return 100 * statistics.fmean(entry.accuracies)
+
+
+def _draw_front(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
+    """The Pareto front: those that none beats at less cost."""
+    front: list[tuple[float, float]] = []
+    for cost, accuracy in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or accuracy > front[-1][1]:
+            front.append((cost, accuracy))
+    axes.step(*zip(*front, strict=True), where="post", color="#999999", zorder=0, label="front")

@@ -1,0 +1,116 @@
+"""A report of runs and results files: one HTML file that loads nothing else."""
+
+import dataclasses
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+import zoo
+import zoo.reproduction.results
+import zoo.training.history
+from zoo.reproduction import page
+from zoo.system import figures
+from zoo.system.errors import ZooError
+from zoo.system.files import check_target
+from zoo.web import comparison, pages, views
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A run, or a results file."""
+
+    name: str
+    run: views.RunView | None = None
+    net: views.NetView | None = None
+    problem: str = ""  # why there is no net to look at
+    page: Markup | None = None  # of a results file
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """What is finished, held against each other."""
+
+    names: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    text_columns: Sequence[int]
+    picture: Markup
+
+
+def check_output(path: Path) -> None:
+    """Raises ZooError unless a page can be written there: said before the work is done."""
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ZooError(f"cannot write {path}: a report's name must end in .html")
+    check_target(path)
+
+
+def make(paths: Sequence[Path], date: datetime.date) -> str:
+    """The report of runs' folders and results files.
+
+    A run may be going on; one without a checkpoint or without its data is told by its history.
+
+    Raises:
+        ZooError: neither a run's folder nor a results file.
+    """
+    names = zoo.training.history.names(paths)
+    sections = [
+        _section(path, name, f"p{number}")
+        for number, (path, name) in enumerate(zip(paths, names, strict=True), 1)
+    ]
+    title = sections[0].name if len(sections) == 1 else "Runs of the CNN zoo"
+    return pages.render(
+        "report.html",
+        title=title,
+        version=zoo.__version__,
+        date=date.isoformat(),
+        sections=sections,
+        comparison=_compare([path for path in paths if _is_finished(path)]),
+        kinds=views.KINDS,
+    )
+
+
+def _section(path: Path, name: str, prefix: str) -> Section:
+    if path.is_file():
+        return Section("The notebooks' results, reproduced", page=_results_page(path))
+    run = views.view_run(path, name, prefix)
+    try:
+        return Section(run.name, run, views.view_net(path, prefix))
+    except ZooError as error:
+        return Section(run.name, run, problem=str(error))
+
+
+def _results_page(path: Path) -> Markup:
+    """The page of a results file, without its title."""
+    runs = zoo.reproduction.results.read(path)
+    if not runs:
+        raise ZooError(f"{path} holds no run")
+    text = page.to_markdown(runs).split("\n", 1)[1]
+    # The file may be a stranger's: it brings neither HTML, the page's own line breaks apart, nor
+    # an address.
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    body = parser.disable(["image", "link", "autolink"]).render(text)
+    for old, new in (
+        ("&lt;br&gt;", "<br>"),
+        ("<table>", '<div class="wide"><table>'),
+        ("</table>", "</table></div>"),
+        ("h2>", "h3>"),
+    ):
+        body = body.replace(old, new)
+    return Markup(body)
+
+
+def _is_finished(path: Path) -> bool:
+    return path.is_file() or zoo.training.history.read(path).is_complete
+
+
+def _compare(paths: Sequence[Path]) -> Comparison | None:
+    """None where there is but one finished run."""
+    entries = comparison.read(paths) if paths else []
+    if len(entries) < 2:
+        return None
+    names, *rows = comparison.to_rows(entries)
+    label = "accuracy by depth, parameters and seconds; curves"
+    picture = figures.to_svg(comparison.draw(entries), "comparison", label)
+    return Comparison(names, rows, comparison.TEXT_COLUMNS, Markup(picture))

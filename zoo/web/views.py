@@ -1,0 +1,224 @@
+"""What pages show of a run, read from its folder: facts, tables, pictures."""
+
+import dataclasses
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+import zoo.config
+import zoo.models
+import zoo.reproduction.published
+import zoo.training.history
+from zoo.analysis import evaluation, pictures, summary, trained
+from zoo.analysis.evaluation import Evaluation
+from zoo.analysis.significance import binomial_error, distance
+from zoo.reproduction.results import is_mnist
+from zoo.system import figures
+from zoo.system.errors import ZooError
+from zoo.training.curves import METRICS, draw_histories
+from zoo.training.history import History
+from zoo.training.terminal import mean_text
+
+Facts = list[tuple[str, str]]  # (name, value)
+
+KINDS = {
+    "confusion": "Which classes are taken for which",
+    "mistakes": "The worst mistakes",
+    "calibration": "How far its probabilities can be trusted",
+    "weights": "Weights before and after training",
+    "filters": "Filters of the first convolution",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedResult:
+    """A number of the notebook beside the same of a run."""
+
+    name: str
+    published: str
+    ours: str
+    place: str  # standard deviations that the published one lies above ours; "" if not known
+
+
+@dataclasses.dataclass(frozen=True)
+class RunView:
+    """What a run's history tells."""
+
+    name: str  # of its folder
+    history: History
+    status: str
+    facts: Facts
+    curves: tuple[Markup, ...]  # loss, accuracy; none before the first epoch
+    published: tuple[PublishedResult, ...]
+    published_note: str
+    layers: summary.Summary | None  # None: an older version did not tell its images' size
+    config: Facts
+    environment: Facts
+
+
+@dataclasses.dataclass(frozen=True)
+class NetView:
+    """What a run's trained net shows on its test set."""
+
+    about: str
+    evaluation: Evaluation
+    pictures: dict[str, Markup | str]  # by kind; a text says why there is no picture
+
+
+def view_run(workdir: Path, name: str, prefix: str) -> RunView:
+    """Reads a run's history; the run may be going on.
+
+    Args:
+        workdir: the run's folder.
+        name: what the run is called.
+        prefix: letters and digits that begin the ids of its pictures.
+
+    Raises:
+        ZooError: no run, a damaged history, or a net that this version does not know.
+    """
+    history = zoo.training.history.read(workdir)
+    layers = _layers(history)  # first: says whether the net is known
+    curves: list[Markup] = []
+    if history.epochs:
+        for metric in METRICS:
+            figure = draw_histories({name: history}, [metric])
+            label = f"{name}: {metric} by epoch"
+            curves.append(Markup(figures.to_svg(figure, f"{prefix}-{metric}", label)))
+    return RunView(
+        name=name,
+        history=history,
+        status=_status(history),
+        facts=_facts(history),
+        curves=tuple(curves),
+        **_published(history),
+        layers=layers,
+        config=_texts(zoo.config.flatten(history.config)),
+        environment=_texts(history.environment),
+    )
+
+
+def view_net(workdir: Path, prefix: str) -> NetView:
+    """Scores the run's net (of many seeds the first's) on its test set and draws it.
+
+    Raises:
+        ZooError: no checkpoint, or no data.
+    """
+    net = trained.load(workdir)
+    split = net.split("test")
+    logits = net.logits(split.images)
+    probabilities = trained.softmax(logits)
+    drawn: dict[str, Markup | str] = {}
+    for kind in KINDS:
+        try:
+            if kind in pictures.OF_NET:
+                figure = pictures.OF_NET[kind](net)
+            else:
+                figure = pictures.OF_SPLIT[kind](net, split, probabilities)
+            label = f"{net.name}: {KINDS[kind].lower()}"
+            drawn[kind] = Markup(figures.to_svg(figure, f"{prefix}-{kind}", label))
+        except ZooError as error:  # a net without mistakes
+            drawn[kind] = str(error)
+    about = f"After epoch {net.epoch}, seed {net.seed}, on {len(split):,} test images."
+    return NetView(about, evaluation.evaluate(logits, split.labels), drawn)
+
+
+def _status(history: History) -> str:
+    done, of = len(history.epochs), history.config["num_epochs"]
+    state = "complete" if history.is_complete else "not complete"
+    return f"{state}: {done} of {of} epochs, {zoo.training.history.seeds_text(history)}"
+
+
+def _facts(history: History) -> Facts:
+    facts = []
+    if history.test is not None and history.is_complete:
+        for name, form in (("accuracy", ".2%"), ("loss", ".4f")):
+            facts.append((f"test {name}", mean_text(history.test[name], form)))
+    elif history.epochs:
+        for name, form in (("val_accuracy", ".2%"), ("val_loss", ".4f")):
+            text = mean_text(history.epochs[-1][name], form)
+            facts.append((f"{name.replace('val_', 'validation ')} so far", text))
+    facts.append(("parameters", f"{history.model['num_params']:,}"))
+    if history.epochs:
+        facts.append(("seconds an epoch, one seed", f"{history.seconds_per_epoch:.1f}"))
+    facts.append(("training images", f"{history.data['num_train']:,}"))
+    return facts
+
+
+def _published(history: History) -> dict[str, Any]:
+    """The notebook's numbers beside those of a complete run on all of MNIST."""
+    net = history.config["model"]
+    if not (history.test and history.is_complete and is_mnist(history)):
+        return {"published": (), "published_note": ""}
+    published = zoo.reproduction.published.load()[net]
+    accuracies = np.atleast_1d(history.test["accuracy"]).tolist()
+    losses = np.atleast_1d(history.test["loss"]).tolist()
+    differing = _unlike_the_notebook(history)
+    place, loss_place = "", ""
+    if differing:
+        note = f"Trained otherwise than in the notebook: {', '.join(differing)}."
+    else:
+        error = binomial_error(statistics.fmean(accuracies), history.test["num_examples"])
+        place = _signed(distance(published.accuracy, accuracies, error))
+        if len(losses) > 2:  # the scatter of two is no guide
+            loss_place = _signed(distance(published.loss, losses))
+        note = (
+            "The place is how many standard deviations its value lies above (+) or below (-) ours, "
+            "of an accuracy with the binomial error of the test images."
+        )
+    seconds = history.seconds_per_epoch
+    return {
+        "published": (
+            PublishedResult(
+                "test accuracy", f"{published.accuracy:.2%}", mean_text(accuracies, ".2%"), place
+            ),
+            PublishedResult(
+                "test loss", f"{published.loss:.4f}", mean_text(losses, ".4f"), loss_place
+            ),
+            PublishedResult("epochs", str(published.num_epochs), str(len(history.epochs)), ""),
+            PublishedResult(
+                "seconds an epoch", f"{published.seconds_per_epoch:.1f}", f"{seconds:.1f}", ""
+            ),
+        ),
+        "published_note": f"Notebook {published.notebook} ran once, without a seed, on unknown "
+        f"hardware. {note}",
+    }
+
+
+def _unlike_the_notebook(history: History) -> list[str]:
+    """Settings with another value than in configs/NET.py, such as "num_epochs 3, not 10"."""
+    try:
+        theirs = zoo.config.flatten(zoo.config.load(history.config["model"]))
+    except ZooError:  # the package alone, without the project's folder
+        return []
+    ours = zoo.config.flatten(history.config)
+    return [
+        f"{key} {ours[key]}, not {value}"
+        for key, value in theirs.items()
+        if zoo.config.changes_result(key) and key in ours and ours[key] != value
+    ]
+
+
+def _signed(place: float | None) -> str:
+    return "" if place is None else f"{place:+.1f}"
+
+
+def _layers(history: History) -> summary.Summary | None:
+    if history.config["model"] not in zoo.models.MODELS:
+        raise ZooError(f"{history.config['model']} is a net that this version does not know")
+    if "image_shape" not in history.data:
+        return None
+    height, width, channels = history.data["image_shape"]
+    return summary.summarize(
+        history.config["model"],
+        (height, width, channels),
+        history.data["num_classes"],
+        history.config["batch_size"],
+    )
+
+
+def _texts(values: Mapping[str, Any]) -> Facts:
+    return [(name, "" if value is None else str(value)) for name, value in values.items()]

@@ -1,0 +1,243 @@
+"""A live view of a folder of runs, for a browser on this machine; it reads files, never a run."""
+
+import contextlib
+import dataclasses
+import functools
+import io
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import flask
+import waitress
+import waitress.server
+from werkzeug.exceptions import HTTPException
+
+import zoo
+import zoo.training.history
+from zoo.analysis import trained
+from zoo.analysis.trained import TrainedNet
+from zoo.data import images
+from zoo.system.errors import ZooError
+from zoo.system.files import as_text
+from zoo.training.checkpoint import newest_step
+from zoo.training.history import History
+from zoo.training.terminal import mean_text
+from zoo.web import pages, views
+
+HOST = "127.0.0.1"  # this machine alone
+_MAX_DRAWING_BYTES = 2_000_000
+_DEPTH = 3  # folders below the watched one in which a run may lie
+_MAX_DRAWING_PIXELS = 1_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class ListedRun:
+    """A run's line in the list."""
+
+    name: str  # its folder, from the watched one
+    problem: str = ""  # why there is nothing else to tell
+    net: str = ""
+    dataset: str = ""
+    epochs_done: int = 0
+    num_epochs: int = 1
+    validation_accuracy: str = ""
+    test_accuracy: str = ""
+    changed: str = ""  # how long ago
+
+
+def serve(folder: Path, port: int) -> waitress.server.BaseWSGIServer:
+    """A server of the folder's runs that listens; `run()` on it answers until the process ends.
+
+    Args:
+        folder: holds folders of runs, or is one.
+        port: of this machine; 0: one that is free.
+
+    Raises:
+        ZooError: no such folder; the port is in use or not allowed.
+    """
+    if not folder.is_dir():
+        raise ZooError(f"{folder} is no folder: name the one that holds the runs")
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # at once after the last stop
+    try:
+        listener.bind((HOST, port))
+    except OSError as error:
+        listener.close()
+        raise ZooError(
+            f"port {port} of {HOST} cannot be used ({error.strerror}): name another with --port"
+        ) from None
+    return waitress.create_server(make_app(folder), sockets=[listener])
+
+
+def make_app(folder: Path) -> flask.Flask:
+    """The pages of the folder's runs."""
+    app = flask.Flask(__name__, static_folder=None)
+    app.url_map.merge_slashes = False  # a strange address is not mended
+    app.config["MAX_CONTENT_LENGTH"] = _MAX_DRAWING_BYTES
+
+    @app.before_request
+    def refuse_other_sites() -> None:
+        """Pages from elsewhere may link here, and that is all.
+
+        Neither by a name of theirs that they point to this machine, nor by requests of their own.
+        """
+        if flask.request.host.partition(":")[0] not in (HOST, "localhost"):
+            flask.abort(403)
+        headers = flask.request.headers
+        is_link = flask.request.method == "GET" and headers.get("Sec-Fetch-Mode") == "navigate"
+        if headers.get("Sec-Fetch-Site", "none") in ("cross-site", "same-site") and not is_link:
+            flask.abort(403)
+
+    @app.after_request
+    def restrict(response: flask.Response) -> flask.Response:
+        policy = f"{pages.policy()}; connect-src 'self'; frame-ancestors 'none'"
+        response.headers["Content-Security-Policy"] = policy
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+    @app.errorhandler(ZooError)
+    def tell(error: ZooError) -> flask.Response:
+        return flask.Response(as_text(str(error)), 422, mimetype="text/plain")
+
+    @app.errorhandler(HTTPException)
+    def tell_plainly(error: HTTPException) -> flask.Response:
+        text = error.description or error.name
+        return flask.Response(text, error.code, mimetype="text/plain")
+
+    @app.get("/")
+    def index() -> str:
+        return pages.render("watch.html", folder=as_text(str(folder)))
+
+    @app.get("/parts/runs")
+    def part_runs() -> str:
+        return pages.render("watch_runs.html", runs=_list(folder))
+
+    @app.get("/runs/<path:name>")
+    def page_of_run(name: str) -> str:
+        run = views.view_run(_find(folder, name), name, "live")
+        return pages.render("watch_run.html", name=name, run=run)
+
+    @app.get("/parts/history/<path:name>")
+    def part_history(name: str) -> flask.Response:
+        workdir = _find(folder, name)
+        response = flask.Response()
+        response.set_etag(f"{zoo.__version__}-{_changed(workdir)}")
+        response.make_conditional(flask.request)
+        if response.status_code != 304:
+            run = views.view_run(workdir, name, "live")
+            response.set_data(pages.render("watch_history.html", run=run))
+        return response
+
+    @app.get("/parts/net/<path:name>")
+    def part_net(name: str) -> str:
+        workdir = _find(folder, name)
+        net = _view_net(workdir, newest_step(workdir))
+        return pages.render("watch_net.html", net=net, kinds=views.KINDS)
+
+    @app.get("/draw")
+    def draw() -> str:
+        names = [run.name for run in _list(folder) if not run.problem]
+        chosen = flask.request.args.get("run", names[0] if names else "")
+        return pages.render("watch_draw.html", names=names, chosen=chosen)
+
+    @app.post("/answers/<path:name>")
+    def answer(name: str) -> dict[str, Any]:
+        workdir = _find(folder, name)
+        net = _load_net(workdir, newest_step(workdir))
+        file = io.BytesIO(flask.request.get_data())
+        picture = images.decode(file, "the drawing", _MAX_DRAWING_PIXELS)
+        prepared = images.prepare(picture, net.image_shape, "the drawing")
+        probabilities = net.probabilities(prepared.pixels[None])[0]
+        return {
+            "epoch": net.epoch,
+            "pixels": prepared.pixels.mean(axis=2).tolist(),  # as the net sees it, grey
+            "probabilities": probabilities.tolist(),
+        }
+
+    return app
+
+
+@functools.lru_cache(maxsize=2)
+def _load_net(workdir: Path, newest_step: int) -> TrainedNet:
+    """The run's net, read again once there is another checkpoint."""
+    return trained.load(workdir)
+
+
+@functools.lru_cache(maxsize=4)
+def _view_net(workdir: Path, newest_step: int) -> views.NetView:
+    return views.view_net(workdir, "net")
+
+
+@functools.lru_cache(maxsize=1000)
+def _read_history(workdir: Path, changed: int) -> History:
+    return zoo.training.history.read(workdir)
+
+
+def _changed(workdir: Path) -> int:
+    """When the run's history was written, in nanoseconds; 0 if it is not there any more."""
+    try:
+        return (workdir / zoo.training.history.FILENAME).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _workdirs(folder: Path) -> Iterator[Path]:
+    """Folders of runs, at most three below the given one."""
+    for depth in range(_DEPTH + 1):
+        pattern = "/".join(["*"] * depth + [zoo.training.history.FILENAME])
+        with contextlib.suppress(OSError):  # a folder that goes while it is looked through
+            yield from (path.parent for path in folder.glob(pattern))
+
+
+def _name(folder: Path, workdir: Path) -> str:
+    """The run's name in addresses: its folder from the watched one."""
+    if workdir == folder:
+        return folder.resolve().name or "run"
+    return as_text(workdir.relative_to(folder).as_posix())
+
+
+def _find(folder: Path, name: str) -> Path:
+    """The run of that name in the list: no path from a request is ever opened."""
+    for workdir in _workdirs(folder):
+        if _name(folder, workdir) == name:
+            return workdir
+    flask.abort(404, f"There is no run {name}.")
+
+
+def _list(folder: Path) -> list[ListedRun]:
+    """The runs, the one that changed last first."""
+    workdirs = sorted(_workdirs(folder), key=_changed, reverse=True)
+    return [_listed(_name(folder, workdir), workdir) for workdir in workdirs]
+
+
+def _listed(name: str, workdir: Path) -> ListedRun:
+    if not workdir.name.isprintable():
+        return ListedRun(name, problem="no address can hold its name: rename the folder")
+    try:
+        history = _read_history(workdir, _changed(workdir))
+    except ZooError as error:
+        return ListedRun(name, problem=as_text(str(error)))
+    return ListedRun(
+        name,
+        net=history.config["model"],
+        dataset=history.config["dataset"],
+        epochs_done=len(history.epochs),
+        num_epochs=history.config["num_epochs"],
+        validation_accuracy=mean_text(history.epochs[-1]["val_accuracy"], ".2%")
+        if history.epochs
+        else "",
+        test_accuracy=mean_text(history.test["accuracy"], ".2%") if history.test else "",
+        changed=_ago(time.time() - _changed(workdir) / 1e9),
+    )
+
+
+def _ago(seconds: float) -> str:
+    """Such as "5 min ago"."""
+    for length, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= length:
+            return f"{seconds // length:.0f} {unit} ago"
+    return "just now"
