@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import os
 import pickle
 import shutil
@@ -362,10 +363,9 @@ def test_an_image_with_not_a_number_in_it_is_one_sentence() -> None:
 
 def test_no_module_of_the_zoo_unpickles_or_evaluates() -> None:
     """What a reader would look for, in the whole source."""
-    words = ("pickle.load", "allow_pickle=True", "eval(", "exec(", "yaml.load", "marshal", "shelve")
+    words = r"pickle\.load|allow_pickle=True|\b(eval|exec)\(|yaml\.load|marshal|shelve"
     root = Path(zoo.__file__).parent
     sources = [*root.rglob("*.py"), root.parent / "train.py"]
     assert len(sources) > 40
     for source in sources:
-        text = source.read_text()
-        assert not [word for word in words if word in text.replace("literal_eval(", "")], source
+        assert not re.search(words, source.read_text()), source
