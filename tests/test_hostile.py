@@ -4,9 +4,9 @@ import gzip
 import hashlib
 import io
 import json
-import re
 import os
 import pickle
+import re
 import shutil
 import struct
 import zlib
