@@ -23,9 +23,14 @@ SIGNALS = {
 
 @pytest.fixture(scope="module")
 def long_epochs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set whose epoch takes a few seconds."""
+    """A data set whose epoch takes a few seconds.
+
+    Its programs are compiled already: beside other tests that can take longer than a stop may.
+    """
     folder = tmp_path_factory.mktemp("long")
     write_idx_dataset(folder, num_train=12_000, num_test=100)
+    arguments = command(folder, folder / "run", "--config.num_epochs=1")
+    subprocess.run(arguments, cwd=ROOT, capture_output=True, check=True)
     return folder
 
 
