@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from zoo.ops import on_cpu, windows
+from zoo.ops import direct, on_cpu, windows
 from zoo.ops.windows import Padding, Pads, same_or_valid
 
 Product = Callable[..., jax.Array]  # product(left, right, pads)
@@ -53,7 +53,7 @@ def conv(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
 
 def _output_by_xla(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     return jax.lax.conv_general_dilated(
-        x, kernel, (1, 1), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x, kernel, (1, 1), pads, dimension_numbers=direct.DIMENSIONS
     )
 
 

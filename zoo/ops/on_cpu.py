@@ -35,7 +35,7 @@ _MIN_BANDED_WIDTH = 3  # pixels of kernel width from which a banded kernel's zer
 def output(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     """[B, H', W', F]"""
     view = _view(x.shape, kernel.shape, pads)
-    seen, seen_kernel = view.images(evaluated_once(x) if view.is_banded else x), view.kernel(kernel)
+    seen, seen_kernel = view.of_images(x), view.kernel(kernel)
     if view.is_pointwise:
         return jnp.dot(seen, seen_kernel[0, 0])
     if view.is_unrolled:
@@ -69,10 +69,7 @@ def input_gradient(dy: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
 def kernel_gradient(x: jax.Array, dy: jax.Array, pads: Pads) -> jax.Array:
     """The images correlated with the output's gradient: [h, w, C, F]."""
     view = _view(x.shape, kernel_shape(x.shape, dy.shape, pads), pads)
-    seen, seen_dy = (
-        view.images(evaluated_once(x) if view.is_banded else x),
-        view.outputs.transposed(dy),
-    )
+    seen, seen_dy = view.of_images(x), view.outputs.transposed(dy)
     if view.is_pointwise:
         return view.kernel.transposed(jnp.einsum("bhwc,bhwf->cf", seen, seen_dy)[None, None])
     if view.is_unrolled:
@@ -119,15 +116,15 @@ class _View:
         return self.seen_kernel[:2] == (1, 1) and self.pads == NO_PADS
 
     @property
-    def is_banded(self) -> bool:
-        """Whether it sees several columns as one."""
-        return self.seen_images != self.images.shape
-
-    @property
     def is_unrolled(self) -> bool:
         """Whether it is a sum of few images, each shifted and weighted."""
         height, width, channels, _ = self.seen_kernel
         return channels == 1 and height * width <= _MAX_TAPS
+
+    def of_images(self, x: jax.Array) -> jax.Array:
+        """What `images` gives; x is evaluated once before several columns are seen as one."""
+        is_banded = self.seen_images != self.images.shape
+        return self.images(evaluated_once(x) if is_banded else x)
 
 
 def _view(x: Shape, kernel: Shape, pads: Pads) -> _View:

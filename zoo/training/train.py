@@ -20,23 +20,7 @@ from zoo.training.history import History
 from zoo.training.loop import Trainer
 from zoo.training.resume import first_snapshot, past_history
 from zoo.training.run import Log, Run, log_whole
-from zoo.training.step import (
-    Metrics,
-    TrainState,
-    create_train_state,
-    make_eval_step,
-    make_train_step,
-)
 from zoo.training.terminal import Terminal, metric_text
-
-__all__ = [
-    "Metrics",
-    "TrainState",
-    "create_train_state",
-    "make_eval_step",
-    "make_train_step",
-    "train_and_evaluate",
-]
 
 
 def train_and_evaluate(
