@@ -41,9 +41,12 @@
   function stroke(event) {
     if (!last) return;
     const next = place(event);
-    context.strokeStyle = "white";
+    context.strokeStyle = context.fillStyle = "white";
     context.lineWidth = PEN;
     context.lineCap = "round";
+    context.beginPath();
+    context.arc(...next, PEN / 2, 0, 2 * Math.PI); // a dot: some browsers draw no line of no length
+    context.fill();
     context.beginPath();
     context.moveTo(...last);
     context.lineTo(...next);
