@@ -13,7 +13,7 @@ import zoo.reproduction.results
 from configs import default
 from zoo.config import check_same_run, flatten, unknown_key, validate
 from zoo.system.errors import ZooError
-from zoo.training.terminal import mean_text
+from zoo.system.text import mean_text
 
 
 def config_of(name: str) -> ConfigDict:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import zoo.models
 from zoo.models import layers
 from zoo.system.errors import ZooError
-from zoo.training.terminal import table_text
+from zoo.system.text import table_text
 
 _FLOAT_BYTES = 4
 

@@ -8,7 +8,7 @@ from zoo.analysis.summary import summarize
 from zoo.models.layers import Conv
 from zoo.reproduction.results import Run, by_notebook
 from zoo.system.errors import ZooError
-from zoo.training.terminal import mean_text, table_text
+from zoo.system.text import mean_text, table_text
 
 _NAMES = ("net", "notebook", "convs", "parameters", "multiply-adds", "published", "reproduced")
 

@@ -7,7 +7,7 @@ from typing import Any
 import zoo.reproduction.published
 from zoo.analysis.significance import Difference, welch
 from zoo.reproduction.results import Run, by_notebook
-from zoo.training.terminal import mean_text
+from zoo.system.text import mean_text
 
 LEVEL = 0.05  # a difference with a smaller p counts as real
 

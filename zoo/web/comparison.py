@@ -18,8 +18,8 @@ from zoo.analysis.summary import summarize
 from zoo.models.layers import Conv, Dropout
 from zoo.system.errors import ZooError
 from zoo.system.figures import COLORS, add_tooltips
+from zoo.system.text import mean_text, table_text
 from zoo.training.curves import draw_curve
-from zoo.training.terminal import mean_text, table_text
 
 _NAMES = (
     "run",

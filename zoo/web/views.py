@@ -19,9 +19,9 @@ from zoo.analysis.significance import binomial_error, distance
 from zoo.reproduction.results import is_mnist
 from zoo.system import figures
 from zoo.system.errors import ZooError
+from zoo.system.text import mean_text
 from zoo.training.curves import METRICS, draw_histories
 from zoo.training.history import History
-from zoo.training.terminal import mean_text
 
 Facts = list[tuple[str, str]]  # (name, value)
 

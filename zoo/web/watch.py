@@ -22,9 +22,9 @@ from zoo.analysis.trained import TrainedNet
 from zoo.data import images
 from zoo.system.errors import ZooError
 from zoo.system.files import as_text
-from zoo.training.checkpoint import newest_step
+from zoo.system.text import mean_text
 from zoo.training.history import History
-from zoo.training.terminal import mean_text
+from zoo.training.parameters import newest_step
 from zoo.web import pages, views
 
 HOST = "127.0.0.1"  # this machine alone

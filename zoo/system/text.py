@@ -1,0 +1,28 @@
+"""Numbers and tables as text."""
+
+import statistics
+from collections.abc import Sequence
+
+
+def mean_text(value: float | Sequence[float], form: str) -> str:
+    """A value, or of several the mean ± their standard deviation; `form` such as ".2%"."""
+    values = value if isinstance(value, Sequence) else [value]
+    spread = f" ± {statistics.stdev(values):{form}}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):{form}}{spread}"
+
+
+def metric_text(name: str, value: float | Sequence[float]) -> str:
+    """Such as "loss 0.0492" or "accuracy 98.62%"; of many seeds, mean ± standard deviation."""
+    return f"{name} {mean_text(value, '.2%' if name.endswith('accuracy') else '.4f')}"
+
+
+def table_text(rows: Sequence[Sequence[str]], left: Sequence[int]) -> str:
+    """Rows of cells in columns two blanks apart; the columns in `left` are aligned to the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if index in left else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
