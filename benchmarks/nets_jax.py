@@ -12,7 +12,7 @@ import numpy as np
 import zoo.models
 import zoo.training.optim
 from zoo.models import layers
-from zoo.training import step
+from zoo.training import programs, step
 
 
 class StockNet(nn.Module):
@@ -66,7 +66,7 @@ def make_runner(
         shape = (num_steps, config.batch_size)
         return jnp.asarray(rng.integers(len(images), size=shape, dtype=np.int32))
 
-    program = step.make_train_program(train_step)
+    program = programs.make_train_program(train_step)
 
     def run_zoo(num_steps: int) -> float:
         nonlocal state
@@ -76,7 +76,7 @@ def make_runner(
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))
     def one_step(state: Any, metrics: Any, split: Any, indices: jax.Array) -> Any:
-        state, new = train_step(state, step.take_batch(split, indices))
+        state, new = train_step(state, programs.take_batch(split, indices))
         return state, metrics + new
 
     def run_stock(num_steps: int) -> float:

@@ -127,7 +127,7 @@ def measure_seeds(num_seeds: int) -> dict[str, Any]:
 
     import zoo.training.optim
     from configs import default
-    from zoo.training import step
+    from zoo.training import programs, step
 
     optimizer = default.get_config().optimizer
     tx = zoo.training.optim.make_optimizer(
@@ -139,7 +139,7 @@ def measure_seeds(num_seeds: int) -> dict[str, Any]:
     batches = jnp.asarray(order, jnp.int32)
     start = time.perf_counter()
     model = layers.ConvNet(SMALL_NET, NUM_CLASSES)
-    program = step.make_train_program(step.make_train_step(model, tx))
+    program = programs.make_train_program(step.make_train_step(model, tx))
     for seed in range(num_seeds):
         state = step.create_train_state(model, tx, seed, IMAGE_SHAPE)
         metrics = step.Metrics.zeros()

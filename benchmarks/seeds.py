@@ -21,6 +21,7 @@ import measure
 import zoo.config
 import zoo.models
 import zoo.training.optim
+from zoo.training import programs
 from zoo.training import step as training_step
 
 NETS = ("pooling_cnn3", "ablation_cnn3", "kernels_cnn5", "pooling_cnn5", "lenet3")
@@ -46,7 +47,7 @@ def make_timers(name: str, num_seeds: int) -> list[Callable[[int], float]]:
     ) -> tuple[Any, Any]:
         def body(step: jax.Array, carry: tuple[Any, Any]) -> tuple[Any, Any]:
             def of_seed(state: Any, metrics: Any, order: jax.Array) -> tuple[Any, Any]:
-                state, new = train_step(state, training_step.take_batch(split, order[step]))
+                state, new = train_step(state, programs.take_batch(split, order[step]))
                 return state, metrics + new
 
             return jax.vmap(of_seed)(*carry, orders)
@@ -56,7 +57,7 @@ def make_timers(name: str, num_seeds: int) -> list[Callable[[int], float]]:
     def timer(program: Callable[..., tuple[Any, Any]], count: int) -> Callable[[int], float]:
         """Of a program that trains `count` seeds a call."""
         groups = [
-            training_step.stack_seeds(
+            programs.stack_seeds(
                 [
                     training_step.create_train_state(model, tx, seed, data.IMAGE_SHAPE)
                     for seed in range(first, first + count)
@@ -68,8 +69,8 @@ def make_timers(name: str, num_seeds: int) -> list[Callable[[int], float]]:
         def timed(num_steps: int) -> float:
             start = time.perf_counter()
             for index, states in enumerate(groups):
-                metrics = training_step.stack_seeds([training_step.Metrics.zeros()] * count)
-                orders = training_step.stack_seeds([order] * count)
+                metrics = programs.stack_seeds([training_step.Metrics.zeros()] * count)
+                orders = programs.stack_seeds([order] * count)
                 for done in range(0, num_steps, steps_per_epoch):
                     stop = min(num_steps - done, steps_per_epoch)
                     states, metrics = program(states, metrics, split, orders, 0, stop)
@@ -79,8 +80,8 @@ def make_timers(name: str, num_seeds: int) -> list[Callable[[int], float]]:
         return timed
 
     return [
-        timer(training_step.make_train_program(train_step), 1),
-        timer(training_step.make_train_program(train_step, num_seeds), num_seeds),
+        timer(programs.make_train_program(train_step), 1),
+        timer(programs.make_train_program(train_step, num_seeds), num_seeds),
         timer(jax.jit(vmapped, donate_argnums=(0, 1)), num_seeds),
     ]
 

@@ -24,8 +24,8 @@ from test_training import files_of
 import zoo.analysis.trained
 import zoo.data
 import zoo.data.images
-import zoo.training.checkpoint
 import zoo.training.history
+import zoo.training.parameters
 from zoo.data.idx import read_idx
 from zoo.system.errors import DamagedError, ZooError
 from zoo.system.memory import available_bytes
@@ -166,10 +166,10 @@ def test_names_that_lead_out_of_a_checkpoint_are_damage(
     sums = run / "checkpoints/10/sha256sums.txt"
     digest = hashlib.sha256(b"precious").hexdigest()
     sums.write_text(sums.read_text() + f"{digest}  ../../../outside/precious\n")
-    step, _, notes = zoo.training.checkpoint.read_parameters(run)
-    assert step == 5
-    assert "../../../outside/precious is not as it was written" in notes[0]
-    told(notes[0])
+    found = zoo.training.parameters.read(run)
+    assert found.step == 5
+    assert "../../../outside/precious is not as it was written" in found.notes[0]
+    told(found.notes[0])
 
 
 def test_links_in_a_checkpoint_are_damage(run: Path, outside: Path) -> None:
@@ -178,17 +178,17 @@ def test_links_in_a_checkpoint_are_damage(run: Path, outside: Path) -> None:
     (outside / "copy").write_bytes(path.read_bytes())
     path.unlink()
     path.symlink_to(outside / "copy")
-    step, _, notes = zoo.training.checkpoint.read_parameters(run)
-    assert step == 5
-    assert "is no file)" in notes[0]
-    told(notes[0])
+    found = zoo.training.parameters.read(run)
+    assert found.step == 5
+    assert "is not a file)" in found.notes[0]
+    told(found.notes[0])
 
 
 def test_a_pipe_in_a_checkpoint_is_not_waited_for(run: Path) -> None:
     os.mkfifo(run / "checkpoints/10/state/pipe")
-    step, _, notes = zoo.training.checkpoint.read_parameters(run)
-    assert step == 5
-    told(notes[0])
+    found = zoo.training.parameters.read(run)
+    assert found.step == 5
+    told(found.notes[0])
 
 
 def test_links_out_of_the_workdir_are_neither_followed_nor_emptied(
@@ -283,7 +283,7 @@ def test_arrays_larger_than_the_memory_are_not_made(run: Path, tiny_config: Conf
         delete_existing=True,
     ).result()
     rewrite(newest, lambda content: None)
-    with pytest.raises(ZooError, match=r"tells of arrays of 400,000.* GB, more than") as caught:
+    with pytest.raises(ZooError, match=r"holds arrays of 400,000.* GB, more than") as caught:
         zoo.analysis.trained.load(run)
     told(caught.value)
     tiny_config.num_epochs = 3

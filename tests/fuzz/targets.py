@@ -81,8 +81,8 @@ def checkpoint(content: bytes) -> None:
     (folder / "run.json").write_bytes(run)
     (folder / "sha256sums.txt").write_bytes(sums)
     with contextlib.suppress(ZooError):
-        zoo.training.checkpoint._check_sums(folder)
-    _, progress = zoo.training.checkpoint._read_run(folder)
+        zoo.training.checkpoint.check_whole(folder)
+    *_, progress = zoo.training.checkpoint._read_run(folder)
     assert progress is None or progress.seconds >= 0
 
 

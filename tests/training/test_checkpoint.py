@@ -1,5 +1,6 @@
 """Checkpoints: exact, bounded in number, and a damaged one is set aside."""
 
+import dataclasses
 import hashlib
 import json
 import subprocess
@@ -13,11 +14,12 @@ import numpy as np
 import optax
 import pytest
 
-import zoo.training.checkpoint
+import zoo.training.parameters
 from configs import default
 from zoo.models import ConvNet
 from zoo.models.layers import BatchNorm, Conv, Flatten, Head
 from zoo.system.errors import ZooError
+from zoo.training.best import better_of, none_yet
 from zoo.training.checkpoint import Checkpoints, Snapshot
 from zoo.training.history import History
 from zoo.training.step import Metrics, Progress, TrainState, create_train_state
@@ -42,6 +44,10 @@ def history_of(metrics: list[dict[str, float]]) -> History:
             for number, each in enumerate(metrics, start=1)
         ],
     )
+
+
+def snapshot_of(seed: int, features: int = 2) -> Snapshot:
+    return Snapshot(state_of(seed, features), history_of([]))
 
 
 def metrics_of(accuracy: float, loss: float = 1.0) -> dict[str, float]:
@@ -76,7 +82,7 @@ def three(tmp_path: Path) -> Path:
 
 
 def newest_step(workdir: Path) -> tuple[int | None, list[str]]:
-    found, notes = checkpoints_of(workdir).newest(like=state_of(0))
+    found, notes = checkpoints_of(workdir).newest(like=snapshot_of(0))
     return (None if found is None else int(found.state.step)), notes
 
 
@@ -84,8 +90,8 @@ def test_a_run_survives_bit_for_bit(tmp_path: Path) -> None:
     history = history_of([metrics_of(1 / 3)])
     sums = Metrics(jnp.float32(1e9 / 7), jnp.int32(2**31 - 1), jnp.int32(5))
     for progress in (None, Progress(sums, 1.25)):
-        checkpoints_of(tmp_path).save(Snapshot(state_of(3), history, progress))
-        found, notes = checkpoints_of(tmp_path).newest(like=state_of(0))
+        checkpoints_of(tmp_path).save(Snapshot(state_of(3), history, progress=progress))
+        found, notes = checkpoints_of(tmp_path).newest(like=snapshot_of(0))
         assert found is not None
         assert isinstance(found.state, TrainState)
         jax.tree.map(np.testing.assert_array_equal, found.state, state_of(3))
@@ -96,6 +102,30 @@ def test_a_run_survives_bit_for_bit(tmp_path: Path) -> None:
     assert found.progress is not None
     assert found.progress.seconds == 1.25
     jax.tree.map(np.testing.assert_array_equal, found.progress.sums, sums)
+
+
+def test_the_best_epoch_is_kept_beside_the_state(tmp_path: Path) -> None:
+    history = history_of([metrics_of(0.5), metrics_of(0.4)])
+    best = none_yet(state_of(1))
+    for number, record in enumerate(history.epochs, start=1):
+        best = better_of(best, state_of(number), record, "val_accuracy")
+    checkpoints_of(tmp_path).save(Snapshot(state_of(2), history, best))
+    like = snapshot_of(0)
+    like = dataclasses.replace(like, best=none_yet(like.state))
+    found, notes = checkpoints_of(tmp_path).newest(like)
+    assert found is not None
+    assert found.best is not None
+    assert (int(found.best.epoch), notes) == (1, [])
+    for part in ("params", "batch_stats"):
+        expected = getattr(state_of(1), part)
+        jax.tree.map(np.testing.assert_array_equal, getattr(found.best, part), expected)
+        jax.tree.map(
+            np.testing.assert_array_equal,
+            zoo.training.parameters.read(tmp_path).variables[part],
+            expected,
+        )
+    jax.tree.map(np.testing.assert_array_equal, found.state, state_of(2))
+    assert zoo.training.parameters.read(tmp_path).best_epoch == 1
 
 
 def test_the_last_and_the_best_are_kept(tmp_path: Path) -> None:
@@ -115,9 +145,11 @@ def test_one_within_an_epoch_goes_when_the_epoch_is_saved(tmp_path: Path) -> Non
     first, second = history_of([metrics_of(0.5)]), history_of(2 * [metrics_of(0.5)])
     progress = Progress(Metrics.zeros(), 1.0)
     checkpoints.save(Snapshot(state_of(1), first))
-    checkpoints.save(Snapshot(state_of(2), first, progress))  # at the epoch's end, not validated
+    checkpoints.save(
+        Snapshot(state_of(2), first, progress=progress)
+    )  # at the epoch's end, not validated
     assert names(tmp_path) == ["1", "2-partial"]
-    found, _ = checkpoints.newest(like=state_of(0))
+    found, _ = checkpoints.newest(like=snapshot_of(0))
     assert found is not None
     assert found.progress is not None
     checkpoints.save(Snapshot(state_of(2), second))
@@ -226,10 +258,12 @@ def rewrite(checkpoint: Path, change: Callable[[dict[str, Any]], object]) -> Non
 
 
 def test_one_of_a_newer_version_is_refused_and_left(three: Path) -> None:
-    rewrite(three / "checkpoints/3", lambda content: content.update(format=3))
-    with pytest.raises(ZooError, match=r"is of format 3, .* reads format 2 .* use the version"):
+    rewrite(three / "checkpoints/3", lambda content: content.update(format=4))
+    with pytest.raises(
+        ZooError, match=r"is of format 4, .* reads the formats 2 and 3 .* use the version"
+    ):
         newest_step(three)
-    rewrite(three / "checkpoints/3", lambda content: content.update(format=2))
+    rewrite(three / "checkpoints/3", lambda content: content.update(format=3))
     rewrite(three / "checkpoints/3", lambda content: content["history"].update(format=9))
     with pytest.raises(ZooError, match=r"is of format 9, .* reads format 2 of histories"):
         newest_step(three)
@@ -247,25 +281,21 @@ def test_one_of_the_first_version_is_refused_for_training_and_read_for_its_net(
     (old / "metrics/metrics").write_text(json.dumps(metrics_of(0.5)))
     with pytest.raises(ZooError, match=r"written by an earlier version of the zoo"):
         newest_step(three)
-    step, state, notes = zoo.training.checkpoint.read_parameters(three)
-    assert (step, notes) == (3, [])
-    np.testing.assert_array_equal(
-        state["params"]["head"]["bias"], state_of(3).params["head"]["bias"]
-    )
+    found = zoo.training.parameters.read(three)
+    assert (found.step, found.best_epoch, found.notes) == (3, None, [])
+    jax.tree.map(np.testing.assert_array_equal, found.variables["params"], state_of(3).params)
 
 
 def test_one_of_another_net_is_refused(three: Path) -> None:
     with pytest.raises(ZooError, match=r"is whole but cannot be read here"):
-        checkpoints_of(three).newest(like=state_of(0, features=3))
+        checkpoints_of(three).newest(like=snapshot_of(0, features=3))
 
 
 def test_the_net_of_the_newest_good_one_is_read(three: Path) -> None:
     flip(each_file(three / "checkpoints/3/state")[-1])
     before = names(three)
-    step, state, notes = zoo.training.checkpoint.read_parameters(three)
-    assert step == 2
-    assert len(notes) == 1
-    np.testing.assert_array_equal(
-        state["params"]["head"]["bias"], state_of(2).params["head"]["bias"]
-    )
+    found = zoo.training.parameters.read(three)
+    assert found.step == 2
+    assert len(found.notes) == 1
+    jax.tree.map(np.testing.assert_array_equal, found.variables["params"], state_of(2).params)
     assert names(three) == before, "reading changes nothing"

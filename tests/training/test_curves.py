@@ -13,7 +13,8 @@ from nets_jax import StockNet
 
 import zoo.models
 from zoo.models.layers import ConvNet, Dropout
-from zoo.training.step import TrainState, create_train_state, make_train_step, take_batch
+from zoo.training.programs import take_batch
+from zoo.training.step import TrainState, create_train_state, make_train_step
 
 NUM_STEPS = 200
 

@@ -20,7 +20,8 @@ from zoo.models.layers import BatchNorm, Conv, Flatten, Head
 from zoo.system.errors import DivergedError, ZooError
 from zoo.training import loop, train_and_evaluate
 from zoo.training.loop import Trainer
-from zoo.training.step import create_train_state, make_gradients, make_train_step, take_batch
+from zoo.training.programs import take_batch
+from zoo.training.step import create_train_state, make_gradients, make_train_step
 from zoo.training.terminal import Terminal
 
 

@@ -10,7 +10,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 import zoo.training.history
 from zoo.training import train_and_evaluate
-from zoo.training.events import FOLDER
+from zoo.training.events import DIRECTORY
 
 Logged = list[tuple[dict[str, float], int]]
 
@@ -18,7 +18,7 @@ Logged = list[tuple[dict[str, float], int]]
 def read_events(workdir: Path) -> dict[str, list[tuple[int, float]]]:
     """(step, value) of each scalar, by its tag, from TFRecords without checking their CRCs."""
     found: dict[str, list[tuple[int, float]]] = {}
-    for path in sorted((workdir / FOLDER).glob("events.out.tfevents.*")):
+    for path in sorted((workdir / DIRECTORY).glob("events.out.tfevents.*")):
         data = path.read_bytes()
         while data:
             (length,) = struct.unpack("<Q", data[:8])
@@ -88,10 +88,10 @@ def test_without_the_option_there_are_no_event_files(
 ) -> None:
     tiny_config.num_epochs = 1
     train_and_evaluate(tiny_config, tmp_path, quiet=True)
-    assert not (tmp_path / FOLDER).exists()
+    assert not (tmp_path / DIRECTORY).exists()
     tiny_config.update(num_epochs=2, tensorboard=True)  # it may be asked for later
     train_and_evaluate(tiny_config, tmp_path, quiet=True)
     assert [step for step, _ in read_events(tmp_path)["loss"]] == [5, 10]
-    shutil.rmtree(tmp_path / FOLDER)
+    shutil.rmtree(tmp_path / DIRECTORY)
     train_and_evaluate(tiny_config, tmp_path, quiet=True)  # nor need it go on for that
     assert [step for step, _ in read_events(tmp_path)["loss"]] == [5, 10]

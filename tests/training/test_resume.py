@@ -236,9 +236,9 @@ def test_a_history_of_a_newer_version_is_refused_and_left(
 def test_a_checkpoint_of_a_newer_version_is_refused_and_left(
     config: ConfigDict, stopped: Path
 ) -> None:
-    rewrite(stopped / "checkpoints/4-partial", lambda content: content.update(format=3))
+    rewrite(stopped / "checkpoints/4-partial", lambda content: content.update(format=4))
     before = files_of(stopped)
-    with pytest.raises(ZooError, match=r"is of format 3, .* use the version that wrote it"):
+    with pytest.raises(ZooError, match=r"is of format 4, .* use the version that wrote it"):
         train_and_evaluate(config, stopped, quiet=True)
     assert files_of(stopped) == before
 

@@ -12,19 +12,16 @@ from hypothesis import strategies as st
 
 from zoo.models import ConvNet, create_model
 from zoo.models.layers import BatchNorm, Conv, Dense, Dropout, Flatten, Head, MaxPool
+from zoo.training.programs import make_eval_program, make_train_program, padded_order, take_batch
 from zoo.training.step import (
     Batch,
     Metrics,
     Stream,
     TrainState,
     create_train_state,
-    make_eval_program,
     make_eval_step,
-    make_train_program,
     make_train_step,
-    padded_order,
     random_key,
-    take_batch,
 )
 
 TINY = ConvNet(

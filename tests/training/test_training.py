@@ -24,6 +24,7 @@ from zoo.training import loop, train_and_evaluate
 from zoo.training.checkpoint import Checkpoints
 from zoo.training.history import TIMINGS, History
 from zoo.training.loop import Trainer
+from zoo.training.resume import first_snapshot
 from zoo.training.terminal import Terminal
 
 
@@ -45,7 +46,8 @@ def files_of(workdir: Path) -> dict[str, tuple[int, bytes]]:
 
 def last_state(config: ConfigDict, workdir: Path) -> Any:
     dataset = zoo.data.load("idx", manual_dir=config.manual_dir)
-    like = Trainer(config, dataset, Terminal(quiet=True)).init()
+    trainer = Trainer(config, dataset, Terminal(quiet=True))
+    like = first_snapshot(config, trainer.init(), trainer.data_sizes)
     snapshot, notes = Checkpoints(workdir, 1, 1, "val_accuracy").newest(like)
     assert snapshot is not None
     assert not notes

@@ -12,8 +12,8 @@ import numpy as np
 
 import zoo.data
 import zoo.models
-import zoo.training.checkpoint
 import zoo.training.history
+import zoo.training.parameters
 from zoo.system.errors import ZooError
 from zoo.training.history import History
 
@@ -117,10 +117,10 @@ def load(workdir: Path, seed: int | None = None) -> TrainedNet:
     """
     zoo.training.history.read(workdir)  # no run: said so
     try:
-        step, state, notes = zoo.training.checkpoint.read_parameters(workdir)
+        found = zoo.training.parameters.read(workdir)
     except ZooError:  # a run in progress may have deleted that one for a newer
-        step, state, notes = zoo.training.checkpoint.read_parameters(workdir)
-    for note in notes:
+        found = zoo.training.parameters.read(workdir)
+    for note in found.notes:
         print(f"note: {note}", file=sys.stderr)
     history = zoo.training.history.read(
         workdir
@@ -132,11 +132,11 @@ def load(workdir: Path, seed: int | None = None) -> TrainedNet:
         raise ZooError(
             f"{workdir} has no seed {seed}: it is of {zoo.training.history.seeds_text(history)}"
         )
-    epochs = [record["epoch"] for record in history.epochs if record["step"] == step]
+    epochs = [record["epoch"] for record in history.epochs if record["step"] == found.step]
     epoch = np.full(count, epochs[0] if epochs else 0)
-    if best := state.get("best"):
-        state, epoch = best, np.atleast_1d(best["epoch"])
-    variables = {key: state[key] for key in ("params", "batch_stats") if state.get(key)}
+    if found.best_epoch is not None:
+        epoch = np.atleast_1d(found.best_epoch)
+    variables = found.variables
     if count > 1:
         variables = jax.tree.map(lambda leaf: leaf[seed - first], variables)
     try:

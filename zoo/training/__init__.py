@@ -1,5 +1,6 @@
 """Trains nets: a pure step, runs that keep history and checkpoints and go on bit for bit."""
 
+from zoo.training.run import train_and_evaluate
 from zoo.training.step import (
     Metrics,
     TrainState,
@@ -7,7 +8,6 @@ from zoo.training.step import (
     make_eval_step,
     make_train_step,
 )
-from zoo.training.train import train_and_evaluate
 
 __all__ = [
     "Metrics",

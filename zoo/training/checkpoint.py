@@ -1,47 +1,47 @@
-"""Checkpoints of a run, in the folder `checkpoints` of its workdir. Nothing else imports Orbax.
+"""Checkpoints of a run, in the directory `checkpoints` of its workdir.
 
-A checkpoint is a folder with the number of its step:
+A checkpoint is a directory with the number of its step:
 
-    state/          the whole train state, as Orbax writes it
-    run.json        {"format": 2, "step", "history": as history.json, "progress": null}
+    state/          the train state, as Orbax writes it
+    best/           of a run that chooses an epoch: the parameters of the best one so far
+    run.json        {"format": 3, "step", "history": as history.json, "progress": null}
     sha256sums.txt  of each of these files; `sha256sum --check sha256sums.txt` tests them, too
 
 One that was made within an epoch is called STEP-partial, and its "progress" holds the epoch's sums.
-It goes once the epoch's own checkpoint is there.
+It is deleted once the epoch's own checkpoint is there. Format 2, which is read too, held the best
+epoch within the state.
 
-All is written into a folder with another name, which is then renamed; what is deleted is renamed
-first. So a killed run leaves every checkpoint whole. One that is damaged none the less is set aside
-as damaged-STEP, and the newest good one is taken.
+Everything is written into a directory with another name, which is then renamed; what is deleted is
+renamed first. So a killed run leaves every checkpoint whole. If one is damaged nevertheless, it is
+set aside as damaged-STEP, and the newest good one is taken.
 """
 
 import contextlib
 import dataclasses
-import hashlib
 import json
-import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import absl.logging
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 
 import zoo.training.history
-from zoo.system import forms
+from zoo.system import forms, sums
 from zoo.system.errors import DamagedError, ZooError
-from zoo.system.files import free_name, sync_folder, write_whole
-from zoo.system.memory import available_bytes, bytes_text, give_back
+from zoo.system.files import free_name, sync_folder
+from zoo.system.memory import give_back
+from zoo.training import arrays
+from zoo.training.best import Best
 from zoo.training.history import History
 from zoo.training.step import Metrics, Progress, TrainState, num_steps
 
-_FORMAT = 2
-_RUN, _SUMS = "run.json", "sha256sums.txt"
+_FORMAT = 3
+_FORMATS_READ = (2, 3)
+_RUN = "run.json"
 _NAME = re.compile(r"(\d{1,15})(-partial)?", re.ASCII)
 _SAVING, _DELETED = ".saving-", ".deleted-"
 
@@ -52,6 +52,7 @@ class Snapshot:
 
     state: TrainState
     history: History  # of the epochs that are done
+    best: Best | None = None  # of a run that chooses an epoch
     progress: Progress | None = None  # of the epoch after these; None: not begun
 
 
@@ -71,9 +72,9 @@ class Checkpoints:
         Raises:
             OSError: the folder cannot be made or read.
         """
-        _quieten()
+        arrays.quieten()
         self._keep_last, self._keep_best, self._best_metric = keep_last, keep_best, best_metric
-        self._folder = _folder_of(workdir)
+        self._folder = directory_of(workdir)
         self._folder.mkdir(exist_ok=True)
         for left in self._folder.iterdir():
             if left.name.startswith((_SAVING, _DELETED)):
@@ -88,16 +89,15 @@ class Checkpoints:
         step = num_steps(snapshot.state)
         target = self._folder / (f"{step}-partial" if snapshot.progress else str(step))
         temporary = self._folder / f"{_SAVING}{target.name}"
-        # As NumPy arrays: of JAX's, Orbax 0.12 keeps some kilobytes for ever with each save.
-        host_state = jax.device_get(snapshot.state)
         try:
             if os.path.lexists(temporary):
                 _remove(temporary)
             temporary.mkdir()
-            with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
-                checkpointer.save(temporary / "state", args=ocp.args.StandardSave(host_state))
+            arrays.write(temporary / "state", snapshot.state)
+            if snapshot.best is not None:
+                arrays.write(temporary / "best", snapshot.best)
             (temporary / _RUN).write_text(json.dumps(_about(snapshot, step), allow_nan=False))
-            write_whole(temporary / _SUMS, _sums_of(temporary, sync=True))
+            sums.write(temporary)
             if os.path.lexists(target):  # made again, as the run went on from an earlier one
                 self._delete(target)
             temporary.rename(target)
@@ -106,25 +106,26 @@ class Checkpoints:
             with contextlib.suppress(OSError):
                 _remove(temporary)
             raise ZooError(
-                f"cannot save a checkpoint in {self._folder} ({_reason(error)}): make room, "
+                f"cannot save a checkpoint in {self._folder} ({arrays.reason(error)}): make room, "
                 f"and the same command goes on from the one before"
             ) from None
         self._clean_up(snapshot.history)
         give_back()
 
-    def newest(self, like: TrainState) -> tuple[Snapshot | None, list[str]]:
-        """The newest good checkpoint, None if there is none; and notes, which tell of damaged ones.
+    def newest(self, like: Snapshot) -> tuple[Snapshot | None, list[str]]:
+        """The newest good checkpoint, None if there is none; and notes on the damaged ones.
 
         A damaged one is renamed: nothing of it is deleted.
 
         Args:
-            like: a state of the structure, types and placement that the restored one has.
+            like: holds a state, and in a run that chooses a best epoch, of the structure, types and
+                placement that the restored ones have.
 
         Raises:
             ZooError: the newest good one is of another version or of another net.
         """
         notes: list[str] = []
-        for folder in reversed(_folders(self._folder)):
+        for folder in reversed(checkpoints_in(self._folder)):
             try:
                 found = _restore(folder, like)
                 self._clean_up(found.history)  # a process may have been killed before it could
@@ -138,7 +139,7 @@ class Checkpoints:
     def _clean_up(self, history: History) -> None:
         """Deletes what is neither among the newest nor among the best."""
         scores = {record["step"]: self._score(record) for record in history.epochs}
-        found = _folders(self._folder)
+        found = checkpoints_in(self._folder)
         whole = [folder for folder in found if folder.name.isdecimal()]
         partial = found[1 + found.index(whole[-1]) :] if whole else found
         best = sorted(
@@ -162,45 +163,8 @@ class Checkpoints:
         _remove(doomed)
 
 
-def newest_step(workdir: Path) -> int:
-    """The step of the newest checkpoint of a whole epoch, by the names alone; -1: there is none."""
-    names = [path.name for path in _folder_of(workdir).glob("*")]
-    return max((int(name) for name in names if name.isdecimal()), default=-1)
-
-
-def read_parameters(workdir: Path) -> tuple[int, dict[str, Any], list[str]]:
-    """(step, {"params", "batch_stats", "best"}, notes) of the newest good checkpoint of an epoch.
-
-    Arrays are NumPy's. Nothing in the folder is changed, so it may be that of a run in progress.
-    What the state does not hold is left out. The notes tell of damaged ones.
-
-    Raises:
-        ZooError: there is no good checkpoint, or it cannot be read.
-    """
-    _quieten()
-    folder = _folder_of(workdir)
-    if not folder.is_dir():
-        raise ZooError(f"{workdir} holds no checkpoints: name the folder of a run that keeps them")
-    notes: list[str] = []
-    for checkpoint in reversed(_folders(folder)):
-        if not checkpoint.name.isdecimal():
-            continue
-        try:
-            if not _is_old(checkpoint):
-                _check_sums(checkpoint)
-            return int(checkpoint.name), _read_arrays(checkpoint / "state"), notes
-        except DamagedError as error:
-            if checkpoint.exists():  # else a run in progress has deleted it for a newer one
-                notes.append(str(error))
-    if notes:
-        raise ZooError(f"{workdir} holds no good checkpoint: {notes[0]}")
-    raise ZooError(
-        f"{workdir} holds no checkpoint: wait for its first epoch, or train with "
-        f"--config.checkpoint.every_epochs=1"
-    )
-
-
-def _folder_of(workdir: Path) -> Path:
+def directory_of(workdir: Path) -> Path:
+    """Where the checkpoints of a run are."""
     return (workdir / "checkpoints").absolute()
 
 
@@ -211,7 +175,7 @@ def _key(folder: Path) -> tuple[int, bool]:
     return int(match[1]), match[2] is None
 
 
-def _folders(folder: Path) -> list[Path]:
+def checkpoints_in(folder: Path) -> list[Path]:
     """The checkpoints, oldest first."""
     found = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)]
     return sorted((path for path in found if path.is_dir() and not path.is_symlink()), key=_key)
@@ -231,68 +195,64 @@ def _about(snapshot: Snapshot, step: int) -> dict[str, Any]:
     }
 
 
-def _restore(folder: Path, like: TrainState) -> Snapshot:
+def _restore(folder: Path, like: Snapshot) -> Snapshot:
     """What a checkpoint holds.
 
     Raises:
         DamagedError: it is not as it was written.
         ZooError: it is, but of another version or net.
     """
-    if _is_old(folder):
+    if is_of_format_1(folder):
         raise ZooError(
             f"{folder} was written by an earlier version of the zoo, which did not keep the "
-            f"history in it: finish the run with that version, or use another folder"
+            f"history in it: finish the run with that version, or use another directory"
         )
-    _check_sums(folder)
-    history, progress = _read_run(folder)
-    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+    check_whole(folder)
+    found_format, history, progress = _read_run(folder)
+    best = None
     try:
-        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
-            there = _shapes(checkpointer.metadata(folder / "state").item_metadata.tree)
-            if other := sorted(dict(there.items() ^ _shapes(like).items())):
-                raise ValueError(f"{other[0]} differs: it is of another net or optimizer")
-            state = checkpointer.restore(folder / "state", args=ocp.args.StandardRestore(abstract))
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        if found_format == 2:
+            fields = vars(like.state) | {"best": like.best}
+            fields = arrays.read(folder / "state", fields)
+            best = fields.pop("best")
+            state = TrainState(**fields)
+        else:
+            state = arrays.read(folder / "state", like.state)
+            if like.best is not None:
+                best = arrays.read(folder / "best", like.best)
+    except arrays.ERRORS as error:
         raise ZooError(
-            f"the checkpoint {folder} is whole but cannot be read here ({_reason(error)}): use the "
-            f"version and the configuration that wrote it, or another folder"
+            f"the checkpoint {folder} is whole but cannot be read here ({arrays.reason(error)}): "
+            f"use the version and the configuration that wrote it, or another directory"
         ) from None
-    return Snapshot(state, history, progress)
+    return Snapshot(state, history, best, progress)
 
 
-def _read_run(folder: Path) -> tuple[History, Progress | None]:
-    """What run.json tells.
+def _read_run(folder: Path) -> tuple[int, History, Progress | None]:
+    """(format, history, progress) of run.json.
 
     Raises:
-        DamagedError: it is no such file.
+        DamagedError: it is not such a file.
         ZooError: it is of another version.
     """
     path = folder / _RUN
     try:
         about = forms.read_json(path)
-        if about["format"] != _FORMAT:
+        if about["format"] not in _FORMATS_READ:
             raise ZooError(
-                f"{path} is of format {about['format']!r}, and this version of the zoo reads "
-                f"format {_FORMAT} of checkpoints: use the version that wrote it, or another folder"
+                f"{path} is of format {about['format']!r}, and this version of the zoo reads the "
+                f"formats {' and '.join(map(str, _FORMATS_READ))} of checkpoints: use the version "
+                f"that wrote it, or another directory"
             )
         history = zoo.training.history.from_content(about["history"], path)
         progress = _progress(about["progress"], history.num_seeds)
         if about["step"] != _key(folder)[0]:
             raise ValueError(about["step"])
-        return history, progress
+        return about["format"], history, progress
     except (ValueError, KeyError, TypeError, OSError):
         raise DamagedError(
             f"the checkpoint {folder} is damaged ({_RUN} does not hold what it should)"
         ) from None
-
-
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    """{"params/conv_1/kernel": (3, 3, 1, 32), ...}"""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
-        for path, leaf in leaves
-    }
 
 
 def _progress(content: Any, num_seeds: int) -> Progress | None:
@@ -317,85 +277,26 @@ def _progress(content: Any, num_seeds: int) -> Progress | None:
     return Progress(sums, content["seconds"])
 
 
-def _is_old(folder: Path) -> bool:
-    """Whether it is of format 1: Orbax's whole, without sums."""
-    return (folder / "metrics" / "metrics").is_file() and not (folder / _SUMS).exists()
+def is_of_format_1(folder: Path) -> bool:
+    """Whether it is as Orbax alone wrote it, without sums."""
+    return (folder / "metrics" / "metrics").is_file() and not (folder / sums.FILENAME).exists()
 
 
-def _sums_of(folder: Path, sync: bool = False) -> str:
-    """What sha256sums.txt must hold: a line for each other file.
-
-    Args:
-        folder: the checkpoint.
-        sync: also wait until the files are on disk.
+def check_whole(folder: Path) -> None:
+    """Compares a checkpoint with its sums.
 
     Raises:
-        DamagedError: it holds what is neither file nor folder, such as a link.
+        DamagedError: it is not as it was written.
+        ZooError: it cannot be read.
     """
-    lines = []
-    if sync:
-        for path in folder.rglob("*"):
-            if path.is_dir():
-                sync_folder(path)
-    for path in _files(folder):
-        with open(path, "rb") as file:
-            if sync:
-                os.fsync(file.fileno())
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        lines.append(f"{digest}  {path.relative_to(folder).as_posix()}\n")
-    return "".join(lines)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        if path.is_symlink() or not (path.is_dir() or path.is_file()):
-            raise DamagedError(
-                f"the checkpoint {folder} is damaged ({path.relative_to(folder)} is no file)"
-            )
-        if path.is_file() and path != folder / _SUMS:
-            yield path
-
-
-def _check_sums(folder: Path) -> None:
-    """Raises DamagedError unless the files are those that were written."""
     try:
-        expected = set((folder / _SUMS).read_bytes().decode().splitlines())
-        found = set(_sums_of(folder).splitlines())
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError) as error:
-        raise DamagedError(f"the checkpoint {folder} is damaged ({_reason(error)})") from None
+        sums.check(folder)
+    except ValueError as error:
+        raise DamagedError(f"the checkpoint {folder} is damaged ({error})") from None
     except OSError as error:  # no right to read it, or the disk fails: that is no damage yet
         raise ZooError(
-            f"the checkpoint {folder} cannot be read ({_reason(error)}): mend that, and the same "
-            f"command goes on from it"
-        ) from None
-    if expected != found:
-        names = sorted(line.partition("  ")[2][:200] for line in expected ^ found)
-        raise DamagedError(
-            f"the checkpoint {folder} is damaged ({names[0] or _SUMS} is not as it was written)"
-        )
-
-
-def _read_arrays(folder: Path) -> dict[str, Any]:
-    """The parts of a state that a net needs, as NumPy arrays."""
-    try:
-        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-            tree = checkpointer.metadata(folder).item_metadata.tree
-            wanted = {key: tree[key] for key in ("params", "batch_stats", "best") if tree.get(key)}
-            size = sum(
-                np.prod(leaf.shape, dtype=float) * np.dtype(leaf.dtype).itemsize
-                for leaf in jax.tree.leaves(wanted)
-            )
-            if size > available_bytes():  # an array of zeros takes no place on disk
-                raise ZooError(
-                    f"the checkpoint {folder.parent} tells of arrays of {bytes_text(size)}, more "
-                    f"than this machine has free ({bytes_text(available_bytes())})"
-                )
-            as_arrays = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
-            item = ocp.args.PyTreeRestore(wanted, restore_args=as_arrays, partial_restore=True)
-            return checkpointer.restore(folder, args=item)
-    except (ValueError, KeyError, OSError, AttributeError, TypeError) as error:
-        raise DamagedError(
-            f"the checkpoint {folder.parent} cannot be read ({_reason(error)})"
+            f"the checkpoint {folder} cannot be read ({arrays.reason(error)}): repair that, and "
+            f"the same command goes on from it"
         ) from None
 
 
@@ -405,17 +306,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink()
-
-
-def _quieten() -> None:
-    absl.logging.set_verbosity(absl.logging.ERROR)
-    for name in ("absl", "asyncio"):  # asyncio tells again of errors that are raised here
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    if "RESOURCE_EXHAUSTED" in str(error):  # TensorStore's word for it, a dozen lines long
-        return "no space is left"
-    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

@@ -14,8 +14,8 @@ training batches, with dropout and before each update, as Keras reports them.
 `seconds` is the wall time of the epoch with its validation, compilation included in the first;
 `images_per_second` is that of training alone. `learning_rate` is that of the epoch's last update.
 With on_nan=skip, `skipped` is the number of images in batches that were left out. `environment` is
-that of the last start; where a run went on with other versions or on another device, the earlier
-ones follow.
+that of the last start, with the version of the numerics (`zoo.training.numerics`); where a run went
+on with other versions or on another device, the earlier ones follow.
 """
 
 import dataclasses
@@ -35,6 +35,7 @@ import jax
 
 import zoo
 import zoo.config
+import zoo.training.numerics
 from zoo.system import forms
 from zoo.system.errors import DamagedError, ZooError
 from zoo.system.files import as_text, write_whole
@@ -161,6 +162,7 @@ def _check_form(history: History) -> None:
     """Raises an error of Python's unless the parts have the form that readers rely on."""
     zoo.config.check_values(history.config)
     forms.check(history.environment, {})
+    forms.check(zoo.training.numerics.version_of(history.environment), forms.whole(1))
     forms.check(history.earlier_environments, [{}])
     forms.check(history.model, {"name": forms.text, "num_params": forms.whole(1)})
     forms.check(history.data, _DATA)
@@ -194,6 +196,7 @@ def environment() -> dict[str, Any]:
     packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
     return {
         "zoo": zoo.__version__,
+        "numerics": zoo.training.numerics.VERSION,
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in packages},
         "platform": device.platform,

@@ -16,25 +16,26 @@ import zoo.models
 import zoo.system.memory
 import zoo.training.optim
 from zoo.system.errors import ZooError
+from zoo.training.best import Best
+from zoo.training.programs import (
+    make_eval_program,
+    make_train_program,
+    padded_order,
+    stack_seeds,
+    take_batch,
+    take_seed,
+)
 from zoo.training.step import (
-    Best,
     Metrics,
     Progress,
     Stream,
     TrainState,
-    better_of,
     create_train_state,
-    make_eval_program,
     make_eval_step,
     make_gradients,
-    make_train_program,
     make_train_step,
     num_steps,
-    padded_order,
     random_key,
-    stack_seeds,
-    take_batch,
-    take_seed,
 )
 from zoo.training.terminal import Terminal
 
@@ -98,14 +99,6 @@ class Trainer:
             )
         except zoo.models.ImageTooSmallError as error:
             raise ZooError(f"{self.config.model} on {self.config.dataset}: {error}") from None
-        if self.config.validation == "holdout":
-            none_yet = Best(
-                score=jnp.full(state.step.shape, -jnp.inf),
-                epoch=jnp.zeros_like(state.step),
-                params=state.params,
-                batch_stats=state.batch_stats,
-            )
-            state = state.replace(best=jax.tree.map(jnp.copy, none_yet))  # buffers of its own
         return state
 
     def _check_state_fits(self, image_shape: tuple[int, int, int]) -> None:
@@ -126,7 +119,6 @@ class Trainer:
         Raises:
             ZooError: it needs more memory than the device has free.
         """
-        state = state.replace(best=None)
         lowered = self._train.lower(state, self._zeros(), self._train_split, self._orders(1), 0, 0)
         compiled = lowered.compile()
         zoo.system.memory.check_fits(
@@ -157,8 +149,6 @@ class Trainer:
         start = time.perf_counter()
         pause = functools.partial(after_piece, state, progress)
         val = self._evaluate_split(state, self._val_split, "validation", pause).means()
-        if state.best is not None:
-            state = state.replace(best=better_of(state.best, self._candidate(state, epoch, val)))
         step = num_steps(state)
         skipped = {}
         if self.config.on_nan == "skip":
@@ -184,19 +174,19 @@ class Trainer:
     def test(
         self,
         state: TrainState,
+        best: Best | None,
         last_record: dict[str, Any],
         after_piece: Callable[[], None] = lambda: None,
     ) -> dict[str, Any]:
         """The test set's loss and accuracy, and the epoch whose parameters are scored.
 
-        That is the best on the held-out images with validation=holdout, and else the last.
+        That is the best, if there is one, and else the last.
         """
         epochs = jnp.full_like(state.step, last_record["epoch"])  # [] or [seeds]
         if self.config.validation == "test":  # scored already
             means = {name: last_record[f"val_{name}"] for name in ("loss", "accuracy")}
         else:
-            if state.best is not None:
-                best = state.best
+            if best is not None:
                 state = state.replace(params=best.params, batch_stats=best.batch_stats)
                 epochs = best.epoch
             split = _on_device(self.dataset.test)
@@ -205,14 +195,13 @@ class Trainer:
 
     def replay(self, state: TrainState, until: int) -> TrainState:
         """Trains until so many steps are done, without a look at metrics; `state` is used up."""
-        best, state = state.best, state.replace(best=None)
         while (done := num_steps(state)) < until:
             epoch, first = divmod(done, self.steps_per_epoch)
             stop = min(self.steps_per_epoch, first + until - done)
             sums = self._zeros()
             orders = self._orders(epoch + 1)
             state, _ = self._train(state, sums, self._train_split, orders, first, stop)
-        return state.replace(best=best)
+        return state
 
     def gradients(self, state: TrainState) -> list[tuple[jax.Array, Any]]:
         """For each seed (loss in nats, gradients) of the batch that comes next."""
@@ -228,17 +217,6 @@ class Trainer:
     def _zeros(self) -> Metrics:
         return stack_seeds([Metrics.zeros() for _ in self.seeds])
 
-    def _candidate(self, state: TrainState, epoch: int, val: dict[str, Any]) -> Best:
-        """The state after that epoch, as one that may be the best."""
-        metric = self.config.checkpoint.best_metric.removeprefix("val_")
-        value = jnp.asarray(val[metric], jnp.float32)
-        return Best(
-            score=value if metric == "accuracy" else -value,
-            epoch=jnp.full(value.shape, epoch, jnp.int32),
-            params=state.params,
-            batch_stats=state.batch_stats,
-        )
-
     def _train_epoch(
         self,
         state: TrainState,
@@ -251,7 +229,6 @@ class Trainer:
         orders = self._orders(epoch)
         sums, seconds = progress or (self._zeros(), 0.0)
         began -= seconds
-        best, state = state.best, state.replace(best=None)
         first = num_steps(state) - (epoch - 1) * self.steps_per_epoch
         images_per_step = len(self.seeds) * self._batch_size
         with self._terminal.progress(title, len(self.seeds) * self.num_train) as show:
@@ -260,9 +237,8 @@ class Trainer:
                 state, sums = self._train(state, sums, self._train_split, orders, start, stop)
                 jax.block_until_ready(sums)
                 show((stop - start) * images_per_step, sums)
-                so_far = Progress(sums, time.perf_counter() - began)
-                after_piece(state.replace(best=best), so_far)
-        return state.replace(best=best), Progress(sums, time.perf_counter() - began)
+                after_piece(state, Progress(sums, time.perf_counter() - began))
+        return state, Progress(sums, time.perf_counter() - began)
 
     def _orders(self, epoch: int) -> jax.Array:
         """The epoch's batches: [steps, batch]; of many seeds, [seeds, steps, batch]."""

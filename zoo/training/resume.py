@@ -10,6 +10,8 @@ import zoo.config
 import zoo.training.history
 from zoo.system.errors import DamagedError, ZooError
 from zoo.system.files import free_name
+from zoo.training import numerics
+from zoo.training.best import none_yet
 from zoo.training.checkpoint import Checkpoints, Snapshot
 from zoo.training.history import History
 from zoo.training.step import TrainState, num_steps
@@ -43,7 +45,7 @@ def starting_point(
     damaged is set aside, and nothing of it is deleted.
 
     Args:
-        workdir: the run's folder.
+        workdir: the run's directory.
         checkpoints: those in it.
         first: how a run with this configuration, environment and data begins.
         steps_per_epoch: of this configuration and data.
@@ -52,17 +54,8 @@ def starting_point(
         ZooError: workdir holds another run, or a complete one without a checkpoint.
     """
     config, data = first.history.config, first.history.data
-    notes = []
-    past = None
-    path = workdir / zoo.training.history.FILENAME
-    if path.exists():
-        try:
-            past = zoo.training.history.read(workdir)
-        except DamagedError:
-            aside = free_name(path.with_name(f"damaged-{path.name}"))
-            path.rename(aside)
-            notes.append(f"{path} is damaged; it is kept as {aside.name}")
-    found, dropped = checkpoints.newest(like=first.state)
+    past, notes = _read_history(workdir)
+    found, dropped = checkpoints.newest(like=first)
     notes += dropped
     known = found.history if found else past
     if known is None:
@@ -74,13 +67,13 @@ def starting_point(
     if known.data != data:
         raise ZooError(
             f"{workdir} holds a run on other data ({known.data} there, {data} here): give the same "
-            f"data, or use another folder"
+            f"data, or use another directory"
         )
     if found is None:
         if known.test is not None:
             raise ZooError(
                 f"{workdir} holds a complete run but no checkpoint from which it could go on: use "
-                f"another folder"
+                f"another directory"
             )
         return first, [*notes, _FROM_ITS_BEGINNING]
 
@@ -90,13 +83,38 @@ def starting_point(
             f"the newest checkpoint in {workdir} is of another run than its history: use another "
             f"folder"
         )
-    environment = first.history.environment
-    changed = [key for key, now in environment.items() if known.environment.get(key) != now]
-    if changed:
-        known.earlier_environments.append({**known.environment, "until_epoch": len(known.epochs)})
-        notes.append(f"not as before: {', '.join(changed)}; the numbers may differ in a last bit")
-    known.environment, known.config = environment, config  # num_epochs may have grown
+    notes += _moved_to(known, first.history.environment)
+    known.config = config  # num_epochs may have grown
     return found, notes
+
+
+def _read_history(workdir: Path) -> tuple[History | None, list[str]]:
+    """The history in workdir, if there is a good one; a damaged one is renamed, and noted."""
+    path = workdir / zoo.training.history.FILENAME
+    if not path.exists():
+        return None, []
+    try:
+        return zoo.training.history.read(workdir), []
+    except DamagedError:
+        aside = free_name(path.with_name(f"damaged-{path.name}"))
+        path.rename(aside)
+        return None, [f"{path} is damaged; it is kept as {aside.name}"]
+
+
+def _moved_to(history: History, environment: dict[str, Any]) -> list[str]:
+    """Makes that the environment in which the run goes on; gives notes on what is not as before."""
+    before, history.environment = history.environment, environment
+    changed = [key for key, now in environment.items() if before.get(key) != now]
+    if not changed:
+        return []
+    history.earlier_environments.append({**before, "until_epoch": len(history.epochs)})
+    notes = []
+    version = numerics.version_of(before)
+    if version != numerics.VERSION:
+        notes.append(numerics.note_on(version))
+    if others := [key for key in changed if key != "numerics"]:
+        notes.append(f"not as before: {', '.join(others)}; the numbers may differ in a last bit")
+    return notes
 
 
 def first_snapshot(
@@ -111,4 +129,4 @@ def first_snapshot(
         model={"name": config.model, "num_params": num_params // config.num_seeds},
         data=data,
     )
-    return Snapshot(state, history)
+    return Snapshot(state, history, none_yet(state) if config.validation == "holdout" else None)

@@ -1,31 +1,91 @@
-"""One process's part of a run: epoch after epoch, from where it stands to its end."""
+"""A whole run: epochs, validation, history, checkpoints, and going on where it stopped."""
 
 import contextlib
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 import jax
+import ml_collections
 import numpy as np
 
+import zoo.config
+import zoo.data
 import zoo.training.divergence
 import zoo.training.history
+import zoo.training.workdir
 from zoo.system.errors import DivergedError, StoppedError, ZooError
-from zoo.system.files import as_sentence
+from zoo.system.files import as_sentence, expanded
+from zoo.system.lock import locked
+from zoo.training.best import Best, better_of
 from zoo.training.checkpoint import Checkpoints, Snapshot
+from zoo.training.events import Log, log_test, log_whole, open_log
 from zoo.training.history import History
 from zoo.training.loop import Trainer
-from zoo.training.resume import starting_point
+from zoo.training.resume import first_snapshot, past_history, starting_point
 from zoo.training.step import Progress, TrainState, all_finite, num_steps
-from zoo.training.terminal import Terminal
+from zoo.training.terminal import Terminal, header_text, result_text
 
-Log = Callable[[dict[str, float], int], object]  # takes an epoch's numbers, and its last step
+
+def train_and_evaluate(
+    config: ml_collections.ConfigDict,
+    workdir: str | Path,
+    *,
+    quiet: bool = False,
+    log: Log | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> History:
+    """Trains a net as the configuration says, or goes on with the run that `workdir` holds.
+
+    Writes into workdir: `history.json` after each epoch, `checkpoints/`, and `history.png` at the
+    end. A run that is complete is left as it is.
+
+    Args:
+        config: as in configs/default.py.
+        workdir: the run's directory.
+        quiet: print nothing but the result.
+        log: called as log(numbers, step) after each epoch, `numbers` being its entry in the history
+            (of many seeds the means, and each as "seed_3/loss"), and at the end with "test_loss"
+            and "test_accuracy". Where the run goes on, the epochs done before come first, so that
+            a log is always of the whole run. wandb's `run.log` and `mlflow.log_metrics` will do.
+            An error of the log ends the training, which can go on.
+        should_stop: asked every half second or so; once it says True, the run is saved as it is,
+            within an epoch, too, and ends with StoppedError.
+
+    Raises:
+        DivergedError: a loss is not finite any more.
+        StoppedError: should_stop said so.
+        ZooError: the configuration, the data, the memory or the workdir does not do, or the disk
+            is full.
+    """
+    zoo.config.validate(config)
+    workdir, terminal = expanded(workdir), Terminal(quiet)
+    zoo.training.workdir.check(workdir)
+    history = past_history(config, workdir)
+    if history and history.is_complete:
+        _say_complete(history, workdir, terminal, log)
+        return history
+    dataset = zoo.data.load(config.dataset, data_dir=config.data_dir, manual_dir=config.manual_dir)
+    trainer = Trainer(config, dataset, terminal)
+    first = first_snapshot(config, trainer.init(), trainer.data_sizes)
+    zoo.training.workdir.make(workdir)
+    with (
+        locked(workdir),
+        open_log(workdir, log, config.tensorboard) as write,
+        _memory_as_sentence(config),
+    ):
+        history = Run(workdir, terminal, trainer, should_stop).go(first, write)
+        _draw(history, workdir)
+    checkpoints = " and checkpoints" if config.checkpoint.every_epochs else ""
+    terminal.say(f"wrote history.json, history.png{checkpoints} to {workdir}")
+    terminal.result(result_text(history))
+    return history
 
 
 class Run:
-    """One process's part of a run, from a snapshot to the end."""
+    """One process's part of a run: epoch after epoch, from where it stands to its end."""
 
     def __init__(
         self, workdir: Path, terminal: Terminal, trainer: Trainer, should_stop: Callable[[], bool]
@@ -52,57 +112,73 @@ class Run:
     def go(self, first: Snapshot, write: Log) -> History:
         """Goes on where the run stands, from `first` if it stands nowhere."""
         trainer, num_epochs = self._trainer, self._trainer.config.num_epochs
-        with as_sentence(self._workdir):
-            start, notes = starting_point(
-                self._workdir, self._checkpoints, first, trainer.steps_per_epoch
-            )
-        if start is not first:
-            for leaf in jax.tree.leaves(first.state):
-                leaf.delete()  # the memory is needed for the one that goes on
-        state, history, progress = start.state, start.history, start.progress
-        self._terminal.say(_header(history, trainer, self._workdir))
-        for note in notes:
-            self._terminal.note(note)
-        if history.epochs or progress:
-            self._terminal.say(f"going on {self._place(num_steps(state), bool(progress))}")
+        start = self._start(first)
+        state, history, best, progress = start.state, start.history, start.best, start.progress
         log_whole(history, write)
         if len(history.epochs) < num_epochs:
             trainer.compile(state)
         self._num_good = num_steps(state)
-        after_piece = functools.partial(self._after_piece, history)
         for epoch in range(len(history.epochs) + 1, num_epochs + 1):
+            after_piece = functools.partial(self._after_piece, history, best)
             state, record = trainer.run_epoch(state, epoch, progress, after_piece)
             progress = None
             self._check_finite(record)
+            if best is not None:
+                best = better_of(best, state, record, trainer.config.checkpoint.best_metric)
             history.epochs.append(record)
-            # History first: a checkpoint holds its own, so dying in between loses nothing.
-            self._write(history)
-            every = self._every_epochs
-            stop = self._should_stop()
-            if every and (epoch % every == 0 or epoch == num_epochs or stop):
-                self._save(Snapshot(state, history))
-            self._terminal.epoch(record, num_epochs)
-            if record.get("skipped"):
-                self._terminal.note(
-                    f"{record['skipped']:,} images were left out: the loss or the gradients of "
-                    f"their batches were not finite"
-                )
-            write(zoo.training.history.numbers(history, record), record["step"])
-            if stop:
-                self._stop(self._place(record["step"], False))
-        test = trainer.test(state, history.epochs[-1], self._after_piece_of_test)
+            self._finish_epoch(Snapshot(state, history, best), write)
+        test = trainer.test(state, best, history.epochs[-1], self._after_piece_of_test)
         if not np.all(np.isfinite(test["loss"])):
             raise DivergedError(
                 f"the loss on the test images is not finite; use a lower "
-                f"config.optimizer.learning_rate and another folder; what was saved before stays "
-                f"in {self._workdir}"
+                f"config.optimizer.learning_rate and another directory; what was saved before "
+                f"stays in {self._workdir}"
             )
         history.test = test
         self._write(history)
-        _log_test(history, write)
+        log_test(history, write)
         return history
 
-    def _after_piece(self, history: History, state: TrainState, progress: Progress) -> None:
+    def _start(self, first: Snapshot) -> Snapshot:
+        """Where the run goes on; says so."""
+        with as_sentence(self._workdir):
+            start, notes = starting_point(
+                self._workdir, self._checkpoints, first, self._trainer.steps_per_epoch
+            )
+        if start is not first:
+            for leaf in jax.tree.leaves((first.state, first.best)):
+                leaf.delete()  # the memory is needed for the one that goes on
+        self._terminal.say(header_text(start.history, self._workdir))
+        for note in notes:
+            self._terminal.note(note)
+        if start.history.epochs or start.progress:
+            place = self._place(num_steps(start.state), bool(start.progress))
+            self._terminal.say(f"going on {place}")
+        return start
+
+    def _finish_epoch(self, snapshot: Snapshot, write: Log) -> None:
+        """Writes and tells what an epoch came to; ends the run if a stop was asked for."""
+        history, record = snapshot.history, snapshot.history.epochs[-1]
+        num_epochs = self._trainer.config.num_epochs
+        # History first: a checkpoint holds its own, so dying in between loses nothing.
+        self._write(history)
+        every, epoch = self._every_epochs, record["epoch"]
+        stop = self._should_stop()
+        if every and (epoch % every == 0 or epoch == num_epochs or stop):
+            self._save(snapshot)
+        self._terminal.epoch(record, num_epochs)
+        if record.get("skipped"):
+            self._terminal.note(
+                f"{record['skipped']:,} images were left out: the loss or the gradients of "
+                f"their batches were not finite"
+            )
+        write(zoo.training.history.numbers(history, record), record["step"])
+        if stop:
+            self._stop(self._place(record["step"], False))
+
+    def _after_piece(
+        self, history: History, best: Best | None, state: TrainState, progress: Progress
+    ) -> None:
         """Between two pieces of an epoch: looks whether to stop or to save.
 
         Raises:
@@ -117,7 +193,7 @@ class Run:
             if not all_finite(state.params):  # by the last step, which the next loss would show
                 raise self._diverged("sum of parameters", step)
             if self._every_epochs and self._saved_step != step:  # once in a validation
-                self._save(Snapshot(state, history, progress))
+                self._save(Snapshot(state, history, best, progress))
                 self._saved_step = step
         if stop:
             self._stop(self._place(step, True))
@@ -142,7 +218,8 @@ class Run:
                 f"stopped {place}, saved in {self._workdir}: the same command goes on"
             )
         raise StoppedError(
-            f"stopped {place}; as it was told, it kept no checkpoint: the same command begins anew"
+            f"stopped {place}; no checkpoint was kept (checkpoint.every_epochs=0): the same "
+            f"command starts over"
         )
 
     def _place(self, step: int, within: bool) -> str:
@@ -165,52 +242,61 @@ class Run:
         epoch = (step - 1) // trainer.steps_per_epoch + 1
         what = f"the {name} is not finite in epoch {epoch}"
         if trainer.config.on_nan == "skip":  # and still it is not: all batches, or validation
-            advice = "use a lower config.optimizer.learning_rate and another folder"
+            advice = "use a lower config.optimizer.learning_rate and another directory"
         else:
             self._terminal.say(
                 f"{what}: training again from the last checkpoint, or the beginning, to see why"
             )
             with contextlib.suppress(ZooError):  # no room for another state, say: then without
-                state = trainer.init()
-                good, notes = self._checkpoints.newest(like=state)
-                for note in notes:
-                    self._terminal.note(note)
+                good = self._last_good()
                 if found := zoo.training.divergence.find(
-                    trainer, good.state if good else state, self._num_good, step, self._should_stop
+                    trainer, good, self._num_good, step, self._should_stop
                 ):
                     what += f": {found}"
             advice = (
                 "use a lower config.optimizer.learning_rate, or config.optimizer.clip_norm, and "
-                "another folder, or go on here with --config.on_nan=skip"
+                "another directory, or go on here with --config.on_nan=skip"
             )
         return DivergedError(f"{what}; {advice}; what was saved before stays in {self._workdir}")
 
-
-def log_whole(history: History, write: Log) -> None:
-    """Logs what the history holds."""
-    for record in history.epochs:
-        write(zoo.training.history.numbers(history, record), record["step"])
-    _log_test(history, write)
-
-
-def _log_test(history: History, write: Log) -> None:
-    if history.test is not None:
-        tested = {f"test_{name}": history.test[name] for name in ("loss", "accuracy")}
-        write(zoo.training.history.numbers(history, tested), history.epochs[-1]["step"])
+    def _last_good(self) -> TrainState:
+        """The state of the newest good checkpoint, or the one at step 0."""
+        trainer = self._trainer
+        first = first_snapshot(trainer.config, trainer.init(), trainer.data_sizes)
+        found, notes = self._checkpoints.newest(like=first)
+        for note in notes:
+            self._terminal.note(note)
+        return (found or first).state
 
 
-def _header(history: History, trainer: Trainer, workdir: Path) -> str:
-    config, environment = history.config, history.environment
-    on_test = config["validation"] == "test"
-    validated = "validated on the test set" if on_test else f"{trainer.num_val:,} held out"
-    lines = [
-        f"{config['model']}: {history.model['num_params']:,} parameters, "
-        f"{zoo.training.history.seeds_text(history)}",
-        f"{config['dataset']}: {trainer.num_train:,} training images, {validated}, "
-        f"{len(trainer.dataset.test):,} test images",
-        f"{environment['platform']} ({environment['device']}), jax {environment['jax']}, "
-        f"writing to {workdir}",
-    ]
-    if on_test and config["checkpoint"]["every_epochs"] and config["checkpoint"]["keep_best"]:
-        lines.append("note: the best checkpoint is chosen by test data (validation=test)")
-    return "\n".join(lines)
+def _say_complete(history: History, workdir: Path, terminal: Terminal, log: Log | None) -> None:
+    with open_log(workdir, log, history.config["tensorboard"]) as write:
+        log_whole(history, write)
+    if not (workdir / "history.png").exists():  # killed just before its end
+        _draw(history, workdir)
+    terminal.say(f"{workdir} is complete ({len(history.epochs)} epochs): nothing to do")
+    terminal.result(result_text(history))
+
+
+@contextlib.contextmanager
+def _memory_as_sentence(config: ml_collections.ConfigDict) -> Iterator[None]:
+    """Makes a ZooError of the device's running out of memory."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise ZooError(
+            f"the device does not have enough memory for {config.model} with batches of "
+            f"{config.batch_size:,}: use a smaller config.batch_size or config.eval_batch_size, "
+            f"and the same command goes on from the last checkpoint, if there is one"
+        ) from None
+
+
+def _draw(history: History, workdir: Path) -> None:
+    from zoo.system import figures  # only now: matplotlib takes half a second to import
+    from zoo.training.curves import draw_histories
+
+    (name,) = zoo.training.history.names([workdir])
+    with as_sentence(workdir):
+        figures.save(draw_histories({name: history}), workdir / "history.png")

@@ -1,4 +1,4 @@
-"""The pure core of training: the state, one step, and many steps as one compiled program.
+"""The pure core of training: the state and one step.
 
 Nothing here touches files, clocks or screens. All randomness is a function of
 (seed, stream, count), so a resumed run replays exactly.
@@ -6,8 +6,8 @@ Nothing here touches files, clocks or screens. All randomness is a function of
 
 import enum
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,24 +21,14 @@ Batch = dict[str, jax.Array]
 """image [B, H, W, C] uint8, label [B] int32, mask [B] bool: False marks padding."""
 
 
-class Best(struct.PyTreeNode):
-    """The parameters of the epoch that did best on held-out images."""
-
-    score: jax.Array  # [] float32, the larger the better
-    epoch: jax.Array  # [] int32
-    params: Any
-    batch_stats: Any
-
-
 class TrainState(struct.PyTreeNode):
-    """Everything that a step changes or draws on, and what a run must keep; arrays only."""
+    """Everything that a step changes or draws on; arrays only."""
 
     step: jax.Array  # [] int32, steps done
     seed: jax.Array  # [] uint32
     params: Any
     batch_stats: Any  # {} for nets without batch normalization
     opt_state: Any
-    best: Best | None = None  # of runs that choose an epoch; steps leave it alone
 
 
 def num_steps(state: TrainState) -> int:
@@ -121,18 +111,6 @@ def _init(
         batch_stats=variables.get("batch_stats", {}),
         opt_state=tx.init(params),
     )
-
-
-@functools.partial(jax.jit, donate_argnums=0)
-def better_of(old: Best, new: Best) -> Best:
-    """The one with the larger score, the old one if they are equal; of many seeds, for each."""
-    is_better = new.score > old.score  # [] or [seeds]
-
-    def choose(old_leaf: jax.Array, new_leaf: jax.Array) -> jax.Array:
-        ones = (1,) * (old_leaf.ndim - is_better.ndim)
-        return jnp.where(is_better.reshape(is_better.shape + ones), new_leaf, old_leaf)
-
-    return jax.tree.map(choose, old, new)
 
 
 def _sums(logits: jax.Array, batch: Batch) -> Metrics:
@@ -222,109 +200,3 @@ def make_eval_step(model: zoo.models.ConvNet) -> Callable[[Any, Batch], Metrics]
         return _sums(logits, batch)
 
     return eval_step
-
-
-def padded_order(order: jax.Array, batch_size: int) -> jax.Array:
-    """Indices [N] as batches [ceil(N / batch_size), batch_size]; -1 pads the last."""
-    num_batches = -(-len(order) // batch_size)
-    padding = num_batches * batch_size - len(order)
-    return jnp.pad(order, (0, padding), constant_values=-1).reshape(num_batches, batch_size)
-
-
-def take_batch(split: Any, indices: jax.Array) -> Batch:
-    """The batch of those indices; an index of -1 gives a masked example.
-
-    Args:
-        split: (images [N, H, W, C], labels [N]) on the device.
-        indices: [B] int32.
-    """
-    images, labels = split
-    safe = jnp.maximum(indices, 0)
-    return {"image": images[safe], "label": labels[safe], "mask": indices >= 0}
-
-
-Tree = TypeVar("Tree")
-
-
-def stack_seeds(trees: Sequence[Tree]) -> Tree:
-    """One tree of the same kind with an axis of seeds in front of each leaf; of one, as it is."""
-    if len(trees) == 1:
-        return trees[0]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
-
-
-def take_seed(tree: Tree, index: int) -> Tree:
-    """The tree of one of many seeds."""
-    return jax.tree.map(lambda leaf: leaf[index], tree)
-
-
-def make_train_program(
-    train_step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]],
-    num_seeds: int = 1,
-    deterministic: bool = False,
-) -> Any:
-    """Compiles run(state, metrics, split, order, start, stop) -> (state, metrics).
-
-    It does the steps `start` to `stop - 1` of an epoch, in one call and one loop on the device;
-    one compiled program serves any piece of the epoch. `split` is (images, labels) on the device,
-    `order` int32 [steps, batch] from `padded_order`. The new metrics are added to those given.
-    State and metrics are donated: their buffers are used up. What comes back is a function as
-    `jax.jit` makes it.
-
-    With many seeds, state, metrics and order have an axis of seeds in front (`stack_seeds`). They
-    are trained one after another in a loop of the one program, each as it would be alone.
-
-    `deterministic` keeps a GPU from operations whose sums come in any order; a CPU has none.
-    """
-
-    def run(
-        state: TrainState,
-        metrics: Metrics,
-        split: Any,
-        order: jax.Array,
-        start: jax.Array | int,
-        stop: jax.Array | int,
-    ) -> tuple[TrainState, Metrics]:
-        def body(step: jax.Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
-            state, metrics = carry
-            state, new = train_step(state, take_batch(split, order[step]))
-            return state, metrics + new
-
-        return jax.lax.fori_loop(start, stop, body, (state, metrics))
-
-    def run_seeds(
-        state: TrainState, metrics: Metrics, split: Any, order: jax.Array, *piece: jax.Array | int
-    ) -> tuple[TrainState, Metrics]:
-        each = (state, metrics, order)
-        return jax.lax.map(lambda own: run(own[0], own[1], split, own[2], *piece), each)
-
-    return jax.jit(
-        run if num_seeds == 1 else run_seeds,
-        donate_argnums=(0, 1),
-        compiler_options=_compiler_options(deterministic),
-    )
-
-
-def _compiler_options(deterministic: bool) -> dict[str, bool] | None:
-    return {"xla_gpu_deterministic_ops": True} if deterministic else None
-
-
-def make_eval_program(
-    eval_step: Callable[[Any, Batch], Metrics], deterministic: bool = False
-) -> Callable[..., Metrics]:
-    """Compiles run(variables, metrics, split, order, start, stop) -> metrics, as above."""
-
-    def run(
-        variables: Any,
-        metrics: Metrics,
-        split: Any,
-        order: jax.Array,
-        start: jax.Array | int,
-        stop: jax.Array | int,
-    ) -> Metrics:
-        def body(step: jax.Array, metrics: Metrics) -> Metrics:
-            return metrics + eval_step(variables, take_batch(split, order[step]))
-
-        return jax.lax.fori_loop(start, stop, body, metrics)
-
-    return jax.jit(run, donate_argnums=1, compiler_options=_compiler_options(deterministic))

@@ -4,14 +4,17 @@ The bar goes to standard error and only to a terminal; lines go to standard outp
 """
 
 import contextlib
-import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
+from zoo.system.text import metric_text
+from zoo.training.history import History, seeds_text
 from zoo.training.step import Metrics
 
 # tqdm sets the comma before the postfix itself.
@@ -75,29 +78,37 @@ class Terminal:
         )
 
 
-def metric_text(name: str, value: float | Sequence[float]) -> str:
-    """Such as "loss 0.0492" or "accuracy 98.62%"; of many seeds, mean ± standard deviation."""
-    return f"{name} {mean_text(value, '.2%' if name.endswith('accuracy') else '.4f')}"
-
-
-def mean_text(value: float | Sequence[float], form: str) -> str:
-    """A value, or of several the mean ± their standard deviation; `form` such as ".2%"."""
-    values = value if isinstance(value, Sequence) else [value]
-    spread = f" ± {statistics.stdev(values):{form}}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):{form}}{spread}"
-
-
-def table_text(rows: Sequence[Sequence[str]], left: Sequence[int]) -> str:
-    """Rows of cells in columns two blanks apart; the columns of these numbers begin at the left."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if index in left else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
-
-
 def _metrics_text(metrics: dict[str, Any], separator: str = "  ") -> str:
     return separator.join(metric_text(name, value) for name, value in metrics.items())
+
+
+def header_text(history: History, workdir: Path) -> str:
+    """What a run says at its start: net, data, device."""
+    config, data, environment = history.config, history.data, history.environment
+    on_test = config["validation"] == "test"
+    validated = "validated on the test set" if on_test else f"{data['num_val']:,} held out"
+    lines = [
+        f"{config['model']}: {history.model['num_params']:,} parameters, {seeds_text(history)}",
+        f"{config['dataset']}: {data['num_train']:,} training images, {validated}, "
+        f"{data['num_test']:,} test images",
+        f"{environment['platform']} ({environment['device']}), jax {environment['jax']}, "
+        f"writing to {workdir}",
+    ]
+    if on_test and config["checkpoint"]["every_epochs"] and config["checkpoint"]["keep_best"]:
+        lines.append("note: the best checkpoint is chosen by test data (validation=test)")
+    return "\n".join(lines)
+
+
+def result_text(history: History) -> str:
+    """What a run says at its end; it must be complete."""
+    test = history.test
+    assert test is not None
+    several = history.num_seeds > 1
+    seeds = f", mean ± standard deviation of {history.num_seeds} seeds" if several else ""
+    metrics = ", ".join(metric_text(name, test[name]) for name in ("loss", "accuracy"))
+    epochs = f"after {len(history.epochs)} epochs"
+    if history.config["validation"] == "holdout":
+        chosen = np.unique(test["epoch"])
+        which = f"epoch {chosen[0]}" if len(chosen) == 1 else f"epochs {chosen[0]} to {chosen[-1]}"
+        epochs = f"after {which}, best on the held-out images"
+    return f"test: {metrics} of {test['num_examples']:,} images {epochs}{seeds}"

@@ -1,0 +1,119 @@
+"""Many steps as one compiled program: batches by their indices, loops on the device, seeds."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from zoo.training.step import Batch, Metrics, TrainState
+
+Tree = TypeVar("Tree")
+Carry = TypeVar("Carry")
+
+
+def padded_order(order: jax.Array, batch_size: int) -> jax.Array:
+    """Indices [N] as batches [ceil(N / batch_size), batch_size]; -1 pads the last."""
+    num_batches = -(-len(order) // batch_size)
+    padding = num_batches * batch_size - len(order)
+    return jnp.pad(order, (0, padding), constant_values=-1).reshape(num_batches, batch_size)
+
+
+def take_batch(split: Any, indices: jax.Array) -> Batch:
+    """The batch of those indices; an index of -1 gives a masked example.
+
+    Args:
+        split: (images [N, H, W, C], labels [N]) on the device.
+        indices: [B] int32.
+    """
+    images, labels = split
+    safe = jnp.maximum(indices, 0)
+    return {"image": images[safe], "label": labels[safe], "mask": indices >= 0}
+
+
+def stack_seeds(trees: Sequence[Tree]) -> Tree:
+    """One tree of the same kind with an axis of seeds in front of each leaf; of one, as it is."""
+    if len(trees) == 1:
+        return trees[0]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def take_seed(tree: Tree, index: int) -> Tree:
+    """The tree of one of many seeds."""
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def _over_batches(
+    one: Callable[[Carry, Batch], Carry],
+    carry: Carry,
+    split: Any,
+    order: jax.Array,
+    start: jax.Array | int,
+    stop: jax.Array | int,
+) -> Carry:
+    """one(carry, batch) for the batches `start` to `stop - 1` of `order`, in one loop."""
+
+    def body(index: jax.Array, carry: Carry) -> Carry:
+        return one(carry, take_batch(split, order[index]))
+
+    return jax.lax.fori_loop(start, stop, body, carry)
+
+
+def make_train_program(
+    train_step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]],
+    num_seeds: int = 1,
+    deterministic: bool = False,
+) -> Any:
+    """Compiles run(state, metrics, split, order, start, stop) -> (state, metrics).
+
+    It does the steps `start` to `stop - 1` of an epoch, in one call and one loop on the device;
+    one compiled program serves any piece of the epoch. `split` is (images, labels) on the device,
+    `order` int32 [steps, batch] from `padded_order`. The new metrics are added to those given.
+    State and metrics are donated: their buffers are used up. What comes back is a function as
+    `jax.jit` makes it.
+
+    With many seeds, state, metrics and order have an axis of seeds in front (`stack_seeds`). They
+    are trained one after another in a loop of the one program, each as it would be alone.
+
+    `deterministic` keeps a GPU from operations whose sums come in any order; a CPU has none.
+    """
+
+    def one(carry: tuple[TrainState, Metrics], batch: Batch) -> tuple[TrainState, Metrics]:
+        state, metrics = carry
+        state, new = train_step(state, batch)
+        return state, metrics + new
+
+    def run(
+        state: TrainState, metrics: Metrics, split: Any, order: jax.Array, *piece: Any
+    ) -> tuple[TrainState, Metrics]:
+        return _over_batches(one, (state, metrics), split, order, *piece)
+
+    def run_seeds(
+        state: TrainState, metrics: Metrics, split: Any, order: jax.Array, *piece: Any
+    ) -> tuple[TrainState, Metrics]:
+        each = (state, metrics, order)
+        return jax.lax.map(lambda own: run(own[0], own[1], split, own[2], *piece), each)
+
+    return jax.jit(
+        run if num_seeds == 1 else run_seeds,
+        donate_argnums=(0, 1),
+        compiler_options=_compiler_options(deterministic),
+    )
+
+
+def make_eval_program(
+    eval_step: Callable[[Any, Batch], Metrics], deterministic: bool = False
+) -> Callable[..., Metrics]:
+    """Compiles run(variables, metrics, split, order, start, stop) -> metrics, as above."""
+
+    def run(variables: Any, metrics: Metrics, split: Any, order: jax.Array, *piece: Any) -> Metrics:
+        def one(metrics: Metrics, batch: Batch) -> Metrics:
+            return metrics + eval_step(variables, batch)
+
+        return _over_batches(one, metrics, split, order, *piece)
+
+    return jax.jit(run, donate_argnums=1, compiler_options=_compiler_options(deterministic))
+
+
+def _compiler_options(deterministic: bool) -> dict[str, bool] | None:
+    return {"xla_gpu_deterministic_ops": True} if deterministic else None

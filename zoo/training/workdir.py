@@ -1,0 +1,48 @@
+"""The directory of a run."""
+
+import os
+import re
+from pathlib import Path
+
+from zoo.system.errors import ZooError
+
+
+def check(workdir: Path) -> None:
+    """Finds out before the data is loaded whether a run can be written there.
+
+    Raises:
+        ZooError: it cannot.
+    """
+    if re.match(r"\w{2,}:/", str(workdir)):  # Path has made gs:/ of gs://
+        raise ZooError(f"a run's directory must be on this machine, not {str(workdir)!r}")
+    if "\\" in str(workdir.absolute()):
+        raise ZooError(
+            f"the run's directory {workdir} cannot be used: Orbax cannot read checkpoints in a "
+            f"directory with a backslash in its name: name another"
+        )
+    try:
+        existing = next(path for path in (workdir, *workdir.absolute().parents) if path.exists())
+        is_directory, is_writable = existing.is_dir(), os.access(existing, os.W_OK)
+    except OSError as error:
+        raise ZooError(
+            f"the run's directory {workdir} cannot be used ({error.strerror}): name another"
+        ) from None
+    if not is_directory or not is_writable:
+        state = "cannot be written" if is_directory else "is not a directory"
+        raise ZooError(
+            f"the run's directory {workdir} cannot be used ({existing} {state}): name another"
+        )
+
+
+def make(workdir: Path) -> None:
+    """Makes the directory, if it is not there.
+
+    Raises:
+        ZooError: it cannot be made.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ZooError(
+            f"the run's directory {workdir} cannot be made ({error.strerror}): name another"
+        ) from None
