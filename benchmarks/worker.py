@@ -71,7 +71,7 @@ def main() -> None:
         os.environ["KERAS_BACKEND"] = args.contender.removeprefix("keras-")
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # libraries that print must not disturb the answers
-    config = importlib.import_module(f"configs.{args.net}").get_config()
+    config = importlib.import_module(f"zoo.configs.{args.net}").get_config()
     if args.batch_size:
         config.batch_size = args.batch_size
     run = make_runner(args.contender, config)

@@ -9,7 +9,7 @@ Own: 99.18% ± 0.09%, loss 0.0353 ± 0.0077 (n = 3).
 
 from ml_collections import ConfigDict
 
-from configs import default
+from zoo.configs import default
 
 
 def get_config() -> ConfigDict:

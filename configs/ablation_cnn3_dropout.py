@@ -9,7 +9,7 @@ Own: 99.34% ± 0.03%, loss 0.0202 ± 0.0013 (n = 3).
 
 from ml_collections import ConfigDict
 
-from configs import default
+from zoo.configs import default
 
 
 def get_config() -> ConfigDict:

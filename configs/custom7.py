@@ -9,7 +9,7 @@ Own: not run yet.
 
 from ml_collections import ConfigDict
 
-from configs import default
+from zoo.configs import default
 
 
 def get_config() -> ConfigDict:

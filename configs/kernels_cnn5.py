@@ -9,7 +9,7 @@ Own: 99.34% ± 0.21%, loss 0.0240 ± 0.0078 (n = 3).
 
 from ml_collections import ConfigDict
 
-from configs import default
+from zoo.configs import default
 
 
 def get_config() -> ConfigDict:

@@ -9,7 +9,7 @@ Own: 98.74%, loss 0.0616 (n = 1).
 
 from ml_collections import ConfigDict
 
-from configs import default
+from zoo.configs import default
 
 
 def get_config() -> ConfigDict:

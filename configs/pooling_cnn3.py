@@ -9,7 +9,7 @@ Own: 98.57% ± 0.13%, loss 0.0497 ± 0.0032 (n = 3).
 
 from ml_collections import ConfigDict
 
-from configs import default
+from zoo.configs import default
 
 
 def get_config() -> ConfigDict:

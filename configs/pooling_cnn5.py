@@ -9,7 +9,7 @@ Own: 99.15% ± 0.02%, loss 0.0318 ± 0.0021 (n = 3).
 
 from ml_collections import ConfigDict
 
-from configs import default
+from zoo.configs import default
 
 
 def get_config() -> ConfigDict:

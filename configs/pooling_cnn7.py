@@ -9,7 +9,7 @@ Own: 98.50% ± 0.38%, loss 0.0485 ± 0.0078 (n = 3).
 
 from ml_collections import ConfigDict
 
-from configs import default
+from zoo.configs import default
 
 
 def get_config() -> ConfigDict:

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 import zoo.cli
 import zoo.system.process
-from configs import default
+from zoo.configs import default
 from zoo.data.idx import FILES
 from zoo.training import train_and_evaluate
 

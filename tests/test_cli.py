@@ -19,10 +19,13 @@ import numpy as np
 import pytest
 from conftest import REAL_MNIST_DIR, ROOT, write_idx, write_idx_dataset
 
+import train
+import zoo.system.process
 import zoo.training.history
 from zoo.data.idx import FILES
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+CONFIG = "--config=configs/default.py"
 
 
 def tiny(idx_dir: Path, workdir: Path, *more: str) -> list[str]:
@@ -180,10 +183,10 @@ NO_NETWORK = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0
         (["--config=EXIT"], "the configuration file cannot be loaded: SystemExit: 3"),
         (["--config=NONE"], "file's get_config() must return a ConfigDict"),
         (["--config="], "--config needs a file: try --config configs/default.py"),
-        (["--config=configs"], "the configuration file 'configs' is a folder"),
+        (["--config=configs"], "the configuration file 'configs' is a directory"),
         (["--config.optimizer=adam"], "config.optimizer is a group of keys: did you mean"),
         (["--config.model=VGG5"], "unknown net 'VGG5': did you mean vgg5"),
-        (["--workdir=gs://bucket/run"], "a run's folder must be one of this machine"),
+        (["--workdir=gs://bucket/run"], "a run's directory must be on this machine"),
         (["--config=EMPTY"], "the configuration file cannot be loaded: AttributeError"),
         (["--workdri=x"], "Unknown command line flag 'workdri'. Did you mean: workdir"),
         (["configs/vgg5.py"], "unexpected argument 'configs/vgg5.py': options are --config FILE"),
@@ -209,15 +212,24 @@ NO_NETWORK = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_wrong_command_is_one_sentence_and_status_2(
-    run_python: Run, tmp_path: Path, arguments: list[str], sentence: str
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    run_zoo: Callable[..., tuple[int, str, str]],
+    tmp_path: Path,
+    arguments: list[str],
+    sentence: str,
 ) -> None:
+    """The same sentence from `train.py` and from `zoo train`."""
+    for name, value in NO_NETWORK.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(ROOT)
     names = "".join(arguments)
     for damage in ("truncated", "magic"):
         if damage in names:
             broken_idx(tmp_path / damage, damage)
     if "other" in names:
         (tmp_path / "other").mkdir()
-        from configs import vgg5
+        from zoo.configs import vgg5
 
         config = vgg5.get_config().to_dict()
         model = {"name": config["model"], "num_params": 1}
@@ -242,23 +254,60 @@ def test_a_wrong_command_is_one_sentence_and_status_2(
             text = text.replace(name, value)
         return text
 
-    result = run_python(
-        "train.py",
-        *(
-            []
-            if any(a.startswith("--config=") for a in arguments)
-            else ["--config=configs/default.py"]
-        ),
-        *map(fill, arguments),
-        *([] if "--workdir" in names else [f"--workdir={tmp_path / 'run'}"]),
-        **NO_NETWORK,
-    )
-    assert result.returncode == 2, result.stdout + result.stderr
-    assert result.stdout == ""
-    assert fill(sentence) in result.stderr
-    assert result.stderr.startswith("train.py: ")
-    assert len(result.stderr.splitlines()) == 1
+    filled = [*map(fill, arguments)]
+    if "--workdir" not in names:
+        filled.append(f"--workdir={tmp_path / 'run'}")
+    config = [argument for argument in filled if re.match("--config(=|$)", argument)]
+    others = [argument for argument in filled if argument not in config]
+    monkeypatch.setattr(sys, "argv", ["train.py", *(config or [CONFIG]), *others])
+    status = zoo.system.process.status_of("train.py", train.main)
+    printed = capsys.readouterr()
+    assert (status, printed.out) == (2, ""), printed
+    assert fill(sentence) in printed.err
+    assert printed.err.startswith("train.py: ")
+    assert printed.err.count("\n") == 1
+    file = (config or [CONFIG])[0].removeprefix("--config=")
+    if file.endswith(".py"):
+        same = printed.err.removeprefix("train.py").replace(" --config FILE,", "")
+        assert run_zoo("train", file, *others) == (2, "", f"zoo{same}")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "Missing argument 'NET|FILE'"),
+        (["vgg6"], "unknown net 'vgg6': did you mean vgg5?"),
+        (["zzz"], "unknown net 'zzz': zoo list prints the names"),
+        (["vgg5", "--config=configs/vgg5.py"], "unexpected argument '--config=configs/vgg5.py'"),
+        (["--config.seed=3", "vgg5"], "NET must come before '--config.seed=3': try zoo train"),
+        (["configs"], "the configuration file 'configs' is a directory"),
+    ],
+)
+def test_a_wrong_name_for_zoo_train_is_one_sentence(
+    run_zoo: Callable[..., tuple[int, str, str]], arguments: list[str], sentence: str
+) -> None:
+    status, output, errors = run_zoo("train", *arguments)
+    assert (status, output, errors.count("\n")) == (2, "", 1)
+    assert errors.startswith(f"zoo: {sentence}")
+
+
+def test_zoo_train_trains_a_net_by_name_and_a_file(
+    run_zoo: Callable[..., tuple[int, str, str]], idx_dir: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(
+        "from zoo.configs import pooling_cnn3\n\n\ndef get_config():\n"
+        "    config = pooling_cnn3.get_config()\n    config.seed = 7\n    return config\n"
+    )
+    options = ["--config.dataset=idx", f"--config.manual_dir={idx_dir}", "--config.num_epochs=1"]
+    for name, seed in (("pooling_cnn3", 0), (own, 7)):
+        workdir = tmp_path / str(seed)
+        status, output, errors = run_zoo("train", name, *options, "--workdir", workdir, "--quiet")
+        assert (status, errors) == (0, "")
+        assert output.startswith("test: loss ")
+        history = zoo.training.history.read(workdir)
+        assert (history.config["seed"], history.config["model"]) == (seed, "pooling_cnn3")
 
 
 def test_config_missing_is_one_sentence_and_status_2(run_python: Run) -> None:
@@ -270,7 +319,7 @@ def test_config_missing_is_one_sentence_and_status_2(run_python: Run) -> None:
 def test_help_names_every_option(run_python: Run) -> None:
     result = run_python("train.py", "--help")
     assert result.returncode == 0
-    for option in ("--config", "--workdir", "--[no]quiet"):
+    for option in ("--config", "--workdir", "--quiet"):
         assert option in result.stdout
 
 

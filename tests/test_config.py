@@ -10,14 +10,14 @@ from conftest import GOLDEN, ROOT
 from ml_collections import ConfigDict
 
 import zoo.reproduction.results
-from configs import default
 from zoo.config import check_same_run, flatten, unknown_key, validate
+from zoo.configs import default
 from zoo.system.errors import ZooError
 from zoo.system.text import mean_text
 
 
 def config_of(name: str) -> ConfigDict:
-    return importlib.import_module(f"configs.{name}").get_config()
+    return importlib.import_module(f"zoo.configs.{name}").get_config()
 
 
 def test_every_net_has_a_config_and_every_config_a_net() -> None:
@@ -54,7 +54,7 @@ def test_configs_train_as_the_notebooks_did(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(GOLDEN))
 def test_config_docstrings_give_the_command_and_the_published_accuracy(name: str) -> None:
-    text = importlib.import_module(f"configs.{name}").__doc__
+    text = importlib.import_module(f"zoo.configs.{name}").__doc__
     assert text is not None
     assert f"python train.py --config configs/{name}.py" in text
     assert f"notebook {GOLDEN[name]['notebook']}" in text
@@ -64,7 +64,7 @@ def test_config_docstrings_give_the_command_and_the_published_accuracy(name: str
 @pytest.mark.parametrize("name", sorted(GOLDEN))
 def test_each_config_tells_the_published_and_our_own_result(name: str) -> None:
     """As docs/results/reproduction.json has it."""
-    told = importlib.import_module(f"configs.{name}").__doc__
+    told = importlib.import_module(f"zoo.configs.{name}").__doc__
     assert f"Published test accuracy {GOLDEN[name]['published_accuracy']:.2%}" in told
     runs = [
         run.test

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
 import zoo.analysis.trained
-from configs import default
 from zoo.analysis.evaluation import calibration_bins, evaluate, to_json, to_text, wilson
+from zoo.configs import default
 from zoo.system.errors import ZooError
 from zoo.training import train_and_evaluate
 from zoo.training.history import History

@@ -8,21 +8,19 @@ import gzip
 import io
 import json
 import struct
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from absl import flags
 from ml_collections import ConfigDict
 from PIL import Image
 
-import train
+import zoo.cli.training
 import zoo.config
 import zoo.data.images
 import zoo.training.checkpoint
 import zoo.training.history
-from configs import default
+from zoo.configs import default
 from zoo.data.idx import read_idx
 from zoo.system.errors import ZooError
 from zoo.training.history import History
@@ -55,12 +53,7 @@ def config(content: bytes) -> None:
     """Arguments of train.py: each line one of --config.KEY=VALUE."""
     lines = content.decode(errors="replace").split("\n")
     arguments = [f"--config.{line}" for line in lines[:4]]
-    sys.argv = ["train.py", "--config=configs/default.py", *arguments]
-    try:
-        found = train.parse_config(sys.argv)
-    finally:
-        for flag in [flag for flag in flags.FLAGS if flag.startswith("config.")]:
-            delattr(flags.FLAGS, flag)  # ml_collections makes them of the command line
+    found = zoo.cli.training.parse(["--config=configs/default.py", *arguments]).config
     assert isinstance(found, ConfigDict)
     zoo.config.validate(found)
 

@@ -127,7 +127,7 @@ def train_in_zoo(name: str, kind: str) -> Trained:
     """By the optimizer of the net's configuration."""
     net = zoo.models.MODELS[name]
     net = tuple(layer for layer in net if not isinstance(layer, Dropout))
-    config = importlib.import_module(f"configs.{name}").get_config().optimizer
+    config = importlib.import_module(f"zoo.configs.{name}").get_config().optimizer
     tx = zoo.training.optim.make_optimizer(config, zoo.training.optim.make_schedule(config, 1, 1))
     with jax.enable_x64(True):
         model = ConvNet(net, dtype=jnp.float64)

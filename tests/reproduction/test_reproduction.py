@@ -18,7 +18,7 @@ import zoo.data
 import zoo.models
 import zoo.reproduction.published
 import zoo.reproduction.results
-from configs import default
+from zoo.configs import default
 from zoo.reproduction.claims import ACCURACY, CLAIMS, CONVERGENCE, Claim, judge
 from zoo.reproduction.results import Run
 from zoo.reproduction.run import reproduce, write

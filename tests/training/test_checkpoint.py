@@ -15,7 +15,7 @@ import optax
 import pytest
 
 import zoo.training.parameters
-from configs import default
+from zoo.configs import default
 from zoo.models import ConvNet
 from zoo.models.layers import BatchNorm, Conv, Flatten, Head
 from zoo.system.errors import ZooError

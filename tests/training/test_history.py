@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import zoo.training.history
-from configs import default
+from zoo.configs import default
 from zoo.system.errors import ZooError
 from zoo.training.history import History
 

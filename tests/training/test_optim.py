@@ -9,8 +9,8 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from configs import default
 from zoo.config import OPTIMIZERS
+from zoo.configs import default
 from zoo.training.optim import make_optimizer, make_schedule
 
 PARAMS = {

@@ -21,7 +21,7 @@ from test_checkpoint import each_file, flip, rewrite
 from test_training import files_of, last_state, untimed
 
 import zoo.training.history
-from configs import default
+from zoo.configs import default
 from zoo.system.errors import StoppedError, ZooError
 from zoo.training import loop, train_and_evaluate
 

@@ -66,7 +66,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, idx_dir: Path) -> Path:
-    from configs import default
+    from zoo.configs import default
 
     config = default.get_config()
     config.update(dataset="idx", manual_dir=str(idx_dir), num_epochs=2, batch_size=16, num_seeds=2)

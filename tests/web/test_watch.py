@@ -22,7 +22,7 @@ from test_history import history_of
 from test_report import Page
 
 import zoo.training.history
-from configs import default
+from zoo.configs import default
 from zoo.system.errors import ZooError
 from zoo.training import train_and_evaluate
 from zoo.web import watch

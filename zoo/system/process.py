@@ -13,6 +13,7 @@ from typing import NoReturn
 from zoo.system.errors import StoppedError, ZooError
 
 SECONDS_TO_STOP = 8.0  # that a command which can save may take for it
+GOES_ON = "; the same command goes on from the last checkpoint, if there is one"
 _STOP_SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
 _asked: list[int] = []  # the signals that asked this process to stop
 

@@ -89,6 +89,37 @@ _RUNS_OR_RESULTS = click.argument(
 _SEED = click.option("--seed", type=int, help="Which seed of a run of many; default: the first.")
 
 
+@cli.command(
+    short_help="Train a net, or go on with its run.",
+    context_settings={"ignore_unknown_options": True},
+)
+@click.argument("net", metavar="NET|FILE", shell_complete=_complete_net)
+@click.argument(
+    "arguments",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    metavar="[--config.KEY=VALUE]... [--workdir DIR] [--quiet]",
+)
+def train(net: str, arguments: Sequence[str]) -> None:
+    """Train NET as its notebook did, or as a configuration file of your own says.
+
+    Any key can be set by --config.KEY=VALUE. History, checkpoints and plots go to the directory
+    given by --workdir, or to runs/NET-DATASET-SEED. --quiet prints nothing but the result. A run
+    that was interrupted goes on when the same command is given again.
+    """
+    from zoo.cli.training import parse_named
+
+    config, workdir, quiet = parse_named(net, arguments)
+    import zoo.system.compilation  # only now: these take a second to import
+    import zoo.system.memory
+    from zoo.training import train_and_evaluate
+
+    zoo.system.memory.use_one_arena()
+    zoo.system.compilation.enable_cache()
+    stop = zoo.system.process.stop_requested
+    train_and_evaluate(config, workdir, quiet=quiet, should_stop=stop)
+
+
 @cli.command(short_help="Score a run's net: classes, confusions, calibration.")
 @_RUN
 @click.option(
@@ -385,10 +416,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """The entry point of the console script."""
-    trains = sys.argv[1:2] == ["reproduce"]
-    on_stop = "; the same command goes on from the last checkpoint, if any" if trains else ""
+    trains = sys.argv[1:2] in (["train"], ["reproduce"])
+    on_stop = zoo.system.process.GOES_ON if trains else ""
     zoo.system.process.run("zoo", run, on_stop, saves=trains)
-
-
-if __name__ == "__main__":
-    main()
