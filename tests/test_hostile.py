@@ -111,7 +111,7 @@ def test_a_pickled_array_in_the_data_cache_is_not_unpickled(tmp_path: Path, mark
     ],
     ids=["huge", "endless number", "objects", "code", "deep"],
 )
-def test_an_array_file_with_a_hostile_header_is_decoded_anew(tmp_path: Path, header: str) -> None:
+def test_an_array_file_with_a_hostile_header_is_decoded_again(tmp_path: Path, header: str) -> None:
     cache = tmp_path / "decoded"
     split = zoo.data.Split(np.zeros((3, 4, 4, 1), np.uint8), np.zeros(3, np.int32))
     zoo.data.datasets._write_cache(cache, {"train": split, "test": split})
@@ -125,7 +125,7 @@ def test_an_array_file_with_a_hostile_header_is_decoded_anew(tmp_path: Path, hea
 
 
 @pytest.mark.parametrize("manifest", ["[" * 100_000, "null", '{"../../x": 1}', "9" * 10_000])
-def test_a_hostile_manifest_is_no_cache(tmp_path: Path, manifest: str) -> None:
+def test_a_hostile_manifest_is_not_a_cache(tmp_path: Path, manifest: str) -> None:
     cache = tmp_path / "decoded"
     split = zoo.data.Split(np.zeros((3, 4, 4, 1), np.uint8), np.zeros(3, np.int32))
     zoo.data.datasets._write_cache(cache, {"train": split, "test": split})
@@ -133,10 +133,10 @@ def test_a_hostile_manifest_is_no_cache(tmp_path: Path, manifest: str) -> None:
     assert zoo.data.datasets._read_cache(cache) is None
 
 
-def test_a_pickle_in_the_place_of_an_idx_file_is_one_sentence(tmp_path: Path, marker: Path) -> None:
+def test_a_pickle_in_place_of_an_idx_file_is_one_sentence(tmp_path: Path, marker: Path) -> None:
     for content in (pickle.dumps(Bomb(marker)), pickled_npy(marker)):
         (tmp_path / "labels").write_bytes(content)
-        with pytest.raises(ZooError, match="is no IDX file") as caught:
+        with pytest.raises(ZooError, match="is not an IDX file") as caught:
             read_idx(tmp_path / "labels", 1)
         told(caught.value)
     assert not marker.exists()
@@ -294,10 +294,10 @@ def test_arrays_larger_than_the_memory_are_not_made(run: Path, tiny_config: Conf
     told(caught.value)
 
 
-def test_a_header_that_promises_too_much_is_one_sentence(tmp_path: Path) -> None:
+def test_a_header_that_declares_too_much_is_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "images"
     path.write_bytes(struct.pack(">HBB3I", 0, 8, 3, 2**32 - 1, 2**32 - 1, 2**32 - 1))
-    with pytest.raises(ZooError, match="more than this machine has free") as caught:
+    with pytest.raises(ZooError, match="more than the free memory of this machine") as caught:
         read_idx(path, 3)
     told(caught.value)
     path.write_bytes(struct.pack(">HBB3I", 0, 8, 3, 2**10, 2**10, 2**10))
@@ -306,8 +306,8 @@ def test_a_header_that_promises_too_much_is_one_sentence(tmp_path: Path) -> None
     told(caught.value)
 
 
-def test_a_gzip_bomb_is_not_blown_up(tmp_path: Path) -> None:
-    """A gigabyte in a megabyte, whose header promises 16 bytes."""
+def test_a_gzip_bomb_is_not_decompressed(tmp_path: Path) -> None:
+    """A gigabyte compressed to a megabyte; its header declares 16 bytes."""
     packer = zlib.compressobj(wbits=31)
     header = struct.pack(">HBB3I", 0, 8, 3, 1, 4, 4)
     zeros = bytes(2**20)
@@ -315,7 +315,7 @@ def test_a_gzip_bomb_is_not_blown_up(tmp_path: Path) -> None:
     path = tmp_path / "images.gz"
     path.write_bytes(b"".join(parts) + packer.flush())
     before = available_bytes()
-    with pytest.raises(ZooError, match="is longer than its header says") as caught:
+    with pytest.raises(ZooError, match="is longer than its header declares") as caught:
         read_idx(path, 3)
     told(caught.value)
     assert before - available_bytes() < 5e8
@@ -324,7 +324,7 @@ def test_a_gzip_bomb_is_not_blown_up(tmp_path: Path) -> None:
 
 
 def png(width: int, height: int) -> bytes:
-    """The head of an image of that size, with nothing behind it."""
+    """A PNG header for an image of that size, without any data."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
@@ -349,7 +349,7 @@ def test_only_a_few_kinds_of_images_are_decoded(tmp_path: Path, kind: str) -> No
     """Fewer decoders, fewer holes; and none that runs a program, as for EPS."""
     path = tmp_path / "image.png"
     Image.new("L" if kind != "EPS" else "RGB", (16, 16)).save(path, kind)
-    with pytest.raises(ZooError, match="is no image of a known format") as caught:
+    with pytest.raises(ZooError, match="is not an image of a known format") as caught:
         zoo.data.images.read(path)
     told(caught.value)
 

@@ -127,7 +127,7 @@ def test_a_drawing_is_answered(client: flask.testing.FlaskClient, folder: Path) 
 def test_bad_requests_are_answered_with_a_sentence(client: flask.testing.FlaskClient) -> None:
     address = "/answers/study/one%20run"
     for data, status, sentence in (
-        (b"no image", 422, "the drawing is no image of a known format"),
+        (b"no image", 422, "the drawing is not an image of a known format"),
         (png(Image.new("L", (280, 280))), 422, "nothing is drawn on it"),
         (png(draw_strokes(7, 280, "white", "black"))[:300], 422, "the drawing cannot be read"),
         (bytes(3_000_000), 413, "exceeds the capacity limit"),
