@@ -156,7 +156,7 @@ def test_the_command_draws_and_refuses(
         ([run, "-o", picture, "--kind=weights"], "--kind=weights draws one run, not 2"),
         (["-o", tmp_path / "x.gif"], "must end in .png, .svg, .pdf"),
         ([], "Missing option '-o' / '--output'."),
-        (["-o", tmp_path / "no" / "x.png"], "there is no folder"),
+        (["-o", tmp_path / "no" / "x.png"], "no does not exist"),
     ):
         status, _, error = run_zoo("plot", run, *arguments)
         assert status == 2

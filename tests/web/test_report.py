@@ -196,7 +196,7 @@ def test_what_is_no_run_is_one_sentence_and_nothing_is_written(
         ([unknown, "-o", page], "pooling_cnn4 is a net that this version does not know"),
         ([tmp_path, "-o", page], "history.json does not exist: name the folder of a run"),
         ([run, "-o", tmp_path / "page.pdf"], "a report's name must end in .html"),
-        ([run, "-o", tmp_path / "no" / "page.html"], "there is no folder"),
+        ([run, "-o", tmp_path / "no" / "page.html"], "no does not exist"),
         ([empty, "-o", page], "results.json holds no run"),
         ([run], "Missing option '-o' / '--output'."),
     ):
