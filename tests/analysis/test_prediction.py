@@ -1,4 +1,4 @@
-"""`zoo predict` and the reading of image files, those that are no image included."""
+"""`zoo predict` and the reading of image files, including files that are not images."""
 
 import contextlib
 import io
@@ -38,7 +38,7 @@ def workdir(tiny_config: ConfigDict, tmp_path: Path) -> Path:
 
 @pytest.mark.full
 def test_drawn_digits_are_recognized(tmp_path: Path) -> None:
-    """At least 9 of 10 by a net that has seen MNIST; by one that has seen blurred 8x8 digits, 4."""
+    """At least 9 of 10 by a net trained on MNIST; 4 by one trained on blurred 8x8 digits."""
     train_for_drawings(tmp_path / "run", tmp_path / "tfds")
     files = write_ten(tmp_path)
     found = predict(zoo.analysis.trained.load(tmp_path / "run"), [str(path) for path, _ in files])
@@ -46,7 +46,7 @@ def test_drawn_digits_are_recognized(tmp_path: Path) -> None:
     assert sum(right) >= (9 if REAL_MNIST_DIR else 4), [one.predicted for one in found]
 
 
-def test_a_drawing_is_cut_out_centred_and_turned_bright(tmp_path: Path) -> None:
+def test_a_drawing_is_cropped_centred_and_inverted(tmp_path: Path) -> None:
     pictures = [
         prepare(draw_strokes(4, size, ink, paper), SHAPE, "four")
         for size, ink, paper in ((400, "black", "white"), (100, "white", "black"))
@@ -75,7 +75,7 @@ def test_an_image_of_the_right_size_keeps_its_pixels() -> None:
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I", "F"])
-def test_more_than_eight_bits_are_scaled_not_cut_off(mode: str) -> None:
+def test_more_than_eight_bits_are_scaled_not_clipped(mode: str) -> None:
     values = np.full((40, 40), 60_000, np.uint16)
     values[10:30, 18:22] = 20_000
     if mode == "I;16":
@@ -121,7 +121,7 @@ def test_any_image_is_prepared_or_refused_in_one_sentence(
 
 
 def png(width: int, height: int, data: bytes) -> bytes:
-    """A PNG file of 8-bit grey whose header claims that size."""
+    """A PNG file of 8-bit grey with that size in its header."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         checksum = struct.pack(">I", zlib.crc32(kind + content))
@@ -187,7 +187,7 @@ def test_missing_files_and_directories(tmp_path: Path) -> None:
         zoo.data.images.read(tmp_path / "none.png")
     with pytest.raises(ZooError, match="is a directory: name image files"):
         zoo.data.images.read(tmp_path)
-    os.mkfifo(tmp_path / "pipe.png")  # is not waited for
+    os.mkfifo(tmp_path / "pipe.png")  # reading it would block
     with pytest.raises(ZooError, match="is not a file"):
         zoo.data.images.read(tmp_path / "pipe.png")
 
@@ -212,7 +212,7 @@ def test_the_answer_as_text_and_json() -> None:
 
 
 @given(st.floats(0, 1))
-def test_a_bar_has_one_length(fraction: float) -> None:
+def test_a_bar_has_a_fixed_length(fraction: float) -> None:
     drawn = bar(fraction)
     assert len(drawn) == 30
     assert drawn.count("█") <= 30 * fraction + 0.07
@@ -229,7 +229,7 @@ def test_the_command(workdir: Path, run_zoo: Zoo, tmp_path: Path) -> None:
     assert "<!-- test image 3: " in picture.read_text()
     status, _, error = run_zoo("predict", workdir, "3", "--plot", tmp_path / "said.gif")
     assert (status, "must end in .png, .svg, .pdf" in error) == (2, True)
-    for image, sentence in (("20", "has the images 0 to 19, and no 20"), ("x.png", "not exist")):
+    for image, sentence in (("20", "has the images 0 to 19, not 20"), ("x.png", "not exist")):
         status, _, error = run_zoo("predict", workdir, image)
         assert status == 2
         assert sentence in error
