@@ -153,9 +153,9 @@ def test_what_cannot_be_scored_is_one_sentence(run: tuple[Path, History], tmp_pa
 @pytest.mark.parametrize(
     ("part", "key", "value", "sentence"),
     [
-        ("config", "model", "lenet3", "is not of the net that its history tells of"),
-        ("data", "num_classes", 9, "is not of the net that its history tells of"),
-        ("data", "image_shape", [28, 28, 3], "is not of the net that its history tells of"),
+        ("config", "model", "lenet3", "does not match the net in its history"),
+        ("data", "num_classes", 9, "does not match the net in its history"),
+        ("data", "image_shape", [28, 28, 3], "does not match the net in its history"),
         ("data", "image_shape", [5, 5, 1], "a 5x5 image is too small"),
     ],
 )

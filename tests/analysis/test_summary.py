@@ -86,7 +86,7 @@ def test_the_list_gives_the_published_results() -> None:
         assert rows[name][2] == f"{golden['params']['total']:,}"
         assert rows[name][4] == f"{golden['published_accuracy']:.2%}"
     assert len(zoo.reproduction.catalogue.to_text("pairs*", []).splitlines()) == 4
-    with pytest.raises(ZooError, match="no net is called 'x'"):
+    with pytest.raises(ZooError, match="no net matches 'x'"):
         zoo.reproduction.catalogue.to_text("x", [])
 
 
@@ -112,7 +112,7 @@ def test_the_commands_print_them(run_python: Python) -> None:
         (["summary", "vgg5", "--image-size=9x9"], "the smallest image that works is 28x28"),
         (["summary", "vgg5", "--image-size=0x28"], "zoo: --image-size must be HEIGHTxWIDTHxCHANN"),
         (["summary", "vgg5", "--image-size=big"], "zoo: --image-size must be HEIGHTxWIDTHxCHANN"),
-        (["list", "resnet*"], "zoo: no net is called 'resnet*': `zoo list` names them all"),
+        (["list", "resnet*"], "zoo: no net matches 'resnet*': `zoo list` lists them all"),
         (["list", "a", "b"], "zoo: Got unexpected extra argument (b)"),
     ],
 )
