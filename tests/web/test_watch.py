@@ -66,7 +66,7 @@ def png(image: Image.Image) -> bytes:
 
 def test_every_page_is_complete(client: flask.testing.FlaskClient) -> None:
     for address, expected in (
-        ("/", "the last to change first"),
+        ("/", "most recently changed first"),
         ("/runs/study/one%20run", "pooling_cnn3 on idx, complete: 1 of 1 epochs, seed 0"),
         ("/draw", "/answers/study/one%20run"),
     ):
