@@ -38,7 +38,7 @@ def _complete_net(context: click.Context, parameter: click.Parameter, start: str
 def list_nets(pattern: str) -> None:
     """List the nets, or those that match PATTERN, such as "ablation*".
 
-    The last column shows the results of `zoo reproduce`, if run from the project's checkout.
+    The last column shows the results of `zoo reproduce`, which are in the project's checkout.
     """
     from zoo.reproduction.catalogue import to_text
     from zoo.reproduction.results import read

@@ -216,7 +216,9 @@ def _list(folder: Path) -> list[ListedRun]:
 
 def _listed(name: str, workdir: Path) -> ListedRun:
     if not workdir.name.isprintable():
-        return ListedRun(name, problem="no address can hold its name: rename the folder")
+        return ListedRun(
+            name, problem="its name cannot be part of an address: rename the directory"
+        )
     try:
         history = _read_history(workdir, _changed(workdir))
     except ZooError as error:
