@@ -3,8 +3,8 @@
     git worktree add ../before COMMIT
     python benchmarks/before.py ../before --stem exact-zeros --title "What exact zeros cost"
 
-Each checkout's code runs in a process of its own; their rounds alternate, and the ratio is that of
-neighbouring rounds.
+The code of each checkout runs in a separate process; their rounds alternate, and each ratio is
+that of two consecutive rounds.
 """
 
 import argparse
@@ -23,7 +23,7 @@ def measure_net(net: str, checkouts: list[Path], seconds: float, rounds: int) ->
     """{"images_per_second": by checkout, "first_step_seconds": by checkout, "ratios": by round}."""
     workers = [peers.Worker("zoo", net, None, timeout=600, checkout=path) for path in checkouts]
     try:
-        batch_size = max(worker.hello()["batch_size"] for worker in workers)  # one and the same
+        batch_size = max(worker.hello()["batch_size"] for worker in workers)  # the same for both
         first, num_steps = zip(
             *(measure.calibrate(worker.run, seconds) for worker in workers), strict=True
         )
@@ -42,9 +42,11 @@ def measure_net(net: str, checkouts: list[Path], seconds: float, rounds: int) ->
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The page: a row for each net."""
+    """The page, with one row per net."""
     lines = [results.head_text(result), "", f"Before: commit {result['before']}.", ""]
-    lines.append("| net | images/s before | after | ratio | of rounds | first step, s | after |")
+    lines.append(
+        "| net | images/s before | after | ratio | range of rounds | first step before, s | after |"
+    )
     lines.append("|---|---:|---:|---:|---:|---:|---:|")
     for net, found in result["nets"].items():
         before, after = found["images_per_second"]
@@ -60,16 +62,18 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """The command; gives the exit status."""
+    """Runs the command; returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("before", type=Path, help="the other checkout")
-    parser.add_argument("--nets", default="*", help="patterns, by commas; default: all but custom7")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of a round")
+    parser.add_argument(
+        "--nets", default="*", help="comma-separated patterns; default: all except custom7"
+    )
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of a round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", type=Path, default=Path("docs/results"), metavar="DIR")
-    parser.add_argument("--stem", default="before", help="name of the files, without ending")
+    parser.add_argument("--stem", default="before", help="name of the files, without suffix")
     parser.add_argument("--title", default="A training step before and after")
     args = parser.parse_args()
     before = args.before.resolve()

@@ -1,4 +1,4 @@
-"""What a measurement depends on beside the code that is measured, and the memory it takes."""
+"""The environment of a measurement, and the memory of a process."""
 
 import importlib.metadata
 import os
@@ -24,16 +24,16 @@ def memory() -> dict[str, int]:
     """Resident memory of this process now and at its peak, bytes."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:  # not Linux; macOS counts bytes and does not tell the present
+    except OSError:  # macOS: bytes, and only the peak
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return {"resident": peak, "peak": peak}
-    # Not ru_maxrss: after exec Linux still counts the memory of the parent in it.
+    # Not ru_maxrss: on Linux it still includes the parent's memory after exec.
     kibibytes = {line.split(":")[0]: int(line.split()[1]) for line in lines if "kB" in line}
     return {"resident": kibibytes["VmRSS"] * 1024, "peak": kibibytes["VmHWM"] * 1024}
 
 
 def describe() -> dict[str, Any]:
-    """{"hardware": ..., "versions": ..., "commit": ...}: no name of a host, a user or a folder."""
+    """{"hardware", "versions", "commit"}, without names of a host, a user or a directory."""
     return {"hardware": _hardware(), "versions": _versions(), "commit": commit()}
 
 
@@ -44,7 +44,7 @@ def hardware_text(hardware: dict[str, Any]) -> str:
 
 
 def _hardware() -> dict[str, Any]:
-    import zoo.training.history  # only here: the workers, whose memory counts, do without JAX
+    import zoo.training.history  # not at the top: workers measure memory and may not need JAX
 
     extensions = ""
     cpuinfo = Path("/proc/cpuinfo")
@@ -76,7 +76,7 @@ def _versions() -> dict[str, str]:
 
 
 def commit(checkout: Path = ROOT) -> str | None:
-    """Its commit, "-dirty" behind it if tracked files were changed; None if it has none."""
+    """The checkout's commit, with "-dirty" if tracked files were changed; None if there is none."""
     git = [
         "git",
         "-C",
@@ -94,12 +94,12 @@ def commit(checkout: Path = ROOT) -> str | None:
 
 
 def worker_environment(programs: Path | None = None, checkout: Path = ROOT) -> dict[str, str]:
-    """Variables for a process that runs a file of this folder and needs `configs` too.
+    """Variables for a process that runs a file of this directory and imports `configs`.
 
     Args:
-        checkout: whose `zoo` and `configs` it is to import.
-        programs: a folder for JAX's compiled programs, which later processes find there. Without
-            it none are read from disk: the first step compiles.
+        checkout: the process imports `zoo` and `configs` from there.
+        programs: a directory for JAX's compiled programs, shared with later processes. None: no
+            programs are read from disk, so the first step includes compilation.
     """
     paths = (str(checkout), os.environ.get("PYTHONPATH", ""))
     caches = {"JAX_ENABLE_COMPILATION_CACHE": "0", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
@@ -113,7 +113,7 @@ def worker_environment(programs: Path | None = None, checkout: Path = ROOT) -> d
 
 
 def without_paths(text: str) -> str:
-    """The text without the folders of this machine, for results that are published."""
+    """The text without this machine's directories, for published results."""
     for folder, name in ((ROOT, "."), (Path(sys.prefix), "PREFIX"), (Path.home(), "~")):
         if len(folder.parts) > 1:
             text = text.replace(str(folder), name)

@@ -3,8 +3,8 @@
     python benchmarks/layers.py
     python benchmarks/layers.py --nets 'pairs*' --batch-size 128
 
-Each figure is the median of several runs of a loop over three batches, so that memory is allocated
-once. Products with padding count: GFLOP/s compare two formulations of a layer, not two layers.
+Each value is the median of several runs of a loop over three batches, so that memory is allocated
+once. Products with padding are counted: compare the two formulations of a layer, not two layers.
 """
 
 import argparse
@@ -29,7 +29,7 @@ BATCHES = 3
 
 
 def convolutions(pattern: str) -> Iterator[tuple[layers.Shape, layers.Conv, str]]:
-    """(input's shape, layer, first net that has it), each once."""
+    """(input shape, layer, first net with this layer), without duplicates."""
     seen = set()
     for name in fnmatch.filter(zoo.models.list_models(), pattern):
         shape: layers.Shape = IMAGE_SHAPE
@@ -43,7 +43,7 @@ def convolutions(pattern: str) -> Iterator[tuple[layers.Shape, layers.Conv, str]
 
 
 def stock_conv(x: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
-    """What `flax.linen.Conv` asks XLA for."""
+    """The XLA operation that `flax.linen.Conv` uses."""
     dimensions = ("NHWC", "HWIO", "NHWC")
     return jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=dimensions)
 
@@ -62,7 +62,7 @@ def seconds(product: Callable[..., jax.Array], *arrays: Any) -> float:
 
     @jax.jit
     def loop(x: jax.Array, kernel: jax.Array, dy: jax.Array) -> jax.Array:
-        # A few elements leave each pass: enough that all of it must be computed.
+        # Only a few elements are returned, but XLA must still compute all of them.
         return jax.lax.map(lambda batch: product(batch[0], kernel, batch[1]).ravel()[::97], (x, dy))
 
     loop(*arrays).block_until_ready()
@@ -93,11 +93,11 @@ def measure(shape: layers.Shape, layer: layers.Conv, batch_size: int) -> str:
 
 
 def main() -> int:
-    """The command; gives the exit status."""
+    """Runs the command; returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--nets", default="*", help="a pattern of names; custom7 takes minutes")
+    parser.add_argument("--nets", default="*", help="a name pattern; custom7 takes minutes")
     parser.add_argument("--batch-size", type=int, default=128)
     args = parser.parse_args()
     print(f"{'GFLOP/s here (in stock XLA)':36}  output        dkernel       dinput")

@@ -1,4 +1,4 @@
-"""How many steps to time, and how much arithmetic a step is."""
+"""The number of steps to time, and the arithmetic of a step."""
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -8,18 +8,18 @@ from zoo.models import layers
 
 
 def calibrate(timed: Callable[[int], float], seconds: float) -> tuple[float, int]:
-    """(seconds of the very first step, steps that take about `seconds`), all of it warmed up.
+    """(seconds of the very first step, number of steps that take about `seconds`), after warm-up.
 
     Args:
-        timed: runs so many steps and gives the seconds they took. When this returns, it has run
-            with the number of steps that is given, so a program per number is compiled.
-        seconds: what a round should take; a step that takes longer is a round of its own.
+        timed: runs the given number of steps and returns the seconds. It has been called with the
+            returned number of steps, so if it compiles per number, that is done.
+        seconds: target length of a round; a round has at least one step.
     """
     first = timed(1)
     num_steps = _clamp(seconds / timed(1))
     if num_steps > 1:
         warm = timed(num_steps)
-        if warm < seconds / 2:  # a call costs more than its step: Keras's `fit`
+        if warm < seconds / 2:  # a call costs more than its step, as in Keras's `fit`
             num_steps = _clamp(num_steps * seconds / warm)
             timed(num_steps)
     return first, num_steps
@@ -30,16 +30,16 @@ def _clamp(num_steps: float) -> int:
 
 
 def train_flop(net: layers.Net, image_shape: Sequence[int], num_classes: int) -> int:
-    """FLOP of a training step for one image: forward, and twice that backward; two a multiply-add.
+    """FLOP of a training step per image: forward, and twice that backward; two per multiply-add.
 
-    The first layer has one product less: nobody needs the gradient of the images.
+    The first layer has one product less: the gradient of the images is not needed.
     """
     macs = list(layers.layer_macs(net, image_shape, num_classes).values())
     return 2 * (3 * sum(macs) - macs[0])
 
 
 def ratios_text(ratios: Iterable[tuple[str, float]]) -> str:
-    """The geometric mean of the ratios and the smallest of them with its net."""
+    """The geometric mean of the ratios, and the smallest ratio with its net."""
     pairs = list(ratios)
     if not pairs:
         return "not measured"
@@ -50,7 +50,7 @@ def ratios_text(ratios: Iterable[tuple[str, float]]) -> str:
 
 
 def median_of(timed: Callable[[int], float], num_steps: int, rounds: int) -> dict[str, Any]:
-    """{"seconds": median seconds of a step, "rounds": those of each round, "num_steps"}."""
+    """{"seconds": median seconds of a step, "rounds": seconds by round, "num_steps"}."""
     rounds_seconds = [timed(num_steps) / num_steps for _ in range(rounds)]
     return {
         "seconds": statistics.median(rounds_seconds),

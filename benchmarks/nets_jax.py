@@ -1,4 +1,4 @@
-"""The zoo's own training programs, and the same with the operations of stock Flax."""
+"""The zoo's training programs, and the same nets with the operations of stock Flax."""
 
 import functools
 from collections.abc import Callable
@@ -16,14 +16,14 @@ from zoo.training import programs, step
 
 
 class StockNet(nn.Module):
-    """A net of the zoo from `nn.Conv`, `nn.max_pool` and `nn.Dropout` as Flax has them."""
+    """A net of the zoo built from Flax's `nn.Conv`, `nn.max_pool` and `nn.Dropout`."""
 
     net: layers.Net
     num_classes: int
 
     @nn.compact
     def __call__(self, images: Any, *, train: bool, mask: Any = None) -> Any:
-        """As `zoo.models.layers.ConvNet`."""
+        """Like `zoo.models.layers.ConvNet`."""
         x = images.astype(jnp.float32) / 255
         for name, layer in layers.named_layers(self.net):
             match layer:
@@ -49,9 +49,9 @@ def make_runner(
     *,
     stock: bool,
 ) -> Callable[[int], float]:
-    """run(num_steps) -> mean loss: trains so many steps on random batches of the images.
+    """run(num_steps) -> mean loss: trains `num_steps` steps on random batches of the images.
 
-    The zoo runs as it trains: many steps in one call. Stock Flax runs one step a call, as its
+    The zoo runs many steps in one call, as in training. Stock Flax runs one step per call, as its
     examples do; its convolutions are far slower inside a loop.
     """
     model: Any = StockNet(net, num_classes) if stock else layers.ConvNet(net, num_classes)

@@ -1,4 +1,4 @@
-"""The zoo's nets in Keras 3, trained by `Model.fit`, on the backend that KERAS_BACKEND names."""
+"""The zoo's nets in Keras 3, trained by `Model.fit`, on the backend given by KERAS_BACKEND."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +29,7 @@ def make_net(net: layers.Net, image_shape: tuple[int, int, int], num_classes: in
             case layers.Dense(features=features):
                 model.add(keras.layers.Dense(features, activation="relu"))
             case _:
-                raise TypeError(f"no Keras counterpart of {layer!r}")
+                raise TypeError(f"there is no Keras equivalent of {layer!r}")
     model.add(keras.layers.Dense(num_classes))
     return model
 
@@ -37,7 +37,7 @@ def make_net(net: layers.Net, image_shape: tuple[int, int, int], num_classes: in
 def make_runner(
     net: layers.Net, config: Any, images: np.ndarray, labels: np.ndarray, num_classes: int
 ) -> Callable[[int], float]:
-    """run(num_steps) -> mean loss: trains so many steps on random batches of the images."""
+    """run(num_steps) -> mean loss: trains `num_steps` steps on random batches of the images."""
     keras.utils.set_random_seed(0)
     model = make_net(net, images.shape[1:], num_classes)
     optimizer = config.optimizer

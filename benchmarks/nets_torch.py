@@ -11,7 +11,7 @@ from zoo.models import layers
 
 
 class SamePad(torch.nn.Module):
-    """Pads the right and the bottom by the odd pixel, as TensorFlow and Keras do."""
+    """Pads with the odd pixel at the right and the bottom, as TensorFlow and Keras do."""
 
     def __init__(self, window: int, stride: int, value: float) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ def _modules(net: layers.Net, image_shape: tuple[int, int, int], num_classes: in
     for _, layer in layers.named_layers(net):
         match layer:
             case layers.Conv(features=features, kernel_size=k, padding=padding):
-                # PyTorch's own "same" puts the odd pixel of an even kernel on the right too.
+                # PyTorch's "same" also pads the odd pixel of an even kernel at the right.
                 same = "same" if padding == "SAME" else 0
                 modules += [
                     torch.nn.Conv2d(shape[-1], features, k, padding=same),
@@ -52,13 +52,13 @@ def _modules(net: layers.Net, image_shape: tuple[int, int, int], num_classes: in
             case layers.Dense(features=features):
                 modules += [torch.nn.Linear(shape[0], features), torch.nn.ReLU(inplace=True)]
             case _:
-                raise TypeError(f"no PyTorch counterpart of {layer!r}")
+                raise TypeError(f"there is no PyTorch equivalent of {layer!r}")
         shape = layer.output_shape(shape)
     return [*modules, torch.nn.Linear(shape[0], num_classes)]
 
 
 def make_net(net: layers.Net, image_shape: tuple[int, int, int], num_classes: int) -> Any:
-    """The net as a module of [B, C, H, W] images; Keras's initial distributions do not matter."""
+    """The net as a module for [B, C, H, W] images; with PyTorch's initialization."""
     model = torch.nn.Sequential(*_modules(net, image_shape, num_classes))
     return model.to(memory_format=torch.channels_last)
 
@@ -81,7 +81,7 @@ def make_runner(
     *,
     compiled: bool,
 ) -> Callable[[int], float]:
-    """run(num_steps) -> mean loss: trains so many steps on random batches of the images."""
+    """run(num_steps) -> mean loss: trains `num_steps` steps on random batches of the images."""
     torch.manual_seed(0)
     _, height, width, channels = images.shape
     model = make_net(net, (height, width, channels), num_classes).train()

@@ -4,8 +4,8 @@
     python benchmarks/peers.py --nets 'pooling*' --contenders zoo,torch --output results
     python benchmarks/peers.py --render docs/results/peers.json
 
-A step is forward, backward, dropout, batch normalization, optimizer and metrics, on a batch drawn
-from random images. Every contender is a process of its own; their rounds alternate.
+A step includes forward and backward pass, dropout, batch normalization, optimizer and metrics, on a
+random batch of random images. Every contender runs in a separate process; their rounds alternate.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from data import IMAGE_SHAPE, NUM_CLASSES
 
 import zoo.models
 
-CONTENDERS = {  # and the packages that each needs beside the zoo's own
+CONTENDERS = {  # with the packages that each needs besides those of the zoo
     "zoo": (),
     "flax": (),
     "torch": ("torch",),
@@ -44,11 +44,11 @@ CONTENDERS = {  # and the packages that each needs beside the zoo's own
     "keras-jax": ("keras",),
     "keras-torch": ("keras", "torch"),
 }
-LEFT_OUT_NETS = ("custom7",)  # 60 times the work of the next: only when it is named
+LEFT_OUT_NETS = ("custom7",)  # 60 times the work of the next largest: only if it is named
 
 
 class WorkerError(Exception):
-    """A contender failed; the text is the reason, on one line."""
+    """A contender failed; the text is the reason, in one line."""
 
 
 class Worker:
@@ -63,20 +63,20 @@ class Worker:
         programs: Path | None = None,
         checkout: Path = environment.ROOT,
     ) -> None:
-        """Starts it.
+        """Starts the process.
 
         Args:
-            contender: as in CONTENDERS, or matmul.
+            contender: a key of CONTENDERS, or matmul.
             net: the net.
-            batch_size: None: that of the net's config.
-            timeout: the most seconds that any answer may take.
-            programs: JAX keeps compiled programs there, or finds them there.
-            checkout: whose code it runs.
+            batch_size: None: the one of the net's config.
+            timeout: maximum seconds for any answer.
+            programs: directory of JAX's cache of compiled programs.
+            checkout: the process runs the code of this checkout.
         """
         command = [sys.executable, str(checkout / "benchmarks/worker.py"), contender, net]
         if batch_size:
             command += ["--batch-size", str(batch_size)]
-        # All on the CPU, also where some of the libraries would find a GPU.
+        # All on the CPU, even if some of the libraries find a GPU.
         only_cpu = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2"}
         self._timeout = timeout
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115, closed in close()
@@ -86,7 +86,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             env=environment.worker_environment(programs, checkout) | only_cpu,
-            start_new_session=True,  # Ctrl-C reaches the parent alone, which ends the whole group
+            start_new_session=True,  # only the parent gets Ctrl-C and ends the whole group
         )
         self.answer: dict[str, Any] = {}
 
@@ -95,7 +95,7 @@ class Worker:
         return self._read()
 
     def run(self, num_steps: int) -> float:
-        """Seconds of so many steps; the whole answer is in `self.answer`."""
+        """Seconds for `num_steps` steps; the complete answer is in `self.answer`."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(b"run %d\n" % num_steps)
@@ -106,14 +106,14 @@ class Worker:
         return self.answer["seconds"]
 
     def close(self) -> None:
-        """Ends the process and those that it started."""
+        """Ends the process and its children."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.communicate()
         self._errors.close()
 
     def _read(self) -> dict[str, Any]:
-        # One line a question, so nothing is ever left in the buffer that select cannot see.
+        # One line per request, so no data stays in the buffer, where select cannot see it.
         assert self._process.stdout is not None
         if not select.select([self._process.stdout], [], [], self._timeout)[0]:
             raise WorkerError(f"no answer within {self._timeout:g} s")
@@ -131,11 +131,11 @@ class Worker:
 
 
 def measure_net(name: str, contenders: Sequence[str], options: dict[str, Any]) -> dict[str, Any]:
-    """One net's results, as the JSON file holds them.
+    """One net's results, as in the JSON file.
 
     Args:
         name: the net.
-        contenders: those to measure.
+        contenders: the contenders to measure.
         options: "seconds" (of a round), "rounds", "timeout" (seconds), "batch_size" (or None).
     """
     with tempfile.TemporaryDirectory() as programs:
@@ -189,7 +189,7 @@ def _measure_net(
 
 
 def _prepare(process: Worker, seconds: float, start: float) -> dict[str, Any]:
-    """Builds and compiles; what is known of the contender before its rounds."""
+    """Waits for building and compiling; returns the first values of the contender."""
     hello = process.hello()
     start_seconds = time.perf_counter() - start
     first, num_steps = measure.calibrate(process.run, seconds)
@@ -203,7 +203,7 @@ def _prepare(process: Worker, seconds: float, start: float) -> dict[str, Any]:
 
 
 def _later_start(process: Worker, num_steps: int) -> dict[str, Any]:
-    """The first step and the peak of memory where the compiled programs are on disk already."""
+    """The first step and the peak memory if the compiled programs are already on disk."""
     process.hello()
     first = process.run(1)
     process.run(num_steps)
@@ -214,7 +214,7 @@ def _later_start(process: Worker, num_steps: int) -> dict[str, Any]:
 
 
 def alternate(contenders: list[str], rounds: int) -> Iterator[str]:
-    """Every contender once a round; each round begins with another one."""
+    """Every contender once per round; each round starts with a different one."""
     for index in range(rounds):
         first = index % max(1, len(contenders))
         yield from contenders[first:] + contenders[:first]
@@ -258,7 +258,7 @@ def missing_packages(contenders: Iterable[str]) -> dict[str, list[str]]:
 
 
 def matching_nets(patterns: Sequence[str]) -> list[str]:
-    """The nets whose names match any pattern; those of LEFT_OUT_NETS only by name."""
+    """The nets with a name that matches any pattern; those of LEFT_OUT_NETS only by full name."""
     return [
         name
         for name in zoo.models.list_models()
@@ -271,17 +271,28 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--nets", default="*", help="patterns, by commas; default: all but custom7")
-    parser.add_argument("--contenders", default=",".join(CONTENDERS), help="names, by commas")
-    parser.add_argument("--batch-size", type=int, help="default: that of each net's config")
-    parser.add_argument("--seconds", type=float, default=1.5, help="of a round of a contender")
-    parser.add_argument("--rounds", type=int, default=3, help="the median of them counts")
-    parser.add_argument("--timeout", type=float, default=300, help="seconds for any one answer")
+    parser.add_argument(
+        "--nets", default="*", help="comma-separated patterns; default: all except custom7"
+    )
+    parser.add_argument("--contenders", default=",".join(CONTENDERS), help="comma-separated names")
+    parser.add_argument("--batch-size", type=int, help="default: from each net's config")
+    parser.add_argument("--seconds", type=float, default=1.5, help="length of a contender's round")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="number of rounds; results are medians"
+    )
+    parser.add_argument("--timeout", type=float, default=300, help="maximum seconds for any answer")
     parser.add_argument("--output", type=Path, default=Path("docs/results"), metavar="DIR")
-    parser.add_argument("--stem", default="peers", help="name of the files, without ending")
+    parser.add_argument("--stem", default="peers", help="name of the files, without suffix")
     parser.add_argument("--title", default="Training steps of the zoo and of its peers")
-    parser.add_argument("--resume", action="store_true", help="skip nets that are in the JSON")
-    parser.add_argument("--render", type=Path, metavar="JSON", help="only draw and tabulate it")
+    parser.add_argument(
+        "--resume", action="store_true", help="skip nets that are already in the JSON file"
+    )
+    parser.add_argument(
+        "--render",
+        type=Path,
+        metavar="JSON",
+        help="only write the table and the chart of this file",
+    )
     args = parser.parse_args()
     args.contenders = args.contenders.split(",")
     patterns = args.nets.split(",")
@@ -297,7 +308,7 @@ def _parse() -> argparse.Namespace:
 
 
 def _begin(args: argparse.Namespace, path: Path) -> dict[str, Any]:
-    """The result to fill: a new one, or with --resume the one in the file."""
+    """A new result, or with --resume the one in the file."""
     missing = missing_packages(args.contenders)
     options = {key: getattr(args, key) for key in ("seconds", "rounds", "timeout", "batch_size")}
     fresh = results.new("peers.py", args.title, options) | {
@@ -310,17 +321,17 @@ def _begin(args: argparse.Namespace, path: Path) -> dict[str, Any]:
     old = results.read(path)
     for key in ("contenders", "options"):
         if old[key] != fresh[key]:
-            sys.exit(f"{path} was measured with other {key}: {old[key]}; use another --stem")
+            sys.exit(f"{path} was measured with different {key}: {old[key]}; use another --stem")
     for key in ("hardware", "versions"):
         if old["environment"][key] != fresh["environment"][key]:
-            sys.exit(f"{path} was measured with other {key}: use another --stem")
+            sys.exit(f"{path} was measured with different {key}: use another --stem")
     earlier = old.setdefault("earlier_commands", [])
     earlier.append({key: old[key] for key in ("command", "date")} | old["environment"])
     return old | {key: fresh[key] for key in ("command", "date", "environment", "title")}
 
 
 def main() -> int:
-    """The command; gives the exit status."""
+    """Runs the command; returns the exit status."""
     args = _parse()
     if args.render:
         print(*results.write_page(results.read(args.render), args.render, peers_report), sep="\n")
@@ -329,7 +340,7 @@ def main() -> int:
     path = args.output / f"{args.stem}.json"
     result = _begin(args, path)
     for contender, packages in result["not_installed"].items():
-        print(f"{contender} is left out: {' and '.join(packages)} not installed", flush=True)
+        print(f"{contender} is skipped: {' and '.join(packages)} not installed", flush=True)
     try:
         for name in args.nets:
             if name not in result["nets"]:
@@ -341,7 +352,7 @@ def main() -> int:
                 print(f"{line}  ({time.perf_counter() - start:.0f} s)", flush=True)
     except KeyboardInterrupt:
         resume = shlex.join(["--resume", "--output", str(args.output), "--stem", args.stem])
-        print(f"stopped; go on with the same options and {resume}", file=sys.stderr)
+        print(f"stopped; to continue, use the same options and {resume}", file=sys.stderr)
         return 130
     print(*results.write_page(result, path, peers_report), sep="\n")
     return 0

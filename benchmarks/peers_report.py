@@ -1,4 +1,4 @@
-"""The table and the chart of `peers.py`, from its JSON alone."""
+"""The table and the chart of `peers.py`, from its JSON file."""
 
 import statistics
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import results
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Okabe & Ito (2008): told apart with any colour vision. Label and colour of each contender.
+# Label and colour (Okabe & Ito 2008, for any colour vision) of each contender.
 _STYLES = {
     "flax": ("stock Flax", "#56B4E9"),
     "torch": ("PyTorch", "#D55E00"),
@@ -20,11 +20,11 @@ _STYLES = {
     "keras-jax": ("Keras on\nJAX", "#CC79A7"),
     "keras-torch": ("Keras on\nPyTorch", "#999999"),
 }
-_MOST = 1.5  # of the axis; a longer bar is cut, its number is not
+_MOST = 1.5  # end of the axis; longer bars are truncated, their numbers are not
 
 
 def best_peer(entry: dict[str, Any]) -> tuple[str, float] | None:
-    """(name, images/s) of the fastest contender that is not of the zoo's own code."""
+    """(name, images/s) of the fastest contender among PyTorch and Keras."""
     speeds = {
         name: found["images_per_second"]
         for name, found in entry["contenders"].items()
@@ -39,7 +39,7 @@ def _speed(entry: dict[str, Any], contender: str) -> float | None:
 
 
 def _ratio(entry: dict[str, Any], contender: str) -> float | None:
-    """How many times as fast as that contender the zoo is; "best" names the best peer."""
+    """Speed of the zoo relative to that contender; "best" means the best peer."""
     best = best_peer(entry)
     other = (best[1] if best else None) if contender == "best" else _speed(entry, contender)
     own = _speed(entry, "zoo")
@@ -54,7 +54,7 @@ def _ratios(result: dict[str, Any], contender: str) -> Iterator[tuple[str, float
 
 
 def net_line(name: str, entry: dict[str, Any]) -> str:
-    """A net's result on one line of the terminal."""
+    """A net's result as one line for the terminal."""
     speeds = [f"{key} {value['images_per_second']:,.0f}" for key, value in _by_speed(entry)]
     speeds += [f"{key} failed: {reason}" for key, reason in entry["failed"].items()]
     ratio = _ratio(entry, "best")
@@ -67,7 +67,7 @@ def _by_speed(entry: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 
 def markdown(result: dict[str, Any], chart_name: str) -> str:
-    """The page: head, chart, table, means, what is missing."""
+    """The page: head, chart, table, means, missing results."""
     header = ["net", "batch", *result["contenders"], "zoo / best peer", "of matmul peak"]
     header += ["zoo's memory, MB", "at later starts", "torch's memory, MB"]
     header += ["zoo's first step, s", "at later starts"]
@@ -78,8 +78,8 @@ def markdown(result: dict[str, Any], chart_name: str) -> str:
         "",
         f"Images/s of training, median of {result['options']['rounds']} rounds; memory is the peak "
         "of the process with all its libraries. The first step includes compilation; later starts "
-        "find the compiled programs on disk. The share of the matmul peak counts the arithmetic of "
-        "plain convolutions, of which Winograd's algorithm saves up to 60%.",
+        "read the compiled programs from disk. The share of the matmul peak is based on the "
+        "arithmetic of plain convolutions, of which Winograd's algorithm saves up to 60%.",
         "",
         f"| {' | '.join(header)} |",
         f"|---|{'---:|' * (len(header) - 1)}",
@@ -133,7 +133,7 @@ def _means(result: dict[str, Any]) -> Iterator[str]:
 
 def _missing(result: dict[str, Any]) -> Iterator[str]:
     lines = [
-        f"- `{contender}` is left out: {' and '.join(packages)} not installed"
+        f"- `{contender}` is skipped: {' and '.join(packages)} not installed"
         for contender, packages in result["not_installed"].items()
     ]
     lines += [
@@ -142,11 +142,11 @@ def _missing(result: dict[str, Any]) -> Iterator[str]:
         for contender, reason in entry["failed"].items()
     ]
     if lines:
-        yield from ("", "What is missing:", "", *lines)
+        yield from ("", "Missing results:", "", *lines)
 
 
 def draw(result: dict[str, Any], path: Path) -> None:
-    """A panel of bars for each contender, a row for each net; the zoo's speed is 1."""
+    """One panel of bars per contender, one row per net; the zoo's speed is 1."""
     nets = result["nets"]
     contenders = [name for name in _STYLES if name in result["contenders"]]
     figure = Figure(figsize=(7, 1.35 + 0.33 * len(nets)), layout="constrained")
@@ -179,7 +179,7 @@ def _draw_panel(axes: Axes, contender: str, entries: list[dict[str, Any]]) -> No
         length = min(1 / ratio, _MOST)
         axes.barh(row, length, height=0.66, color=color)
         text = f"{1 / ratio:.2f}"
-        # Inside the bar where there is no room between it and the line of the zoo; off that line.
+        # Inside the bar if there is no room next to it; never on the line of the zoo.
         inside = length > 0.42
         axes.text(
             min(length, 1) - 0.04 if inside else length + 0.04,

@@ -1,4 +1,4 @@
-"""The JSON file of a measurement: how it begins, and how it is replaced."""
+"""The JSON file of a measurement, and the page made from it."""
 
 import datetime
 import json
@@ -11,7 +11,7 @@ import environment
 
 
 def new(script: str, title: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The head of a result: what was run, when, on what."""
+    """The first entries of a result: command, date, options, environment."""
     return {
         "title": title,
         "command": environment.without_paths(f"python benchmarks/{script} {command_options()}"),
@@ -22,12 +22,12 @@ def new(script: str, title: str, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def command_options() -> str:
-    """The options of this process as they would be typed."""
+    """The options of this process, quoted for a shell."""
     return shlex.join(sys.argv[1:])
 
 
 def write(result: dict[str, Any], path: Path) -> None:
-    """Replaces the file in one step: a killed run leaves the old or the new one."""
+    """Replaces the file atomically: after a kill it is either the old or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -35,22 +35,22 @@ def write(result: dict[str, Any], path: Path) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What `write` wrote."""
+    """Reads a file written by `write`."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 class Report(Protocol):
-    """A module that knows how to tabulate and to draw one kind of result."""
+    """A module that makes the table and the chart of one kind of result."""
 
     def markdown(self, result: dict[str, Any], chart_name: str) -> str:
-        """The page that shows the chart of that name."""
+        """The page, with the chart of that name."""
 
     def draw(self, result: dict[str, Any], path: Path) -> None:
         """Draws the chart into the file."""
 
 
 def write_page(result: dict[str, Any], path: Path, report: Report) -> list[Path]:
-    """Writes the table and the chart beside the JSON file `path`; gives their paths."""
+    """Writes the table and the chart next to the JSON file `path`; returns all paths."""
     table, chart = path.with_suffix(".md"), path.with_suffix(".png")
     table.write_text(report.markdown(result, chart.name), encoding="utf-8")
     report.draw(result, chart)

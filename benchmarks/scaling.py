@@ -1,10 +1,10 @@
-"""How the zoo's time and memory grow with batch, width, depth, images of an epoch, and seeds.
+"""Time and memory of the zoo against batch size, width, depth, images per epoch, and seeds.
 
     python benchmarks/scaling.py
     python benchmarks/scaling.py --sweeps batch,depth --output results
     python benchmarks/scaling.py --render docs/results/scaling.json
 
-Every point is a process of its own, so that its peak memory is its own. Images are random.
+Every point has a separate process, because its peak memory is measured. Images are random.
 """
 
 import argparse
@@ -26,17 +26,17 @@ from data import IMAGE_SHAPE, NUM_CLASSES, random_images
 from zoo.models import layers
 
 SWEEPS: dict[str, tuple[int, ...]] = {
-    "batch": (16, 32, 64, 128, 256, 512),  # images of a step
-    "width": (1, 2, 4),  # features of every layer, as multiples
+    "batch": (16, 32, 64, 128, 256, 512),  # images per step
+    "width": (1, 2, 4),  # multiples of the features of every layer
     "depth": (1, 2, 4, 8),  # convolutions
-    "images": (1_000, 4_000, 15_000, 60_000),  # images of an epoch
+    "images": (1_000, 4_000, 15_000, 60_000),  # images per epoch
     "seeds": (1, 2, 4, 8),  # runs one after another in one process
 }
-BATCH_SIZE = 64  # where it is not what varies
+BATCH_SIZE = 64  # except in the sweep over batch sizes
 ROUNDS = 3
-SEED_STEPS = 50  # of a run of one seed
+SEED_STEPS = 50  # steps per seed
 POINT_TIMEOUT = 300  # seconds
-# Light, so that 60,000 images take seconds.
+# Small, so that 60,000 images take seconds.
 SMALL_NET: layers.Net = (
     layers.Conv(8, 3),
     layers.MaxPool(2),
@@ -62,20 +62,20 @@ def wide_net(width: int) -> layers.Net:
 
 
 def deep_net(depth: int) -> layers.Net:
-    """So many 3x3 convolutions of 32 features on the whole image."""
+    """`depth` 3x3 convolutions with 32 features on the full-size image."""
     convolutions = tuple(layers.Conv(32, 3, "SAME") for _ in range(depth))
     return (*convolutions, layers.MaxPool(4), layers.Flatten(), layers.Head())
 
 
 def random_split(num_images: int) -> Any:
-    """MNIST-like images of noise with random labels."""
+    """Noise images with the shape of MNIST and random labels."""
     import zoo.data
 
     return zoo.data.Split(*random_images(num_images))
 
 
 def measure_steps(net: layers.Net, batch_size: int, seconds: float) -> dict[str, Any]:
-    """{"seconds": of a step, "gflop": of a step, ...} in rounds of about so many seconds."""
+    """{"seconds": of a step, "gflop": of a step, ...} in rounds of about `seconds`."""
     import nets_jax
 
     from configs import default
@@ -97,14 +97,14 @@ def measure_steps(net: layers.Net, batch_size: int, seconds: float) -> dict[str,
 
 
 def measure_epoch(num_images: int) -> dict[str, Any]:
-    """{"seconds": of training an epoch, ...}, by the trainer of `train.py`, the first left out."""
+    """{"seconds": of a training epoch, ...} with the trainer of `train.py`, without the first."""
     import zoo.data
     import zoo.models
     import zoo.training.loop
     import zoo.training.terminal
     from configs import default
 
-    zoo.models.MODELS["scaling"] = SMALL_NET  # the trainer knows nets by name
+    zoo.models.MODELS["scaling"] = SMALL_NET  # the trainer finds nets by name
     config = default.get_config()
     config.model, config.validation, config.batch_size = "scaling", "test", BATCH_SIZE
     dataset = zoo.data.Dataset("random", random_split(num_images), random_split(500), NUM_CLASSES)
@@ -116,13 +116,13 @@ def measure_epoch(num_images: int) -> dict[str, Any]:
         nonlocal state, epoch
         epoch += 1
         state, record = trainer.run_epoch(state, epoch)
-        return num_images / record["images_per_second"]  # its "seconds" are with validation
+        return num_images / record["images_per_second"]  # its "seconds" include validation
 
     return {**measure.median_of(timed, 1, ROUNDS), "first_epoch_seconds": first["seconds"]}
 
 
 def measure_seeds(num_seeds: int) -> dict[str, Any]:
-    """{"seconds": of so many short runs with compilation, "seconds_per_seed"}."""
+    """{"seconds": of `num_seeds` short runs with compilation, "seconds_per_seed"}."""
     import jax.numpy as jnp
 
     import zoo.training.optim
@@ -162,7 +162,7 @@ def measure_point(sweep: str, value: int, seconds: float) -> dict[str, Any]:
     }
     device = jax.devices()[0]
     found = points[sweep]()
-    on_device = device.memory_stats()  # None on a CPU, whose memory is the process's
+    on_device = device.memory_stats()  # None on a CPU, where the memory of the process counts
     peak = on_device["peak_bytes_in_use"] if on_device else environment.memory()["peak"]
     return {"value": value, **found, "peak_bytes": peak, "device": device.device_kind}
 
@@ -171,7 +171,7 @@ def run_point(sweep: str, value: int, seconds: float) -> dict[str, Any]:
     """One point in a fresh process.
 
     Raises:
-        SystemExit: it failed; the text says why.
+        SystemExit: it failed; the text is the reason.
     """
     command = [sys.executable, str(Path(__file__)), "--point", f"{sweep}={value}"]
     command += ["--seconds", str(seconds)]
@@ -185,7 +185,7 @@ def run_point(sweep: str, value: int, seconds: float) -> dict[str, Any]:
             env=environment.worker_environment(),
         )
     except subprocess.TimeoutExpired:
-        sys.exit(f"{sweep} {value}: not done within {POINT_TIMEOUT} s")
+        sys.exit(f"{sweep} {value}: not finished within {POINT_TIMEOUT} s")
     except subprocess.CalledProcessError as error:
         said = error.stderr.strip().splitlines()
         sys.exit(f"{sweep} {value}: {said[-1] if said else f'status {error.returncode}'}")
@@ -196,13 +196,18 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--sweeps", default=",".join(SWEEPS), help="names, by commas")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of a round of steps")
+    parser.add_argument("--sweeps", default=",".join(SWEEPS), help="comma-separated names")
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of a round")
     parser.add_argument("--output", type=Path, default=Path("docs/results"), metavar="DIR")
-    parser.add_argument("--stem", default="scaling", help="name of the files, without ending")
+    parser.add_argument("--stem", default="scaling", help="name of the files, without suffix")
     parser.add_argument("--title", default="How the zoo's time and memory grow")
-    parser.add_argument("--render", type=Path, metavar="JSON", help="only draw and tabulate it")
-    parser.add_argument("--point", help=argparse.SUPPRESS)  # what run_point gives to a process
+    parser.add_argument(
+        "--render",
+        type=Path,
+        metavar="JSON",
+        help="only write the table and the chart of this file",
+    )
+    parser.add_argument("--point", help=argparse.SUPPRESS)  # used by run_point
     args = parser.parse_args()
     args.sweeps = args.sweeps.split(",")
     unknown = [sweep for sweep in args.sweeps if sweep not in SWEEPS]
@@ -214,7 +219,7 @@ def _parse() -> argparse.Namespace:
 
 
 def main() -> int:
-    """The command; gives the exit status."""
+    """Runs the command; returns the exit status."""
     args = _parse()
     if args.point:
         sweep, value = args.point.split("=")
@@ -235,7 +240,7 @@ def main() -> int:
                 print(scaling_report.point_line(sweep, points[-1]), flush=True)
             print(scaling_report.slope_line(sweep, points), flush=True)
     except KeyboardInterrupt:
-        print(f"stopped; {path} holds what is finished", file=sys.stderr)
+        print(f"stopped; {path} contains the finished points", file=sys.stderr)
         return 130
     print(*results.write_page(result, path, scaling_report), sep="\n")
     return 0

@@ -1,4 +1,4 @@
-"""The table and the chart of `scaling.py`, from its JSON alone."""
+"""The table and the chart of `scaling.py`, from its JSON file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-# Title, axis, what is timed, and the colour (Okabe & Ito, 2008: told apart with any vision).
+# Title, axis, what is timed, and the colour (Okabe & Ito 2008, for any colour vision).
 _STYLES = {
     "batch": ("batch size", "images of a step", "step", "#0072B2", "o"),
     "width": ("width", "GFLOP of a step (features x 1, 2, 4)", "step", "#D55E00", "s"),
@@ -22,12 +22,12 @@ _STYLES = {
 
 
 def _size(sweep: str, point: dict[str, Any]) -> float:
-    """What the time is compared with: the work, where the value is not proportional to it."""
+    """The size for the slope: the work, if the value is not proportional to it."""
     return point["gflop"] if sweep == "width" else point["value"]
 
 
 def slope(sizes: Sequence[float], seconds: Sequence[float]) -> float | None:
-    """The exponent of the power of the size that the seconds grow with, by least squares."""
+    """The exponent of a power law of seconds by size, by least squares."""
     if len(set(sizes)) < 2:
         return None
     return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
@@ -39,22 +39,22 @@ def _slope(sweep: str, points: list[dict[str, Any]], key: str = "") -> float | N
 
 
 def point_line(sweep: str, point: dict[str, Any]) -> str:
-    """A point on one line of the terminal."""
+    """A point as one line for the terminal."""
     of = _STYLES[sweep][2]
     per_seed = point.get("seconds_per_seed")
-    extra = f", {per_seed:.2f} s a seed" if per_seed else ""
+    extra = f", {per_seed:.2f} s per seed" if per_seed else ""
     peak = point["peak_bytes"] / 1e6
     seconds = _significant(point["seconds"])
     return f"{sweep} {point['value']:,}: {seconds} s ({of}){extra}, peak {peak:,.0f} MB"
 
 
 def slope_line(sweep: str, points: list[dict[str, Any]]) -> str:
-    """The slope of a sweep in words."""
+    """The slope of a sweep as a sentence."""
     exponent = _slope(sweep, points)
     if exponent is None:
         return f"{sweep}: one point has no slope"
     if sweep != "width":
-        return f"{sweep}: time grows with power {exponent:.2f} of it"
+        return f"{sweep}: time grows with power {exponent:.2f}"
     by_width = _slope(sweep, points, "value")
     return f"width: time grows with power {exponent:.2f} of FLOP, {by_width:.2f} of features"
 
@@ -70,17 +70,17 @@ def markdown(result: dict[str, Any], chart_name: str) -> str:
         "",
         f"![Time and memory by size]({chart_name})",
         "",
-        "Least-squares slopes of log(time) by log(size); 1 is in proportion:",
+        "Least-squares slopes of log(time) by log(size); 1 means proportional:",
         "",
     ]
     sweeps = result["sweeps"]
     lines += [f"- {slope_line(sweep, points)}" for sweep, points in sweeps.items()]
     lines += [
         "",
-        f"Medians of {result['options']['rounds']} rounds, seeds once. Peak memory is that of the "
-        "process (on a GPU: of the device) with its libraries and its compilation.",
+        f"Medians of {result['options']['rounds']} rounds; seeds are measured once. Peak memory is "
+        "that of the process (on a GPU: of the device) with libraries and compilation.",
         "",
-        "| what varies | value | timed | seconds | GFLOP | GFLOP/s | s a seed | peak memory, MB |",
+        "| sweep | value | timed | seconds | GFLOP | GFLOP/s | s per seed | peak memory, MB |",
         "|---|---:|---|---:|---:|---:|---:|---:|",
     ]
     lines += [_row(sweep, point) for sweep, points in sweeps.items() for point in points]
@@ -103,7 +103,7 @@ def _row(sweep: str, point: dict[str, Any]) -> str:
 
 
 def draw(result: dict[str, Any], path: Path) -> None:
-    """Time by size, a panel for each sweep, and peak memory of all in one more."""
+    """Time by size in one panel per sweep, and the peak memory of all sweeps in another."""
     figure = Figure(figsize=(9, 5.6), layout="constrained")
     panels = figure.subplots(2, 3).flat
     memory_axes = panels[len(_STYLES)]

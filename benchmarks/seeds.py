@@ -1,9 +1,9 @@
-"""Many seeds of one net in one program: a loop over them, or `vmap`, against one run after another.
+"""Several seeds of a net in one program, by a loop or `vmap`, compared with consecutive runs.
 
     python benchmarks/seeds.py
     python benchmarks/seeds.py --num-seeds 8 vgg5 lenet3
 
-Training steps of random images, without loading or evaluation; rounds alternate between the three.
+Training steps on random images, without loading or evaluation; rounds alternate between the three.
 """
 
 import argparse
@@ -30,7 +30,7 @@ NUM_IMAGES = 2048
 
 
 def make_timers(name: str, num_seeds: int) -> list[Callable[[int], float]]:
-    """For each of WAYS a function: trains every seed for so many steps, gives the seconds."""
+    """A function for each of WAYS: trains every seed for `num_steps` steps, returns the seconds."""
     config = zoo.config.load(name)
     tx = zoo.training.optim.make_optimizer(
         config.optimizer, zoo.training.optim.make_schedule(config.optimizer, 1, 1)
@@ -55,7 +55,7 @@ def make_timers(name: str, num_seeds: int) -> list[Callable[[int], float]]:
         return jax.lax.fori_loop(start, stop, body, (states, metrics))
 
     def timer(program: Callable[..., tuple[Any, Any]], count: int) -> Callable[[int], float]:
-        """Of a program that trains `count` seeds a call."""
+        """The timer of a program that trains `count` seeds per call."""
         groups = [
             programs.stack_seeds(
                 [
@@ -87,7 +87,7 @@ def make_timers(name: str, num_seeds: int) -> list[Callable[[int], float]]:
 
 
 def images_per_second(name: str, num_seeds: int, rounds: int, seconds: float) -> list[float]:
-    """The median of each of WAYS, of all seeds together."""
+    """The median for each of WAYS, for all seeds together."""
     timers = make_timers(name, num_seeds)
     _, num_steps = measure.calibrate(timers[0], seconds)
     for timed in timers:
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("nets", nargs="*", default=NETS, metavar="NET")
     parser.add_argument("--num-seeds", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of a round, about")
+    parser.add_argument("--seconds", type=float, default=2.0, help="approximate length of a round")
     options = parser.parse_args(arguments)
     if options.num_seeds < 2:
         parser.error("--num-seeds must be at least 2")

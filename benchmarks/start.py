@@ -1,10 +1,10 @@
-"""Seconds from `python train.py ...` to the first training step, first start and later ones.
+"""Seconds from `python train.py ...` to the first training step, for a first and later starts.
 
     python benchmarks/start.py
     python benchmarks/start.py --config=configs/vgg5.py --config.dataset=mnist
 
-What follows is passed to train.py. It runs in a terminal of its own until its bar shows a loss; the
-first start finds no compiled program, the others find those of the first.
+The arguments are passed to train.py. It runs in a pseudo-terminal until its progress bar shows a
+loss. The first start has an empty cache of compiled programs, the others reuse it.
 """
 
 import os
@@ -23,9 +23,9 @@ WARM_STARTS = 5
 
 
 def seconds_to_first_step(arguments: list[str], caches: Path, workdir: Path) -> float:
-    """Starts train.py, waits for the first loss in its bar, and ends it."""
+    """Starts train.py, waits for the first loss in its progress bar, and kills it."""
     main, terminal = pty.openpty()
-    termios.tcsetwinsize(terminal, (24, 100))  # a terminal without width would show no bar
+    termios.tcsetwinsize(terminal, (24, 100))  # without a width no bar is shown
     start = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "train.py", *arguments, f"--workdir={workdir}"],
@@ -40,7 +40,7 @@ def seconds_to_first_step(arguments: list[str], caches: Path, workdir: Path) -> 
         while b"loss" not in said:
             said += os.read(main, 4096)
         return time.perf_counter() - start
-    except OSError:  # it has closed its end of the terminal: it ended before
+    except OSError:  # the terminal is closed: the process has ended
         print(said.decode(errors="replace").strip(), file=sys.stderr)
         sys.exit(process.wait() or "train.py ended before its first step")
     finally:

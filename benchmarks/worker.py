@@ -1,7 +1,7 @@
-"""One contender of `peers.py` in a process of its own: builds a net, then trains when told to.
+"""One contender of `peers.py` in a separate process: builds a net, then trains on request.
 
-Reads lines of the form `run NUM_STEPS` and answers each with a JSON object on a line. The
-contender `matmul` multiplies matrices instead: the most that arithmetic can reach here.
+Reads lines of the form `run NUM_STEPS` and answers each with a JSON object on one line. The
+contender `matmul` multiplies matrices instead: the peak of arithmetic on this machine.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def make_runner(contender: str, config: Any) -> Callable[[int], float]:
 
 
 def make_matmul_runner() -> Callable[[int], float]:
-    """run(num_products) -> 0.0: multiplies two square float32 matrices so many times."""
+    """run(num_products) -> 0.0: multiplies two square float32 matrices `num_products` times."""
     import jax
     import jax.numpy as jnp
 
@@ -70,7 +70,7 @@ def main() -> None:
     if args.contender.startswith("keras-"):
         os.environ["KERAS_BACKEND"] = args.contender.removeprefix("keras-")
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # libraries that print must not disturb the answers
+    os.dup2(2, 1)  # output of libraries must not mix with the answers
     config = importlib.import_module(f"zoo.configs.{args.net}").get_config()
     if args.batch_size:
         config.batch_size = args.batch_size

@@ -3,7 +3,7 @@
     python train.py --config configs/default.py
 
 Trains offline, in under a minute on two CPU cores, to 97% or more of the 355 test images.
-The configs of the 19 nets start from this one and say only what differs. Any key can be given on
+The configs of the 19 nets start from this one and contain only what differs. Any key can be set on
 the command line: --config.num_epochs=3 --config.optimizer.learning_rate=0.01
 """
 
@@ -14,16 +14,16 @@ def get_config() -> ConfigDict:
     """The default configuration."""
     config = ConfigDict()
 
-    config.model = "pooling_cnn3"  # a name of zoo.models.list_models()
-    config.dtype = "float32"  # type that is computed in: float32, bfloat16, float16
-    config.seed = 0  # initialization, data order and dropout all follow from it
-    config.num_seeds = 1  # independent copies in one run, of the seeds seed, seed + 1, ...
+    config.model = "pooling_cnn3"  # a name from zoo.models.list_models()
+    config.dtype = "float32"  # type of the computation: float32, bfloat16, float16
+    config.seed = 0  # determines initialization, data order and dropout
+    config.num_seeds = 1  # independent copies in one run, with seeds seed, seed + 1, ...
 
     config.dataset = "digits"  # digits, mnist, fashion_mnist, kmnist, idx
-    config.data_dir = ""  # folder of TFDS datasets; "": TFDS_DATA_DIR or ~/tensorflow_datasets
-    config.manual_dir = ""  # folder of downloaded IDX files; "": for mnist, ZOO_MNIST_DIR
-    # What each epoch is judged by, and which epoch's parameters are tested at the end:
-    # holdout: the last 20% of the training set; the epoch that did best on them;
+    config.data_dir = ""  # TFDS directory; "": TFDS_DATA_DIR or ~/tensorflow_datasets
+    config.manual_dir = ""  # directory of IDX files; "": for mnist, ZOO_MNIST_DIR
+    # The validation data of each epoch, and the epoch whose parameters are tested at the end:
+    # holdout: the last 20% of the training set; the epoch with the best result on them;
     # holdout_last: the same 20%; the last epoch, as in notebook 003;
     # test: the test set itself; the last epoch, as in the other notebooks.
     config.validation = "holdout_last"  # holdout, holdout_last or test
@@ -50,15 +50,15 @@ def get_config() -> ConfigDict:
 
     checkpoint = config.checkpoint = ConfigDict()
     checkpoint.every_epochs = 1  # 0: never; such a run cannot be resumed
-    checkpoint.every_minutes = 10.0  # also within an epoch, after so many minutes; 0: never
-    checkpoint.keep_last = 2  # newest checkpoints that are kept
-    checkpoint.keep_best = 1  # best checkpoints that are kept beside them
+    checkpoint.every_minutes = 10.0  # also within an epoch, at this interval; 0: never
+    checkpoint.keep_last = 2  # number of newest checkpoints to keep
+    checkpoint.keep_best = 1  # number of best checkpoints to keep as well
     checkpoint.best_metric = "val_accuracy"  # val_accuracy (largest) or val_loss (smallest)
 
-    # When a loss or a gradient is not finite: stop and say where it began, or skip that batch.
+    # If a loss or a gradient is not finite: stop and report where it started, or skip that batch.
     config.on_nan = "stop"  # stop or skip
-    config.deterministic = False  # the same bits from run to run on a GPU, slower; a CPU gives them
+    config.deterministic = False  # bitwise reproducible on a GPU, slower; a CPU always is
 
-    config.tensorboard = False  # also write event files, into the run's folder tensorboard
+    config.tensorboard = False  # also write event files to the run's directory tensorboard
 
     return config

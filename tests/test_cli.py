@@ -197,7 +197,7 @@ NO_NETWORK = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0
         ),
         (
             ["--config.dataset=mnist", "--config.manual_dir=TMP/none", "--config.data_dir=TMP"],
-            "TMP/none, which should hold downloaded files, is no folder",
+            "manual_dir is not a directory: TMP/none: name the one with the downloaded files",
         ),
         (
             ["--config.dataset=idx", "--config.manual_dir=TMP/truncated"],
@@ -205,7 +205,7 @@ NO_NETWORK = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0
         ),
         (
             ["--config.dataset=mnist", "--config.manual_dir=TMP/magic", "--config.data_dir=TMP"],
-            "TMP/magic/train-images-idx3-ubyte.gz is no IDX file of 3-axis bytes: it starts with",
+            "TMP/magic/train-images-idx3-ubyte.gz is not an IDX file of 3-axis bytes: it starts",
         ),
         (["--workdir=TMP/other"], "TMP/other holds a run with another configuration"),
     ],

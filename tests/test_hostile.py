@@ -1,4 +1,4 @@
-"""Files from a stranger cannot run code, reach out of the run's folder or fill the memory."""
+"""Untrusted files cannot run code, escape from the run directory or fill the memory."""
 
 import gzip
 import hashlib
@@ -33,7 +33,7 @@ from zoo.training import train_and_evaluate
 
 
 class Bomb:
-    """When it is unpickled, it makes a file."""
+    """It creates a file when it is unpickled."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -44,7 +44,7 @@ class Bomb:
 
 @pytest.fixture
 def marker(tmp_path: Path) -> Path:
-    """A file that is there if a stranger's code was run."""
+    """A file that exists if untrusted code was run."""
     path = tmp_path / "code-was-run"
     pickle.loads(pickle.dumps(Bomb(path))).close()
     assert path.exists(), "the bomb is none"
@@ -54,7 +54,7 @@ def marker(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Path:
-    """A folder outside of the run's, with what must stay as it is."""
+    """A directory outside of the run's; its content must not change."""
     folder = tmp_path / "outside"
     folder.mkdir()
     (folder / "precious").write_text("precious")
@@ -63,20 +63,20 @@ def outside(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which the module's run is made."""
+    """The directory of the module's run."""
     return tmp_path_factory.mktemp("trained")
 
 
 @pytest.fixture
 def run(tiny_config: ConfigDict, trained: Path, tmp_path: Path) -> Path:
-    """A copy of a finished run's folder."""
+    """A copy of a finished run's directory."""
     if not (trained / "run").exists():
         train_and_evaluate(tiny_config, trained / "run", quiet=True)
     return Path(shutil.copytree(trained / "run", tmp_path / "run"))
 
 
 def told(error: BaseException | str) -> None:
-    """What a hostile file made the zoo say; see it with pytest -s."""
+    """Prints the message about a hostile file; see it with pytest -s."""
     print("   ", str(error)[:200])
 
 
@@ -111,7 +111,7 @@ def test_a_pickled_array_in_the_data_cache_is_not_unpickled(tmp_path: Path, mark
     ],
     ids=["huge", "endless number", "objects", "code", "deep"],
 )
-def test_an_array_file_with_a_hostile_header_is_decoded_anew(tmp_path: Path, header: str) -> None:
+def test_an_array_file_with_a_hostile_header_is_decoded_again(tmp_path: Path, header: str) -> None:
     cache = tmp_path / "decoded"
     split = zoo.data.Split(np.zeros((3, 4, 4, 1), np.uint8), np.zeros(3, np.int32))
     zoo.data.datasets._write_cache(cache, {"train": split, "test": split})
@@ -125,7 +125,7 @@ def test_an_array_file_with_a_hostile_header_is_decoded_anew(tmp_path: Path, hea
 
 
 @pytest.mark.parametrize("manifest", ["[" * 100_000, "null", '{"../../x": 1}', "9" * 10_000])
-def test_a_hostile_manifest_is_no_cache(tmp_path: Path, manifest: str) -> None:
+def test_a_hostile_manifest_is_not_a_cache(tmp_path: Path, manifest: str) -> None:
     cache = tmp_path / "decoded"
     split = zoo.data.Split(np.zeros((3, 4, 4, 1), np.uint8), np.zeros(3, np.int32))
     zoo.data.datasets._write_cache(cache, {"train": split, "test": split})
@@ -133,10 +133,10 @@ def test_a_hostile_manifest_is_no_cache(tmp_path: Path, manifest: str) -> None:
     assert zoo.data.datasets._read_cache(cache) is None
 
 
-def test_a_pickle_in_the_place_of_an_idx_file_is_one_sentence(tmp_path: Path, marker: Path) -> None:
+def test_a_pickle_in_place_of_an_idx_file_is_one_sentence(tmp_path: Path, marker: Path) -> None:
     for content in (pickle.dumps(Bomb(marker)), pickled_npy(marker)):
         (tmp_path / "labels").write_bytes(content)
-        with pytest.raises(ZooError, match="is no IDX file") as caught:
+        with pytest.raises(ZooError, match="is not an IDX file") as caught:
             read_idx(tmp_path / "labels", 1)
         told(caught.value)
     assert not marker.exists()
@@ -146,7 +146,7 @@ def test_a_pickle_in_the_place_of_an_idx_file_is_one_sentence(tmp_path: Path, ma
 def test_a_pickle_in_a_checkpoint_is_not_unpickled(
     run: Path, marker: Path, tiny_config: ConfigDict
 ) -> None:
-    """In the place of each of its files, with right sums: the state is read, or refused."""
+    """In place of each file, with correct checksums: the state is read, or refused."""
     newest = run / "checkpoints/10"
     for path in each_file(newest / "state"):
         good = path.read_bytes()
@@ -246,7 +246,7 @@ def test_a_hostile_history_is_damage(run: Path, kind: str, tiny_config: ConfigDi
 def test_a_hostile_record_in_a_checkpoint_is_damage(
     run: Path, kind: str, tiny_config: ConfigDict, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With right sums: the one before is taken, and the run ends as it should."""
+    """With correct checksums: the previous one is used, and the run ends normally."""
     newest = run / "checkpoints/10"
     path = newest / "run.json"
     text = json.dumps(json.loads(path.read_text()))
@@ -267,7 +267,7 @@ def test_a_hostile_record_in_a_checkpoint_is_damage(
 
 
 def test_arrays_larger_than_the_memory_are_not_made(run: Path, tiny_config: ConfigDict) -> None:
-    """An array of which nothing was written takes no place on disk, and all of it in memory."""
+    """An array without written chunks needs no space on disk, but all of it in memory."""
     newest = run / "checkpoints/10"
     tensorstore.open(
         {
@@ -294,10 +294,10 @@ def test_arrays_larger_than_the_memory_are_not_made(run: Path, tiny_config: Conf
     told(caught.value)
 
 
-def test_a_header_that_promises_too_much_is_one_sentence(tmp_path: Path) -> None:
+def test_a_header_that_declares_too_much_is_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "images"
     path.write_bytes(struct.pack(">HBB3I", 0, 8, 3, 2**32 - 1, 2**32 - 1, 2**32 - 1))
-    with pytest.raises(ZooError, match="more than this machine has free") as caught:
+    with pytest.raises(ZooError, match="more than the free memory of this machine") as caught:
         read_idx(path, 3)
     told(caught.value)
     path.write_bytes(struct.pack(">HBB3I", 0, 8, 3, 2**10, 2**10, 2**10))
@@ -306,8 +306,8 @@ def test_a_header_that_promises_too_much_is_one_sentence(tmp_path: Path) -> None
     told(caught.value)
 
 
-def test_a_gzip_bomb_is_not_blown_up(tmp_path: Path) -> None:
-    """A gigabyte in a megabyte, whose header promises 16 bytes."""
+def test_a_gzip_bomb_is_not_decompressed(tmp_path: Path) -> None:
+    """A gigabyte compressed to a megabyte; its header declares 16 bytes."""
     packer = zlib.compressobj(wbits=31)
     header = struct.pack(">HBB3I", 0, 8, 3, 1, 4, 4)
     zeros = bytes(2**20)
@@ -315,7 +315,7 @@ def test_a_gzip_bomb_is_not_blown_up(tmp_path: Path) -> None:
     path = tmp_path / "images.gz"
     path.write_bytes(b"".join(parts) + packer.flush())
     before = available_bytes()
-    with pytest.raises(ZooError, match="is longer than its header says") as caught:
+    with pytest.raises(ZooError, match="is longer than its header declares") as caught:
         read_idx(path, 3)
     told(caught.value)
     assert before - available_bytes() < 5e8
@@ -324,7 +324,7 @@ def test_a_gzip_bomb_is_not_blown_up(tmp_path: Path) -> None:
 
 
 def png(width: int, height: int) -> bytes:
-    """The head of an image of that size, with nothing behind it."""
+    """A PNG header for an image of that size, without any data."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
@@ -346,10 +346,10 @@ def test_an_image_too_large_is_not_decoded(tmp_path: Path, size: tuple[int, int]
 
 @pytest.mark.parametrize("kind", ["TIFF", "EPS", "ICO", "PPM"])
 def test_only_a_few_kinds_of_images_are_decoded(tmp_path: Path, kind: str) -> None:
-    """Fewer decoders, fewer holes; and none that runs a program, as for EPS."""
+    """Fewer decoders, fewer vulnerabilities; and none that runs a program, as for EPS."""
     path = tmp_path / "image.png"
     Image.new("L" if kind != "EPS" else "RGB", (16, 16)).save(path, kind)
-    with pytest.raises(ZooError, match="is no image of a known format") as caught:
+    with pytest.raises(ZooError, match="is not an image of a known format") as caught:
         zoo.data.images.read(path)
     told(caught.value)
 
@@ -362,7 +362,7 @@ def test_an_image_with_not_a_number_in_it_is_one_sentence() -> None:
 
 
 def test_no_module_of_the_zoo_unpickles_or_evaluates() -> None:
-    """What a reader would look for, in the whole source."""
+    """No such call in the whole source."""
     words = r"pickle\.load|allow_pickle=True|\b(eval|exec)\(|yaml\.load|marshal|shelve"
     root = Path(zoo.__file__).parent
     sources = [*root.rglob("*.py"), root.parent / "train.py"]

@@ -1,4 +1,4 @@
-"""Scores of a trained net, against hand-made numbers and against its run's own."""
+"""Scores of a trained net, compared with manual results and with those of its run."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ Zoo = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(scope="module")
 def finished(idx_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, History]:
-    """A run of two seeds that chose its epochs."""
+    """A run of two seeds that selected its best epochs."""
     config = default.get_config()
     config.update(dataset="idx", manual_dir=str(idx_dir), batch_size=16)
     config.update(num_seeds=2, validation="holdout", num_epochs=3)
@@ -35,11 +35,11 @@ def finished(idx_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
 
 @pytest.fixture
 def run(finished: tuple[Path, History], tmp_path: Path) -> tuple[Path, History]:
-    """A copy of it, to be spoilt."""
+    """A copy of it that a test may damage."""
     return Path(shutil.copytree(finished[0], tmp_path / "run")), finished[1]
 
 
-def test_wilson_by_hand() -> None:
+def test_wilson_against_a_published_table() -> None:
     """Newcombe 1998, table I: 81 of 263 and 0 of 20."""
     assert (wilson(81, 263).low, wilson(81, 263).high) == pytest.approx((0.2553, 0.3662), abs=1e-4)
     assert (wilson(0, 20).low, wilson(0, 20).high) == pytest.approx((0, 0.1611), abs=1e-4)
@@ -47,7 +47,7 @@ def test_wilson_by_hand() -> None:
 
 
 @given(st.integers(0, 500), st.integers(0, 500))
-def test_wilson_holds_the_fraction(first: int, second: int) -> None:
+def test_wilson_contains_the_fraction(first: int, second: int) -> None:
     right, count = min(first, second), max(first, second, 1)
     found = wilson(right, count)
     assert 0 <= found.low <= found.value + 1e-12
@@ -70,7 +70,7 @@ def test_scores_by_hand() -> None:
     assert "0 taken for 1: 1 of 2" in to_text(found)
 
 
-def test_bins_of_confidence_are_closed_above() -> None:
+def test_bins_of_confidence_include_their_upper_end() -> None:
     counts, sums, rights = calibration_bins(np.array([0.2, 0.21, 1.0]), np.array([1, 0, 1]))
     assert counts.tolist() == [0, 0, 1, 1] + [0] * 10 + [1]  # 0.2 = 3/15 belongs to the third
     assert rights.tolist() == [0, 0, 1, 0] + [0] * 10 + [1]
@@ -78,7 +78,7 @@ def test_bins_of_confidence_are_closed_above() -> None:
 
 
 def test_logits_of_any_size_can_be_scored() -> None:
-    """A single image; all right; logits that overflow float32's exponential."""
+    """A single image; all correct; logits that overflow float32's exponential."""
     found = evaluate(np.array([[1000.0, -1000.0]]), np.array([0]))
     assert found.accuracy.value == 1
     assert found.loss.value == 0
@@ -88,7 +88,9 @@ def test_logits_of_any_size_can_be_scored() -> None:
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_a_trained_net_scores_as_its_run_did(run: tuple[Path, History], index: int) -> None:
+def test_scores_of_a_trained_net_equal_those_of_its_run(
+    run: tuple[Path, History], index: int
+) -> None:
     workdir, history = run
     net = zoo.analysis.trained.load(workdir, seed=index)
     test = net.split("test")
@@ -101,7 +103,7 @@ def test_a_trained_net_scores_as_its_run_did(run: tuple[Path, History], index: i
     np.testing.assert_allclose(net.probabilities(test.images).sum(axis=1), 1, rtol=1e-6)
 
 
-def test_a_net_is_computed_in_the_type_of_its_run(tiny_config: ConfigDict, tmp_path: Path) -> None:
+def test_a_net_is_computed_in_the_dtype_of_its_run(tiny_config: ConfigDict, tmp_path: Path) -> None:
     tiny_config.update(dtype="bfloat16", num_epochs=1)
     history = train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
     net = zoo.analysis.trained.load(tmp_path / "run")
@@ -124,7 +126,7 @@ def test_reading_a_run_changes_nothing_in_it(run: tuple[Path, History]) -> None:
 
 
 def test_what_cannot_be_scored_is_one_sentence(run: tuple[Path, History], tmp_path: Path) -> None:
-    with pytest.raises(ZooError, match="has no seed 2: it is of seeds 0 to 1"):
+    with pytest.raises(ZooError, match="has no seed 2, only seeds 0 to 1"):
         zoo.analysis.trained.load(run[0], seed=2)
     with pytest.raises(ZooError, match=r"history.json does not exist: name the folder of a run"):
         zoo.analysis.trained.load(tmp_path)
@@ -138,7 +140,7 @@ def test_what_cannot_be_scored_is_one_sentence(run: tuple[Path, History], tmp_pa
         zoo.analysis.trained.load(run[0])
     history["config"].update(model="pooling_cnn3", dataset="digits")
     (run[0] / "history.json").write_text(json.dumps(history))
-    with pytest.raises(ZooError, match="was not trained on idx, so its files are not known"):
+    with pytest.raises(ZooError, match="was not trained on idx, so its IDX files are not known"):
         zoo.analysis.trained.load(run[0]).split("test", "idx")
     (run[0] / "checkpoints").rename(run[0] / "elsewhere")
     with pytest.raises(ZooError, match="holds no checkpoints"):
@@ -151,9 +153,9 @@ def test_what_cannot_be_scored_is_one_sentence(run: tuple[Path, History], tmp_pa
 @pytest.mark.parametrize(
     ("part", "key", "value", "sentence"),
     [
-        ("config", "model", "lenet3", "is not of the net that its history tells of"),
-        ("data", "num_classes", 9, "is not of the net that its history tells of"),
-        ("data", "image_shape", [28, 28, 3], "is not of the net that its history tells of"),
+        ("config", "model", "lenet3", "does not match the net in its history"),
+        ("data", "num_classes", 9, "does not match the net in its history"),
+        ("data", "image_shape", [28, 28, 3], "does not match the net in its history"),
         ("data", "image_shape", [5, 5, 1], "a 5x5 image is too small"),
     ],
 )

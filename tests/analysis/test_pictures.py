@@ -1,4 +1,4 @@
-"""Pictures of a trained net: that they are drawn, legible, and the same twice."""
+"""Pictures of a trained net: they are drawn, legible and reproducible."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +27,7 @@ NETS = ("lenet3", "kernels_cnn7", "pairs_cnn14")  # 2 convolutions; batch normal
 
 
 def make_net(name: str, shape: tuple[int, int, int] = (28, 28, 1)) -> TrainedNet:
-    """A net whose weights have all moved a little since seed 0."""
+    """A net with weights that all differ a little from the initial ones of seed 0."""
     history = history_of()
     history.config.update(model=name, seed=0)
     history.data.update(num_classes=10, image_shape=list(shape))
@@ -58,7 +58,7 @@ KINDS = (*pictures.OF_NET, *pictures.OF_SPLIT, "activations")
 
 
 def overlapping_labels(figure: Figure) -> list[tuple[str, str]]:
-    """Pairs of titles, labels and other texts (but ticks) whose boxes meet."""
+    """Pairs of titles, labels and other texts (except ticks) that overlap."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     renderer = canvas.get_renderer()
@@ -119,7 +119,7 @@ def test_predictions_are_drawn_without_overlaps(count: int, split: Split) -> Non
         )
     ]
     assert overlapping_labels(pictures.predictions(net, found)) == []
-    with pytest.raises(ZooError, match="at most 100 images"):
+    with pytest.raises(ZooError, match="shows at most 100 images"):
         pictures.predictions(net, found * 101)
 
 
@@ -127,7 +127,7 @@ def test_a_net_without_mistakes_says_so(split: Split) -> None:
     net = make_net("lenet3")
     right = Split(split.images, net.logits(split.images).argmax(axis=1).astype(np.int32))
     probabilities = net.probabilities(split.images)
-    with pytest.raises(ZooError, match="gets every image right"):
+    with pytest.raises(ZooError, match="classifies every image correctly"):
         pictures.mistakes(net, right, probabilities)
     assert overlapping_labels(pictures.confusion(net, right, probabilities)) == []
 
@@ -151,12 +151,12 @@ def test_the_command_draws_and_refuses(
     assert (status, error) == (0, "")
     assert picture.read_bytes().startswith(b"\x89PNG")
     for arguments, sentence in (
-        (["-o", picture, "--kind=activations"], "--image goes with --kind=activations"),
-        (["-o", picture, "--image=3"], "--image goes with --kind=activations"),
+        (["-o", picture, "--kind=activations"], "--image and --kind=activations need each other"),
+        (["-o", picture, "--image=3"], "--image and --kind=activations need each other"),
         ([run, "-o", picture, "--kind=weights"], "--kind=weights draws one run, not 2"),
         (["-o", tmp_path / "x.gif"], "must end in .png, .svg, .pdf"),
         ([], "Missing option '-o' / '--output'."),
-        (["-o", tmp_path / "no" / "x.png"], "there is no folder"),
+        (["-o", tmp_path / "no" / "x.png"], "no does not exist"),
     ):
         status, _, error = run_zoo("plot", run, *arguments)
         assert status == 2

@@ -1,4 +1,4 @@
-"""`zoo predict` and the reading of image files, those that are no image included."""
+"""`zoo predict` and the reading of image files, including files that are not images."""
 
 import contextlib
 import io
@@ -38,7 +38,7 @@ def workdir(tiny_config: ConfigDict, tmp_path: Path) -> Path:
 
 @pytest.mark.full
 def test_drawn_digits_are_recognized(tmp_path: Path) -> None:
-    """At least 9 of 10 by a net that has seen MNIST; by one that has seen blurred 8x8 digits, 4."""
+    """At least 9 of 10 by a net trained on MNIST; 4 by one trained on blurred 8x8 digits."""
     train_for_drawings(tmp_path / "run", tmp_path / "tfds")
     files = write_ten(tmp_path)
     found = predict(zoo.analysis.trained.load(tmp_path / "run"), [str(path) for path, _ in files])
@@ -46,7 +46,7 @@ def test_drawn_digits_are_recognized(tmp_path: Path) -> None:
     assert sum(right) >= (9 if REAL_MNIST_DIR else 4), [one.predicted for one in found]
 
 
-def test_a_drawing_is_cut_out_centred_and_turned_bright(tmp_path: Path) -> None:
+def test_a_drawing_is_cropped_centred_and_inverted(tmp_path: Path) -> None:
     pictures = [
         prepare(draw_strokes(4, size, ink, paper), SHAPE, "four")
         for size, ink, paper in ((400, "black", "white"), (100, "white", "black"))
@@ -75,7 +75,7 @@ def test_an_image_of_the_right_size_keeps_its_pixels() -> None:
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I", "F"])
-def test_more_than_eight_bits_are_scaled_not_cut_off(mode: str) -> None:
+def test_more_than_eight_bits_are_scaled_not_clipped(mode: str) -> None:
     values = np.full((40, 40), 60_000, np.uint16)
     values[10:30, 18:22] = 20_000
     if mode == "I;16":
@@ -111,7 +111,7 @@ def test_any_image_is_prepared_or_refused_in_one_sentence(
     grey = Image.fromarray(rng.integers(0, 256, (height, width), dtype=np.uint8))
     image = grey.convert("P").convert("PA") if mode == "PA" else grey.convert(mode)
     if np.ptp(np.asarray(grey)) < 13:  # a twentieth of the range
-        with pytest.raises(ZooError, match="of one colour"):
+        with pytest.raises(ZooError, match="only one colour"):
             prepare(Image.new("L", (width, height), 7), SHAPE, "image")
         return
     found = prepare(image, SHAPE, "image")
@@ -121,7 +121,7 @@ def test_any_image_is_prepared_or_refused_in_one_sentence(
 
 
 def png(width: int, height: int, data: bytes) -> bytes:
-    """A PNG file of 8-bit grey whose header claims that size."""
+    """A PNG file of 8-bit grey with that size in its header."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         checksum = struct.pack(">I", zlib.crc32(kind + content))
@@ -141,21 +141,27 @@ def encoded(image: Image.Image, form: str) -> bytes:
 
 DRAWING = draw_strokes(8, 64, "white", "black")
 BAD_FILES = {
-    "text.png": (b"hello", "is no image of a known format"),
-    "empty.png": (b"", "is no image of a known format"),
-    "one.png": (encoded(Image.new("L", (1, 1)), "PNG"), "is of one colour"),
-    "white.png": (encoded(Image.new("L", (30, 30), 255), "PNG"), "is of one colour"),
+    "text.png": (b"hello", "is not an image of a known format"),
+    "empty.png": (b"", "is not an image of a known format"),
+    "one.png": (encoded(Image.new("L", (1, 1)), "PNG"), "has only one colour"),
+    "white.png": (encoded(Image.new("L", (30, 30), 255), "PNG"), "has only one colour"),
     "cut.png": (encoded(DRAWING, "PNG")[:300], "cannot be read as an image"),
     "cut.jpg": (encoded(DRAWING, "JPEG")[:700], "cannot be read as an image"),
-    "large.png": (png(8_000, 8_000, b""), "has 8,000x8,000 pixels, and 50,000,000 in all are"),
-    "larger.png": (png(20_000, 20_000, b""), "has more than the 50,000,000 pixels"),
-    "bomb.png": (png(50_000, 50_000, zlib.compress(bytes(10**6))), "has more than the 50,000,000"),
-    "tiff.png": (encoded(DRAWING, "TIFF"), "is no image of a known format"),
+    "large.png": (
+        png(8_000, 8_000, b""),
+        "has 8,000x8,000 pixels, more than the limit of 50,000,000",
+    ),
+    "larger.png": (png(20_000, 20_000, b""), "has more pixels than the limit of 50,000,000"),
+    "bomb.png": (
+        png(50_000, 50_000, zlib.compress(bytes(10**6))),
+        "has more pixels than the limit",
+    ),
+    "tiff.png": (encoded(DRAWING, "TIFF"), "is not an image of a known format"),
 }
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
-def test_what_is_no_usable_image_is_one_sentence(tmp_path: Path, name: str) -> None:
+def test_an_unusable_image_is_one_sentence(tmp_path: Path, name: str) -> None:
     content, sentence = BAD_FILES[name]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ZooError, match=sentence):
@@ -176,13 +182,13 @@ def test_a_damaged_file_is_read_or_refused(
         assert prepare(zoo.data.images.read(path), SHAPE, path).pixels.shape == SHAPE
 
 
-def test_missing_files_and_folders(tmp_path: Path) -> None:
+def test_missing_files_and_directories(tmp_path: Path) -> None:
     with pytest.raises(ZooError, match="does not exist"):
         zoo.data.images.read(tmp_path / "none.png")
-    with pytest.raises(ZooError, match="is a folder: name image files"):
+    with pytest.raises(ZooError, match="is a directory: name image files"):
         zoo.data.images.read(tmp_path)
-    os.mkfifo(tmp_path / "pipe.png")  # is not waited for
-    with pytest.raises(ZooError, match="is no file"):
+    os.mkfifo(tmp_path / "pipe.png")  # reading it would block
+    with pytest.raises(ZooError, match="is not a file"):
         zoo.data.images.read(tmp_path / "pipe.png")
 
 
@@ -206,7 +212,7 @@ def test_the_answer_as_text_and_json() -> None:
 
 
 @given(st.floats(0, 1))
-def test_a_bar_has_one_length(fraction: float) -> None:
+def test_a_bar_has_a_fixed_length(fraction: float) -> None:
     drawn = bar(fraction)
     assert len(drawn) == 30
     assert drawn.count("█") <= 30 * fraction + 0.07
@@ -223,7 +229,7 @@ def test_the_command(workdir: Path, run_zoo: Zoo, tmp_path: Path) -> None:
     assert "<!-- test image 3: " in picture.read_text()
     status, _, error = run_zoo("predict", workdir, "3", "--plot", tmp_path / "said.gif")
     assert (status, "must end in .png, .svg, .pdf" in error) == (2, True)
-    for image, sentence in (("20", "has the images 0 to 19, and no 20"), ("x.png", "not exist")):
+    for image, sentence in (("20", "has the images 0 to 19, not 20"), ("x.png", "not exist")):
         status, _, error = run_zoo("predict", workdir, image)
         assert status == 2
         assert sentence in error

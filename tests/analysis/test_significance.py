@@ -1,4 +1,4 @@
-"""Statistics of a reproduction, against numbers worked out by hand and against simulation."""
+"""Statistics of a reproduction, compared with manual results and with simulation."""
 
 import numpy as np
 import pytest
@@ -19,18 +19,18 @@ def test_distance_by_hand() -> None:
     assert distance(0.98, own) == pytest.approx(-0.01 / np.sqrt(1.3333333e-4))
 
 
-def test_distance_of_a_single_run_rests_on_the_error_of_both_values() -> None:
+def test_distance_of_a_single_run_uses_the_error_of_both_values() -> None:
     assert distance(0.99, [0.98], error=0.01) == pytest.approx(1 / np.sqrt(2))
 
 
-def test_without_scatter_and_error_there_is_no_distance() -> None:
+def test_without_spread_and_error_there_is_no_distance() -> None:
     assert distance(0.99, [0.98]) is None
     assert distance(0.99, [0.98, 0.98]) is None
 
 
 @pytest.mark.parametrize("num_runs", [5, 20])
 def test_a_published_run_of_the_same_kind_is_mostly_inside(num_runs: int) -> None:
-    """The distance scatters by 1, but for the heavier tails of Student's t: var = (n-1)/(n-3)."""
+    """The distance follows Student's t distribution: its variance is (n-1)/(n-3)."""
     rng = np.random.default_rng(0)
     draws = rng.normal(0.99, 0.001, (4000, num_runs + 1))
     distances = [distance(row[0], row[1:].tolist()) for row in draws]
@@ -47,7 +47,7 @@ def test_welch_by_hand() -> None:
     assert found.p == pytest.approx(0.0705, abs=1e-4)
 
 
-def test_welch_says_nothing_of_too_few_or_constant_values() -> None:
+def test_welch_gives_no_result_for_too_few_or_constant_values() -> None:
     assert welch([1.0], [2.0, 3.0]) is None
     assert welch([1.0, 1.0], [2.0, 2.0]) is None
     assert welch([1.0, 1.0, 1.0], [2.0, 2.0, 2.1]) is not None

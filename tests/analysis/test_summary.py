@@ -1,4 +1,4 @@
-"""`zoo list` and `zoo summary`, against what the notebooks say and against XLA."""
+"""`zoo list` and `zoo summary`, compared with the notebooks and with XLA."""
 
 import json
 import subprocess
@@ -34,7 +34,7 @@ def test_a_summary_agrees_with_the_notebook(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", zoo.models.list_models())
-def test_the_table_names_each_layer_in_order(name: str) -> None:
+def test_the_table_lists_each_layer_in_order(name: str) -> None:
     lines = to_text(summarize(name)).splitlines()
     golden = GOLDEN[name]["layers"]
     rows = lines[4 : 4 + len(golden)]
@@ -44,14 +44,14 @@ def test_the_table_names_each_layer_in_order(name: str) -> None:
     assert f"{GOLDEN[name]['params']['total']:,}" in lines[5 + len(golden)]
 
 
-def test_weights_that_only_meet_padding_are_named() -> None:
+def test_weights_that_only_overlap_padding_are_listed() -> None:
     last = to_text(summarize("pairs_cnn10")).splitlines()[-1]
     assert "14,336 of conv_7, 55,296 of conv_8" in last
     assert to_text(summarize("vgg5")).endswith("weights that never get a gradient: none")
 
 
 @pytest.mark.parametrize("name", ["pooling_cnn3", pytest.param("lenet3", marks=pytest.mark.slow)])
-def test_the_memory_of_a_step_is_about_what_xla_takes(name: str) -> None:
+def test_the_memory_of_a_step_is_close_to_xlas(name: str) -> None:
     """Within a factor of two of a step without the zoo's own workspaces."""
     model, batch_size = zoo.models.create_model(name), 64
     tx = optax.adam(1e-3)
@@ -67,7 +67,7 @@ def test_the_memory_of_a_step_is_about_what_xla_takes(name: str) -> None:
     assert 0.5 < estimate / (taken.temp_size_in_bytes + taken.argument_size_in_bytes) < 2
 
 
-def test_json_holds_the_same() -> None:
+def test_json_has_the_same_content() -> None:
     content = json.loads(to_json(summarize("lenet3", (32, 40, 3), num_classes=7)))
     assert content["image_shape"] == [32, 40, 3]
     assert content["layers"][-1]["name"] == "head"
@@ -75,7 +75,7 @@ def test_json_holds_the_same() -> None:
     assert content["parameters"] == sum(layer["parameters"] for layer in content["layers"])
 
 
-def test_the_list_gives_what_was_published() -> None:
+def test_the_list_gives_the_published_results() -> None:
     lines = zoo.reproduction.catalogue.to_text("*", []).splitlines()
     assert len(lines) == 20
     assert lines[0].split()[:3] == ["net", "notebook", "convs"]
@@ -86,7 +86,7 @@ def test_the_list_gives_what_was_published() -> None:
         assert rows[name][2] == f"{golden['params']['total']:,}"
         assert rows[name][4] == f"{golden['published_accuracy']:.2%}"
     assert len(zoo.reproduction.catalogue.to_text("pairs*", []).splitlines()) == 4
-    with pytest.raises(ZooError, match="no net is called 'x'"):
+    with pytest.raises(ZooError, match="no net matches 'x'"):
         zoo.reproduction.catalogue.to_text("x", [])
 
 
@@ -112,7 +112,7 @@ def test_the_commands_print_them(run_python: Python) -> None:
         (["summary", "vgg5", "--image-size=9x9"], "the smallest image that works is 28x28"),
         (["summary", "vgg5", "--image-size=0x28"], "zoo: --image-size must be HEIGHTxWIDTHxCHANN"),
         (["summary", "vgg5", "--image-size=big"], "zoo: --image-size must be HEIGHTxWIDTHxCHANN"),
-        (["list", "resnet*"], "zoo: no net is called 'resnet*': `zoo list` names them all"),
+        (["list", "resnet*"], "zoo: no net matches 'resnet*': `zoo list` lists them all"),
         (["list", "a", "b"], "zoo: Got unexpected extra argument (b)"),
     ],
 )

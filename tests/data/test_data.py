@@ -1,4 +1,4 @@
-"""Each source of data, each damage, each missing case."""
+"""Every data source, every kind of damage, every missing file."""
 
 import contextlib
 import gzip
@@ -34,7 +34,7 @@ def idx_files(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 @pytest.fixture(scope="session")
 def published(mnist_manual_dir: Path) -> Any:
-    """Has TFDS take the small files that stand for MNIST where ZOO_MNIST_DIR is not set."""
+    """Makes TFDS accept the small stand-in files for MNIST if ZOO_MNIST_DIR is not set."""
     with pytest.MonkeyPatch.context() as patch:
         if not REAL_MNIST_DIR:
             stock = mnist_tfds._STOCK_BUILDERS["mnist"]
@@ -190,7 +190,7 @@ def test_a_damaged_cache_is_rebuilt(
     }
     calls = []
 
-    def decode(version_dir: Path) -> Any:  # decoding is tested above; here only that it is asked
+    def decode(version_dir: Path) -> Any:  # decoding is tested above; here only that it is called
         calls.append(version_dir)
         return {name: (split.images, split.labels) for name, split in expected.items()}
 
@@ -221,12 +221,12 @@ def test_a_cache_of_another_shape_is_not_used(own_copy: Path) -> None:
     assert zoo.data.datasets._read_cache(cache) is None
 
 
-def test_a_dataset_folder_that_cannot_be_written_still_serves(
+def test_a_dataset_directory_that_cannot_be_written_is_still_usable(
     own_copy: Path, mnist_manual_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version_dir = own_copy / "mnist/3.0.1"
     shutil.rmtree(version_dir / "decoded")
-    (version_dir / "decoded").write_text("a file where the folder should be")
+    (version_dir / "decoded").write_text("a file where the directory should be")
     decoded = {
         split: (images[..., None], labels.astype(np.int32))
         for split, (images, labels) in idx_files(mnist_manual_dir).items()
@@ -242,30 +242,30 @@ def test_a_damaged_prepared_dataset_is_a_clear_error(own_copy: Path) -> None:
     shutil.rmtree(version_dir / "decoded")
     path = next(version_dir.glob("mnist-train.array_record-*"))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(ZooError, match=r"3\.0\.1 is damaged .* remove that folder"):
+    with pytest.raises(ZooError, match=r"3\.0\.1 is damaged .* delete this directory"):
         load("mnist", data_dir=own_copy)
 
 
-def test_missing_without_network_names_three_ways_out(tmp_path: Path, no_network: None) -> None:
+def test_missing_without_network_names_three_solutions(tmp_path: Path, no_network: None) -> None:
     with pytest.raises(ZooError) as error:
         load("fashion_mnist", data_dir=tmp_path)
     sentence = str(error.value)
     assert "fashion_mnist is not prepared, no manual_dir was given, and http" in sentence
-    assert "connect to the network" in sentence
+    assert "connect to the network;" in sentence
     assert "train-images-idx3-ubyte.gz" in sentence
-    assert "--config.manual_dir=FOLDER" in sentence
+    assert "--config.manual_dir=DIR" in sentence
     assert "--config.dataset=digits" in sentence
     assert "\n" not in sentence
-    assert list(tmp_path.iterdir()) == []  # nothing half-made
+    assert list(tmp_path.iterdir()) == []  # nothing incomplete
 
 
-def test_manual_dir_that_lacks_a_file_is_a_clear_error(
+def test_a_file_missing_in_manual_dir_is_a_clear_error(
     tmp_path: Path, published: None, mnist_manual_dir: Path, no_network: None
 ) -> None:
     for path in mnist_manual_dir.iterdir():
         if "t10k-labels" not in path.name:
             (tmp_path / path.name).symlink_to(path)
-    with pytest.raises(ZooError, match=r"does not hold all its files, and http\S*t10k-labels"):
+    with pytest.raises(ZooError, match=r"does not have all its files, and http\S*t10k-labels"):
         load("mnist", data_dir=tmp_path / "tfds", manual_dir=tmp_path)
 
 
@@ -281,9 +281,7 @@ def test_environment_variable_names_the_mnist_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZOO_MNIST_DIR", str(tmp_path / "nowhere"))
-    with pytest.raises(
-        ZooError, match=r"nowhere, which should hold downloaded files, is no folder"
-    ):
+    with pytest.raises(ZooError, match=r"manual_dir is not a directory: .*nowhere: name the one"):
         load("mnist", data_dir=tmp_path)
 
 
@@ -292,11 +290,11 @@ def test_unknown_dataset_names_near_matches() -> None:
         load("mnits")
 
 
-def test_idx_files_of_ones_own(idx_dir: Path) -> None:
+def test_own_idx_files(idx_dir: Path) -> None:
     dataset = load("idx", manual_dir=idx_dir)
     assert_equals_idx(dataset, idx_dir)
     assert dataset.num_classes == 10
-    with pytest.raises(ZooError, match=r"dataset idx needs --config\.manual_dir=FOLDER"):
+    with pytest.raises(ZooError, match=r"dataset idx needs --config\.manual_dir=DIR"):
         load("idx")
 
 
@@ -318,10 +316,10 @@ def test_idx_with_images_of_two_sizes_is_a_clear_error(tmp_path: Path) -> None:
         load("idx", manual_dir=tmp_path)
 
 
-def test_too_few_images_to_hold_any_out_is_a_clear_error(tmp_path: Path) -> None:
+def test_too_few_images_to_hold_out_any_is_a_clear_error(tmp_path: Path) -> None:
     write_idx_dataset(tmp_path, num_train=1, num_test=1)
     dataset = load("idx", manual_dir=tmp_path)
-    with pytest.raises(ZooError, match=r"only 1 training image, too few to hold any out"):
+    with pytest.raises(ZooError, match=r"only 1 training image, too few to hold out any"):
         split_validation(dataset, "holdout")
 
 
@@ -340,18 +338,18 @@ def test_truncated_idx_is_a_clear_error(tmp_path: Path) -> None:
         read_idx(path, 3)
     plain = tmp_path / "images"
     plain.write_bytes(struct.pack(">HBB3I", 0, 8, 3, 3, 4, 4) + bytes(47))
-    with pytest.raises(ZooError, match=r"is truncated: it holds 63 bytes, .* promises 64"):
+    with pytest.raises(ZooError, match=r"is truncated: it has 63 bytes, .* declares 64"):
         read_idx(plain, 3)
 
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"<html>404</html>", r"is no gzip file or is damaged"),
+        (b"<html>404</html>", r"is not a gzip file or is damaged"),
         (b"", r"is empty: get it again"),
     ],
 )
-def test_a_file_that_is_no_gzip_is_a_clear_error(
+def test_a_file_that_is_not_gzip_is_a_clear_error(
     tmp_path: Path, content: bytes, sentence: str
 ) -> None:
     (tmp_path / "labels.gz").write_bytes(content)

@@ -1,4 +1,4 @@
-"""Data at the edge: what can be trained on is, and the rest is one sentence."""
+"""Edge cases of data: a run trains on whatever is usable; anything else is one sentence."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def split_of(count: int, *, size: int = 28, dtype: type = np.uint8) -> Split:
         (split_of(0), split_of(2), 3, r"training images .* \(0, 28, 28, 1\): .* not empty"),
         (split_of(2), split_of(0), 3, r"test images .* not empty"),
         (split_of(2, size=0), split_of(2), 3, r"\(2, 0, 0, 1\): .* not empty"),
-        (split_of(2), split_of(2), 1, r"has 1 class: nets tell two or more apart"),
+        (split_of(2), split_of(2), 1, r"has 1 class: a net needs at least 2"),
         (split_of(2), split_of(2), 0, r"has 0 class"),
         (split_of(3), split_of(2), 2, r"training label 2 of image 2 .* classes are 0 to 1"),
         (split_of(2), Split(split_of(2).images, np.array([0, -1])), 3, r"label -1 of image 1"),
@@ -39,7 +39,7 @@ def split_of(count: int, *, size: int = 28, dtype: type = np.uint8) -> Split:
         (split_of(2), split_of(2, size=20), 3, r"\(28, 28, 1\) for training and \(20, 20, 1\)"),
     ],
 )
-def test_data_that_cannot_be_is_one_sentence(
+def test_invalid_data_is_one_sentence(
     train: Split, test: Split, num_classes: int, sentence: str
 ) -> None:
     with pytest.raises(ZooError, match=sentence):
@@ -69,7 +69,7 @@ def test_one_image_is_enough(tiny_config: ConfigDict, tmp_path: Path, size: int)
 def test_one_image_cannot_be_held_out(tiny_config: ConfigDict, tmp_path: Path) -> None:
     write_idx_dataset(tmp_path / "idx", num_train=1, num_test=1)
     tiny_config.update(manual_dir=str(tmp_path / "idx"), validation="holdout")
-    with pytest.raises(ZooError, match="only 1 training image, too few to hold any out"):
+    with pytest.raises(ZooError, match="only 1 training image, too few to hold out any"):
         train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
 
 

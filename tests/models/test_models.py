@@ -1,4 +1,4 @@
-"""Every net of the table of contents, against what its notebook says."""
+"""Every net of the catalogue, compared with its notebook."""
 
 import json
 import math
@@ -38,7 +38,7 @@ every_net = pytest.mark.parametrize("name", list_models())
 
 
 def every_net_with_slow(*names: str) -> pytest.MarkDecorator:
-    """The same, but those that take longest to compile only in the long run."""
+    """The same, but the nets that compile slowest only with the slow tests."""
     return pytest.mark.parametrize(
         "name",
         [
@@ -78,7 +78,7 @@ def random_images(*shape: int) -> jax.Array:
     return jnp.asarray(np.random.default_rng(1).integers(0, 256, shape, np.uint8))
 
 
-def test_table_of_contents_and_goldens_name_the_same_nets() -> None:
+def test_catalogue_and_goldens_name_the_same_nets() -> None:
     assert list_models() == sorted(GOLDEN)
     assert len(list_models()) == 19
 
@@ -210,7 +210,7 @@ def test_evaluation_is_deterministic_and_training_changes_only_batch_stats(name:
     "kernels_cnn5",
     "vgg5",
 )
-def test_every_weight_gets_a_gradient_but_those_that_only_see_padding(name: str) -> None:
+def test_every_weight_gets_a_gradient_except_those_that_only_overlap_padding(name: str) -> None:
     model = create_model(name)
     variables = averaging_variables(model)
     images = random_images(1 if name == "custom7" else 16, 28, 28, 1)
@@ -223,8 +223,8 @@ def test_every_weight_gets_a_gradient_but_those_that_only_see_padding(name: str)
 
         return jax.grad(total)(params)
 
-    # A max-pool passes on one place only, so in nets whose maps are that small a few weights get
-    # nothing from these images; a window position (tap) as a whole does, unless it sees padding.
+    # A max-pool passes on one pixel only, so in nets with such small maps a few weights get no
+    # gradient from these images; a tap as a whole does, unless it overlaps only padding.
     expected = GOLDEN[name]["weights_without_gradient"]
     without = 0
     for path, gradient in jax.tree_util.tree_leaves_with_path(gradients(variables["params"])):
@@ -243,7 +243,7 @@ def test_smallest_image_works_and_a_smaller_one_is_a_clear_error(name: str) -> N
     variables = abstract_variables(create_model(name), (size, size, 3))
     assert variables["params"]["conv_1"]["kernel"].shape[2] == 3
     if size == 1:
-        return  # padded throughout: nothing is smaller
+        return  # padding everywhere: no smaller image exists
     with pytest.raises(zoo.models.ImageTooSmallError) as error:
         abstract_variables(create_model(name), (size - 1, size - 1, 3))
     assert re.search(
@@ -292,7 +292,7 @@ def test_num_classes_zero_gives_the_input_of_the_head() -> None:
     )
 
 
-def test_masked_examples_do_not_enter_batch_statistics() -> None:
+def test_masked_examples_do_not_affect_batch_statistics() -> None:
     model = create_model("kernels_cnn5")
     variables = averaging_variables(model)
     images = random_images(6, 28, 28, 1)
@@ -371,7 +371,7 @@ def test_importing_models_imports_no_other_dependency(run_python: Any) -> None:
 
 
 def random_variables(model: ConvNet) -> Any:
-    """Every array with other numbers."""
+    """Every array with different numbers."""
     rng = np.random.default_rng(0)
     return jax.tree.map(
         lambda leaf: rng.standard_normal(leaf.shape, np.float32), abstract_variables(model)
@@ -379,7 +379,7 @@ def random_variables(model: ConvNet) -> Any:
 
 
 @pytest.mark.parametrize("name", ["kernels_cnn5", "ablation_cnn3"])
-def test_keras_weights_go_in_and_come_back(name: str) -> None:
+def test_keras_weights_are_converted_and_back(name: str) -> None:
     """In Keras's order: kernel, bias; scale, offset, moving mean, moving variance."""
     model = zoo.models.create_model(name)
     variables = random_variables(model)
@@ -395,13 +395,13 @@ def test_keras_weights_go_in_and_come_back(name: str) -> None:
 
 
 def test_keras_weights_of_another_net_are_refused() -> None:
-    """With the array that differs."""
+    """The error names the array that differs."""
     model = zoo.models.create_model("ablation_cnn3")
     variables = random_variables(model)
     weights = zoo.models.to_keras_weights(model, variables)
-    with pytest.raises(ValueError, match="this net has 8 arrays of weights, not 6"):
+    with pytest.raises(ValueError, match="this net has 8 weight arrays, not 6"):
         zoo.models.from_keras_weights(model, weights[:-2])
-    with pytest.raises(ValueError, match=r"head/bias .* \(10,\), array 8 of the weights \(9,\)"):
+    with pytest.raises(ValueError, match=r"head/bias .* \(10,\), but weight array 8 has \(9,\)"):
         zoo.models.from_keras_weights(model, [*weights[:-1], np.zeros(9)])
     in_colour = [np.zeros((3, 3, 3, 32)), *weights[1:]]
     with pytest.raises(ValueError, match=r"head/kernel of this net for images of \(40, 40, 3\)"):
@@ -409,8 +409,8 @@ def test_keras_weights_of_another_net_are_refused() -> None:
 
 
 @pytest.mark.parametrize("name", list_models())
-def test_published_results_are_whole(name: str) -> None:
-    """Each epoch that the notebook trained, and the figure that it printed at the end."""
+def test_published_results_are_complete(name: str) -> None:
+    """Each epoch of the notebook's training, and the final value that it printed."""
     published = json.loads((ROOT / "zoo/reproduction/published.json").read_text())[name]
     assert published["notebook"] == GOLDEN[name]["notebook"]
     assert published["num_epochs"] == GOLDEN[name]["num_epochs"]

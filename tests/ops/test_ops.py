@@ -20,7 +20,7 @@ PADDINGS = ["VALID", "SAME"]
 
 
 def reference_conv(x, kernel, padding):
-    """XLA's convolution, as any JAX code would ask for it."""
+    """XLA's convolution, as any JAX code would call it."""
     dimensions = ("NHWC", "HWIO", "NHWC")
     return jax.lax.conv_general_dilated(
         x, kernel, (1, 1), padding, dimension_numbers=dimensions, precision="highest"
@@ -110,7 +110,7 @@ def any_in_window(live, window, pads):
 
 
 def check_zeros_of_conv(dtype, case, seed):
-    """What is a sum of products of zeros is exactly zero; the rest is XLA's; eager and compiled."""
+    """A sum of products of zeros is exactly zero; the rest equals XLA's; eager and compiled."""
     images_shape, kernel_shape, padding = case
     size = kernel_shape[:2]
     pads = same_or_valid(np.empty(images_shape), size, 1, padding)
@@ -144,7 +144,7 @@ def check_zeros_of_conv(dtype, case, seed):
 @settings(max_examples=8, deadline=None, derandomize=True)
 @conv_cases
 def test_conv_of_blank_parts_is_exactly_zero(dtype, case, seed):
-    """A blank patch, a pixel whose outputs have no gradient, a weight that meets only zeros."""
+    """A blank patch, a pixel with zero gradients in its outputs, a weight that meets only zeros."""
     check_zeros_of_conv(dtype, case, seed)
 
 
@@ -157,7 +157,7 @@ QUICK_WIDE = [("float32", 3, "SAME")]
     [pytest.param(*w, marks=() if w in QUICK_WIDE else pytest.mark.slow) for w in WIDE],
 )
 def test_wide_conv_of_blank_parts_is_exactly_zero(dtype, side, padding):
-    """Of as many channels as Winograd's algorithm needs, also seen as bands."""
+    """With enough channels for Winograd's algorithm, also merged into bands."""
     for seed, (channels, features) in enumerate([(48, 40), (10, 10)]):
         case = (4, 11, 10, channels), (side, side, channels, features), padding
         check_zeros_of_conv(dtype, case, seed)
@@ -201,8 +201,8 @@ def check_layers_on_a_ground(seed, side, channels, ground, padding, window):
 
 @settings(max_examples=3, deadline=None, derandomize=True)
 @layers
-def test_layers_on_a_constant_ground_have_the_gradients_of_xla(**case):
-    """Zero biases before a ReLU, and pools whose windows hold equal pixels, as digits give."""
+def test_layers_on_a_constant_background_have_the_gradients_of_xla(**case):
+    """Zero biases before a ReLU, and pools of equal pixels, as with images of digits."""
     check_layers_on_a_ground(**case)
 
 
@@ -220,7 +220,7 @@ def test_conv_equals_xla_for_every_square_kernel(side, padding):
             assert_close(one, other, "float32")
 
 
-def test_taps_that_see_only_padding_are_skipped_exactly():
+def test_taps_that_overlap_only_padding_are_skipped_exactly():
     """On a 1x1 map a 7x7 kernel is its middle tap; the other 48 have a gradient of zero."""
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(4, 1, 1, 8)), "float32")
@@ -321,7 +321,7 @@ def test_padding_a_batch_does_not_change_the_mask_of_the_others(rate):
     np.testing.assert_array_equal(zoo.ops.dropout(jnp.ones((4, 7, 5)), rate, key), whole[:4])
 
 
-def test_dropout_refuses_a_rate_that_is_none():
+def test_dropout_refuses_an_invalid_rate():
     """1.5 is not a probability."""
     with pytest.raises(ValueError, match=r"in \[0, 1\], not 1.5"):
         zoo.ops.dropout(jnp.ones(3), 1.5, jax.random.key(0))
@@ -334,7 +334,7 @@ def small_net(x, kernel):
 
 
 def reference_net(x, kernel):
-    """The same of XLA's operations."""
+    """The same with XLA's operations."""
     y = reference_conv(x, kernel, "SAME")
     return jnp.sum(jnp.sin(reference_pool(y, 3, 2, "SAME")))
 
@@ -402,7 +402,7 @@ def test_every_mode_of_differentiation_of_conv_equals_xla(arrays):
 
 
 def test_forward_mode_of_max_pool_is_a_clear_error(arrays):
-    """JAX names custom_vjp."""
+    """JAX's error names custom_vjp."""
     with pytest.raises(TypeError, match="custom_vjp"):
         jax.jvp(small_net, arrays, arrays)
 
@@ -451,7 +451,7 @@ def test_gpu_and_tpu_get_the_convolution_of_xla(arrays):
 
 
 def test_sharded_images_give_the_same_gradients(arrays):
-    """The batch over a mesh of all devices (one here, if there is but one)."""
+    """The batch is sharded over a mesh of all devices (which may be only one)."""
     x, kernel = arrays
     devices = jax.device_count()
     x = jnp.concatenate([x] * devices)
@@ -464,7 +464,7 @@ def test_sharded_images_give_the_same_gradients(arrays):
 
 
 @pytest.mark.parametrize("padding", ["same", "FULL"])
-def test_another_padding_is_refused(padding):
+def test_an_unknown_padding_is_refused(padding):
     """Only the two names of Keras, in capitals."""
     with pytest.raises(ValueError, match=f"VALID or SAME, not '{padding}'"):
         zoo.ops.conv(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1)), padding)
@@ -479,10 +479,10 @@ def test_too_small_images_are_named():
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="about XLA's choice on a CPU")
-def test_on_a_cpu_no_convolution_falls_to_a_slow_implementation():
+def test_on_a_cpu_no_convolution_uses_a_slow_implementation():
     """Neither YNNPACK's nor plain loops: every convolution of a layer keeps Eigen's form.
 
-    Eigen takes a convolution whose dimensions are in the order batch, rows, columns, channels.
+    Eigen is used if the dimensions are in the order batch, rows, columns, channels.
     """
     x, kernel = jnp.ones((8, 10, 10, 32)), jnp.ones((3, 3, 32, 32))
 
@@ -543,7 +543,7 @@ def test_conv_and_its_gradients_equal_xla_in_many_cases(dtype, case, seed):
 @pytest.mark.slow
 @settings(max_examples=30, deadline=None, derandomize=True)
 @layers
-def test_many_layers_on_a_constant_ground_have_the_gradients_of_xla(**case):
+def test_many_layers_on_a_constant_background_have_the_gradients_of_xla(**case):
     """As above."""
     check_layers_on_a_ground(**case)
 

@@ -39,7 +39,7 @@ ENVIRONMENT = {
 
 
 def make_run(net: str, accuracy: float, seed: int = 0, protocol: str = "notebook") -> Run:
-    """A run on MNIST as a results file holds it."""
+    """A run on MNIST as in a results file."""
     return Run(
         net=net,
         protocol=protocol,
@@ -79,10 +79,10 @@ HIGH, LOW, WIDE = [0.995, 0.9951, 0.9952], [0.985, 0.9851, 0.9852], [0.98, 0.99,
         (HIGH, LOW, [0.98], "not enough runs"),
         (HIGH, LOW, [], "not enough runs"),
         ([], LOW, LOW, "not enough runs"),
-        ([0.99, 0.99], [0.98, 0.98], LOW, "cannot be told from noise"),  # neither scatters
+        ([0.99, 0.99], [0.98, 0.98], LOW, "cannot be told from noise"),  # both are constant
     ],
 )
-def test_a_claim_is_judged_by_each_pair(
+def test_a_claim_is_tested_on_each_pair(
     late: list[float], first: list[float], second: list[float], verdict: str
 ) -> None:
     runs = make_runs(pooling_cnn3_late=late, pooling_cnn3=first, pooling_cnn5=second)
@@ -97,11 +97,11 @@ def test_only_runs_of_the_notebooks_protocol_count_for_a_claim() -> None:
     assert {judge(claim, runs).verdict for claim in CLAIMS} == {"not enough runs"}
 
 
-def test_convergence_counts_epochs_and_fewer_is_ahead() -> None:
+def test_convergence_counts_epochs_and_fewer_is_better() -> None:
     run = make_run("vgg5", 0.99)
     assert CONVERGENCE.of_run(run) == 2
     run.epochs["accuracy"][1] = 0.979
-    assert CONVERGENCE.of_run(run) == 3  # never: one more than there were
+    assert CONVERGENCE.of_run(run) == 3  # never: the number of epochs + 1
     published = zoo.reproduction.published.load()
     assert CONVERGENCE.of_published(published["vgg5"]) == 5  # 0.9803 is the first above 98%
     assert CONVERGENCE.of_published(published["lenet3"]) == 6
@@ -145,7 +145,7 @@ def test_a_run_on_other_data_gets_no_verdict() -> None:
     run = make_run("pooling_cnn3", 0.99)
     run.data["num_train"] = 600
     rows = {row.net: row for row in make_rows([run])}
-    assert rows["pooling_cnn3"].verdict == "other data than MNIST: no verdict"
+    assert rows["pooling_cnn3"].verdict == "not on MNIST: no verdict"
     assert rows["pooling_cnn3"].accuracy_distance is None
     runs = [make_run(net, 0.99, seed) for net in zoo.models.MODELS for seed in (0, 1)]
     for run in runs:
@@ -153,7 +153,7 @@ def test_a_run_on_other_data_gets_no_verdict() -> None:
     assert {judge(claim, runs).verdict for claim in CLAIMS} == {"not enough runs"}
 
 
-def test_a_run_that_went_on_elsewhere_names_both_places(tmp_path: Path) -> None:
+def test_a_run_that_was_resumed_elsewhere_names_both_machines(tmp_path: Path) -> None:
     run = make_run("vgg5", 0.99)
     run.earlier_environments.append({**ENVIRONMENT, "device": "Old CPU", "until_epoch": 1})
     write([run], tmp_path)
@@ -180,7 +180,7 @@ def test_a_run_that_diverges_does_not_stop_the_others(
     monkeypatch.setattr("zoo.reproduction.results.from_history", finished)
     arguments = (["pooling_cnn3"], range(3), ["notebook"], tmp_path / "runs", tmp_path / "out")
     if diverging:
-        with pytest.raises(ZooError, match="the loss diverged in pooling_cnn3-1: not in the table"):
+        with pytest.raises(ZooError, match="training diverged in pooling_cnn3-1: not in the table"):
             reproduce(*arguments, quiet=True)
     else:
         reproduce(*arguments, quiet=True)
@@ -190,13 +190,13 @@ def test_a_run_that_diverges_does_not_stop_the_others(
     assert [f"{run.net}-{run.seed}" for run in runs] == done
 
 
-def test_the_holdout_protocol_has_rows_of_its_own() -> None:
+def test_the_holdout_protocol_has_separate_rows() -> None:
     runs = [make_run("vgg5", 0.99), make_run("vgg5", 0.98, protocol="holdout")]
     rows = [row for row in make_rows(runs) if row.net == "vgg5"]
     assert [(row.protocol, row.accuracy) for row in rows] == [("notebook", 0.99), ("holdout", 0.98)]
 
 
-def test_cost_is_that_of_the_arithmetic() -> None:
+def test_cost_follows_from_the_arithmetic() -> None:
     """pooling_cnn3, by hand: the multiply-adds of three convolutions and two dense layers."""
     macs = 26**2 * 9 * 32 + 11**2 * 9 * 32 * 64 + 3**2 * 9 * 64 * 96 + 96 * 128 + 128 * 10
     assert training_flop("pooling_cnn3") == 6 * macs * 48_000 * 10
@@ -212,7 +212,7 @@ def test_published_results_are_those_printed() -> None:
     assert published["ablation_cnn3"].loss == published["ablation_cnn3"].history["val_loss"][-1]
 
 
-def test_what_is_written_is_read_back_and_merged(tmp_path: Path) -> None:
+def test_results_are_written_read_and_merged(tmp_path: Path) -> None:
     runs = zoo.reproduction.results.merged([], make_runs(vgg5=[0.99, 0.98], lenet3=[0.97]))
     write(runs, tmp_path)
     assert zoo.reproduction.results.read(tmp_path / "reproduction.json") == runs
@@ -237,7 +237,7 @@ def test_what_is_written_is_read_back_and_merged(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.tmp"))
 
 
-def test_no_results_file_is_an_empty_one(tmp_path: Path) -> None:
+def test_a_missing_results_file_means_no_runs(tmp_path: Path) -> None:
     assert zoo.reproduction.results.read(tmp_path / "reproduction.json") == []
 
 
@@ -273,7 +273,7 @@ def test_a_results_file_that_cannot_be_used_is_one_sentence(
         ("test", {"accuracy": 0.2, "loss": 1.0, "num_examples": 0}),
     ],
 )
-def test_a_run_of_another_form_is_damage(tmp_path: Path, key: str, value: Any) -> None:
+def test_a_run_with_invalid_content_is_damage(tmp_path: Path, key: str, value: Any) -> None:
     write([make_run("vgg5", 0.99)], tmp_path)
     path = tmp_path / "reproduction.json"
     content = json.loads(path.read_text())
@@ -285,7 +285,7 @@ def test_a_run_of_another_form_is_damage(tmp_path: Path, key: str, value: Any) -
 
 @pytest.fixture(scope="module")
 def small_mnist(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A TFDS folder whose MNIST has 300 training and 40 test images."""
+    """A TFDS directory with an MNIST of 300 training and 40 test images."""
     folder = tmp_path_factory.mktemp("small")
     write_idx_dataset(folder, num_train=300, num_test=40)
     dataset = zoo.data.load("idx", manual_dir=folder)
@@ -296,7 +296,7 @@ def small_mnist(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def results_of(output: Path) -> Any:
-    """The results file without what differs between two equal runs."""
+    """The results file without the times, which differ between equal runs."""
     content = json.loads((output / "reproduction.json").read_text())
     for run in content["runs"]:
         del run["epochs"]["seconds"]
@@ -306,7 +306,7 @@ def results_of(output: Path) -> Any:
 
 
 @pytest.mark.slow
-def test_reproduce_trains_tells_and_goes_on(
+def test_reproduce_trains_reports_and_resumes(
     run_python: Python, small_mnist: str, tmp_path: Path
 ) -> None:
     folders = ["--runs", tmp_path / "runs", "--output", tmp_path / "out"]
@@ -347,7 +347,7 @@ def test_reproduce_trains_tells_and_goes_on(
         (["vgg5", "--output={old}"], "reproduction.json is of format 0, and this version"),
     ],
 )
-def test_reproduce_tells_a_mistake_in_one_sentence(
+def test_reproduce_reports_a_mistake_in_one_sentence(
     run_zoo: Zoo, tmp_path: Path, arguments: list[str], sentence: str
 ) -> None:
     (tmp_path / "reproduction.json").write_text('{"format": 0}')
@@ -374,7 +374,7 @@ def test_zoo_without_a_command_and_with_a_wrong_one(run_python: Python) -> None:
 def test_reproduce_killed_and_started_again_gives_the_same_table(
     run_python: Python, small_mnist: str, tmp_path: Path
 ) -> None:
-    """Killed twice: within the first net, and within the second."""
+    """Killed twice: during the first net, and during the second."""
     command = ["-m", "zoo.cli", "reproduce", "pooling_cnn3", "kernels_cnn5", "--seeds=2"]
 
     def folders(name: str) -> list[str]:

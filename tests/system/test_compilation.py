@@ -1,4 +1,4 @@
-"""Compiled programs on disk: a damaged one is compiled again, and is whole at the next start."""
+"""Compiled programs on disk: a damaged one is compiled again and is valid at the next start."""
 
 import os
 import random
@@ -55,8 +55,8 @@ def test_damaged_programs_are_compiled_again_once(idx_dir: Path, tmp_path: Path)
     for number, entry in enumerate(entries):
         entry.write_bytes(list(DAMAGE.values())[number % len(DAMAGE)](entry.read_bytes()))
     assert train("damaged") == (
-        f"note: the cache of compiled programs {cache} is damaged: what is damaged is compiled "
-        f"again\n"
+        f"note: the cache of compiled programs {cache} has damaged entries: these programs are "
+        f"compiled again\n"
     )
     assert untimed(zoo.training.history.read(tmp_path / "damaged")) == expected
     assert train("after") == ""

@@ -1,4 +1,4 @@
-"""What does not fit is said before it is tried, with an estimate and what to reduce."""
+"""A run that does not fit in memory is refused early, with an estimate and what to reduce."""
 
 import re
 import resource
@@ -25,7 +25,7 @@ def arguments(data: Path, workdir: Path, *more: str) -> list[str]:
 
 
 def gigabytes(text: str) -> float:
-    found = re.search(r"about ([\d,.]+) GB of memory, and .* are free", text)
+    found = re.search(r"about ([\d,.]+) GB of memory, but .* are free", text)
     assert found, text
     return float(found[1].replace(",", ""))
 
@@ -37,7 +37,7 @@ LIMITED = (
 
 
 @pytest.mark.slow
-def test_a_batch_too_large_for_the_machine_is_told_before_the_run(
+def test_a_batch_too_large_for_the_machine_is_refused_before_the_run(
     run_python: Run, tmp_path: Path
 ) -> None:
     """600 images of 300x300 at once need more than the 17 GB that this process may have."""
@@ -53,7 +53,7 @@ def test_a_batch_too_large_for_the_machine_is_told_before_the_run(
     assert not list((tmp_path / "run").glob("checkpoints/*"))
 
 
-def test_seeds_too_many_for_the_machine_are_told_before_the_run(
+def test_too_many_seeds_for_the_machine_are_refused_before_the_run(
     run_python: Run, idx_dir: Path, tmp_path: Path
 ) -> None:
     result = run_python(
@@ -88,7 +88,7 @@ def test_a_limit_on_the_process_counts() -> None:
 
 
 def test_the_estimate_is_the_compilers() -> None:
-    """x @ x is kept for a second multiplication: 1 MB beside arguments and result."""
+    """x @ x is kept for a second multiplication: 1 MB besides arguments and result."""
     side = 500
     compiled = jax.jit(lambda x: jnp.sin(x @ x) @ x).lower(jnp.ones((side, side))).compile()
     one = 4 * side**2
@@ -98,5 +98,5 @@ def test_the_estimate_is_the_compilers() -> None:
 @pytest.mark.parametrize(
     ("count", "text"), [(5, "5 bytes"), (1.5e4, "15 kB"), (2.5e6, "2.5 MB"), (1e12, "1,000.0 GB")]
 )
-def test_sizes_are_told_in_units(count: float, text: str) -> None:
+def test_sizes_are_given_in_units(count: float, text: str) -> None:
     assert bytes_text(count) == text

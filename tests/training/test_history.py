@@ -141,7 +141,7 @@ def test_an_edited_history_is_one_sentence(tmp_path: Path, place: Any, value: An
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "history.json")
-    with pytest.raises(ZooError, match="it is no file"):
+    with pytest.raises(ZooError, match="it is not a file"):
         zoo.training.history.read(tmp_path)
 
 

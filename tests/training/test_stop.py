@@ -90,7 +90,9 @@ def test_a_stop_within_an_epoch_saves_and_the_run_goes_on_bit_for_bit(
     print(f"{SIGNALS[number]}: {seconds:.2f} s to exit")
     assert status == 128 + number
     assert seconds < 10
-    assert said[0] == (f"train.py: {SIGNALS[number]}: saving, at most 8 s; once more stops at once")
+    assert said[0] == (
+        f"train.py: {SIGNALS[number]}: saving, at most 8 s; a second signal stops at once"
+    )
     assert said[1].startswith("train.py: stopped after batch ")
     assert said[1].endswith(f" of epoch 1, saved in {workdir}: the same command goes on")
     assert len(said) == 2

@@ -39,7 +39,7 @@ FLAGS = (
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a run that can tell drawn digits apart, as far as its data lets it."""
+    """A directory with a run that can recognize drawn digits, as far as its data allows."""
     folder = tmp_path_factory.mktemp("runs")
     train_for_drawings(folder / "run", folder / "tfds")
     return folder
@@ -67,7 +67,7 @@ def wait_for(found: Callable[[], object], seconds: float = 30) -> None:
 
 
 def tooltip_at_a_point(browser: Any, svg: Any) -> str:
-    """Moves the pointer to where the picture's second line has its last point."""
+    """Moves the pointer to the last point of the picture's second line."""
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", svg)
     x, y = browser.execute_script(
         """
@@ -105,7 +105,7 @@ def test_a_report_from_disk(browser: Any, runs: Path, tmp_path: Path) -> None:
     phone = {"width": 390, "height": 800, "deviceScaleFactor": 2, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
     width = browser.execute_script("return document.documentElement.scrollWidth")
-    assert width <= 390  # what is wider scrolls within the page
+    assert width <= 390  # wider content scrolls within the page
 
 
 def test_a_live_page_follows_a_run(browser: Any, runs: Path, tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_live_page_follows_a_run(browser: Any, runs: Path, tmp_path: Path) -> 
 
 
 def test_digits_drawn_with_the_pointer(browser: Any, runs: Path) -> None:
-    """Ten digits; a net that has seen MNIST must know 9, one of blurred 8x8 digits 4."""
+    """Ten digits; a net trained on MNIST must recognize 9, one trained on blurred 8x8 digits 4."""
     right = 0
     with serve(runs) as address:
         browser.get(f"{address}/draw")

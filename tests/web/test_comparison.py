@@ -48,7 +48,7 @@ def runs(tmp_path: Path) -> list[Path]:
     return [tmp_path / "first", tmp_path / "second", tmp_path / "reproduction.json"]
 
 
-def test_the_table_has_the_most_accurate_first(runs: list[Path]) -> None:
+def test_the_table_is_sorted_by_accuracy(runs: list[Path]) -> None:
     lines = zoo.web.comparison.to_text(zoo.web.comparison.read(runs)).splitlines()
     assert [line.split("  ")[0] for line in lines[1:]] == [
         "second",
@@ -62,7 +62,7 @@ def test_the_table_has_the_most_accurate_first(runs: list[Path]) -> None:
     assert lines[4].split()[1:5] == ["digits", "5", "yes", "2,128,650"]
 
 
-def test_the_picture_is_the_same_twice(runs: list[Path], tmp_path: Path) -> None:
+def test_the_picture_is_reproducible(runs: list[Path], tmp_path: Path) -> None:
     for name in ("a.svg", "b.svg"):
         figures.save(zoo.web.comparison.draw(zoo.web.comparison.read(runs)), tmp_path / name)
     text = (tmp_path / "a.svg").read_text()
@@ -71,21 +71,23 @@ def test_the_picture_is_the_same_twice(runs: list[Path], tmp_path: Path) -> None
         assert f"<!-- {label} -->" in text
 
 
-def test_the_front_holds_what_nothing_cheaper_beats(tmp_path: Path) -> None:
+def test_the_front_contains_entries_that_no_cheaper_one_exceeds(tmp_path: Path) -> None:
     axes = figures.Figure().subplots()
     zoo.web.comparison._draw_front(axes, [(3, 5), (1, 2), (2, 1), (2, 4), (4, 5)])
     assert axes.lines[0].get_xydata().tolist() == [[1, 2], [2, 4], [3, 5]]
 
 
-def test_what_cannot_be_compared_is_one_sentence(runs: list[Path], tmp_path: Path) -> None:
+def test_runs_that_cannot_be_compared_are_one_sentence(runs: list[Path], tmp_path: Path) -> None:
     (tmp_path / "going").mkdir()
     history = finished("vgg5", 0.9)
     history.test = None
     history.write(tmp_path / "going")
-    with pytest.raises(ZooError, match=r"is not complete \(3 of 3 epochs\): wait for its end"):
+    with pytest.raises(
+        ZooError, match=r"is not complete \(3 of 3 epochs\): finish its training first"
+    ):
         zoo.web.comparison.read([tmp_path / "going"])
     finished("vgg6", 0.9).write(tmp_path / "going")
-    with pytest.raises(ZooError, match="is of a net that this version does not know"):
+    with pytest.raises(ZooError, match="has a net that is unknown to this version"):
         zoo.web.comparison.read([tmp_path / "going"])
     with pytest.raises(ZooError, match="does not exist: name the folder of a run"):
         zoo.web.comparison.read([*runs, tmp_path / "none"])

@@ -1,4 +1,4 @@
-"""The report: one page that holds all it shows, for good runs and for bad ones."""
+"""The report: one self-contained page, for good runs and for bad ones."""
 
 import contextlib
 import datetime
@@ -31,7 +31,7 @@ VOID = {"meta", "link", "br", "hr", "img", "input"}
 
 
 class Page(HTMLParser):
-    """What a page is made of; raises ValueError where its elements do not nest."""
+    """The elements of a page; raises ValueError if they do not nest."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -70,12 +70,12 @@ def run(tmp_path_factory: pytest.TempPathFactory, idx_dir: Path) -> Path:
 
     config = default.get_config()
     config.update(dataset="idx", manual_dir=str(idx_dir), num_epochs=2, batch_size=16, num_seeds=2)
-    workdir = tmp_path_factory.mktemp("runs") / "a <b> & $c$"  # as plain in a page as anywhere
+    workdir = tmp_path_factory.mktemp("runs") / "a <b> & $c$"  # must be shown unchanged
     train_and_evaluate(config, workdir, quiet=True)
     return workdir
 
 
-def test_a_report_holds_all_that_it_shows(run: Path) -> None:
+def test_a_report_is_self_contained(run: Path) -> None:
     text = report.make([run, RESULTS], TODAY)
     page = Page(text)
     assert all(link.startswith(("#", "data:")) for link in page.links)
@@ -93,14 +93,14 @@ def test_a_report_holds_all_that_it_shows(run: Path) -> None:
     for heading in ("Comparison", html.escape(run.name), "The worst mistakes", "Configuration"):
         assert heading in text
     assert "zoo report</code> 0.1.0 on 2026-01-02" in text
-    assert page.tags["svg"] == 1 + 2 + 5  # compared, loss and accuracy, of the net
+    assert page.tags["svg"] == 1 + 2 + 5  # comparison; loss and accuracy; the net
 
 
 def test_the_same_run_gives_the_same_page(run: Path) -> None:
     assert report.make([run], TODAY) == report.make([run], TODAY)
 
 
-def test_a_run_that_goes_on_or_has_no_checkpoint_is_told_by_its_history(
+def test_a_run_in_progress_or_without_a_checkpoint_is_shown_by_its_history(
     run: Path, tmp_path: Path
 ) -> None:
     begun = tmp_path / "begun"
@@ -127,7 +127,7 @@ JSON = st.recursive(
 
 
 def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where something stands in a JSON value."""
+    """The position of an item in a JSON value."""
     parts = value.items() if isinstance(value, dict) else enumerate(value)
     for key, part in parts:
         yield (*place, key)
@@ -163,7 +163,7 @@ def test_any_edited_run_is_reported_or_refused(
         '"><img src=x onerror=alert(1)>',
     ],
 )
-def test_a_strangers_results_bring_no_script_and_no_address(text: str, tmp_path: Path) -> None:
+def test_untrusted_results_bring_no_script_and_no_link(text: str, tmp_path: Path) -> None:
     content = json.loads(RESULTS.read_text())
     for entry in content["runs"]:
         entry["environment"]["device"] = text
@@ -177,7 +177,7 @@ def test_a_strangers_results_bring_no_script_and_no_address(text: str, tmp_path:
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
 
 
-def test_what_is_no_run_is_one_sentence_and_nothing_is_written(
+def test_anything_else_than_a_run_is_one_sentence_and_nothing_is_written(
     run: Path, tmp_path: Path, run_zoo: Zoo
 ) -> None:
     cut, unknown = tmp_path / "cut", tmp_path / "unknown"
@@ -193,11 +193,11 @@ def test_what_is_no_run_is_one_sentence_and_nothing_is_written(
     empty.write_text('{"format": 1, "runs": []}')
     for arguments, sentence in (
         ([cut, "-o", page], "history.json is damaged"),
-        ([unknown, "-o", page], "pooling_cnn4 is a net that this version does not know"),
+        ([unknown, "-o", page], "the net pooling_cnn4 is unknown to this version"),
         ([tmp_path, "-o", page], "history.json does not exist: name the folder of a run"),
         ([run, "-o", tmp_path / "page.pdf"], "a report's name must end in .html"),
-        ([run, "-o", tmp_path / "no" / "page.html"], "there is no folder"),
-        ([empty, "-o", page], "results.json holds no run"),
+        ([run, "-o", tmp_path / "no" / "page.html"], "no does not exist"),
+        ([empty, "-o", page], "results.json contains no runs"),
         ([run], "Missing option '-o' / '--output'."),
     ):
         status, _, error = run_zoo("report", *arguments)

@@ -48,7 +48,7 @@ def client(folder: Path) -> flask.testing.FlaskClient:
 
 @contextlib.contextmanager
 def serve(folder: Path) -> Iterator[str]:
-    """`zoo watch` in a process of its own; gives its address."""
+    """Starts `zoo watch` as a process; yields its address."""
     command = [sys.executable, "-m", "zoo.cli", "watch", str(folder), "--port", "0"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -64,9 +64,9 @@ def png(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def test_every_page_is_whole(client: flask.testing.FlaskClient) -> None:
+def test_every_page_is_complete(client: flask.testing.FlaskClient) -> None:
     for address, expected in (
-        ("/", "the last to change first"),
+        ("/", "most recently changed first"),
         ("/runs/study/one%20run", "pooling_cnn3 on idx, complete: 1 of 1 epochs, seed 0"),
         ("/draw", "/answers/study/one%20run"),
     ):
@@ -78,7 +78,7 @@ def test_every_page_is_whole(client: flask.testing.FlaskClient) -> None:
         assert "default-src 'none'" in response.headers["Content-Security-Policy"]
 
 
-def test_the_list_shows_what_is_damaged_too(client: flask.testing.FlaskClient) -> None:
+def test_the_list_also_shows_damaged_runs(client: flask.testing.FlaskClient) -> None:
     text = client.get("/parts/runs").text
     assert '<a href="/runs/study/one%20run">study/one run</a>' in text
     assert "1 of 1" in text
@@ -87,7 +87,7 @@ def test_the_list_shows_what_is_damaged_too(client: flask.testing.FlaskClient) -
 
 def test_a_page_follows_its_run(tmp_path: Path) -> None:
     client = watch.make_app(tmp_path).test_client()
-    assert "No run here yet" in client.get("/parts/runs").text
+    assert "No runs yet" in client.get("/parts/runs").text
     history = history_of(2)
     history.config["num_epochs"] = 3
     (tmp_path / "run").mkdir()
@@ -102,7 +102,7 @@ def test_a_page_follows_its_run(tmp_path: Path) -> None:
     assert len(Page(again.text).tooltips) == 4  # training and validation of loss and accuracy
 
 
-def test_the_net_so_far_is_drawn_or_says_why_not(
+def test_the_current_net_is_drawn_or_the_page_says_why_not(
     client: flask.testing.FlaskClient, tmp_path: Path
 ) -> None:
     page = Page(client.get("/parts/net/study/one%20run").text)
@@ -127,7 +127,7 @@ def test_a_drawing_is_answered(client: flask.testing.FlaskClient, folder: Path) 
 def test_bad_requests_are_answered_with_a_sentence(client: flask.testing.FlaskClient) -> None:
     address = "/answers/study/one%20run"
     for data, status, sentence in (
-        (b"no image", 422, "the drawing is no image of a known format"),
+        (b"no image", 422, "the drawing is not an image of a known format"),
         (png(Image.new("L", (280, 280))), 422, "nothing is drawn on it"),
         (png(draw_strokes(7, 280, "white", "black"))[:300], 422, "the drawing cannot be read"),
         (bytes(3_000_000), 413, "exceeds the capacity limit"),
@@ -136,7 +136,7 @@ def test_bad_requests_are_answered_with_a_sentence(client: flask.testing.FlaskCl
         assert (answer.status_code, sentence in answer.text) == (status, True), answer.text
         assert len(answer.text.splitlines()) == 1
     large = client.post(address, data=png(Image.new("L", (2000, 1000))))
-    assert "has 2,000x1,000 pixels, and 1,000,000 in all" in large.text
+    assert "has 2,000x1,000 pixels, more than the limit of 1,000,000 in all" in large.text
     names = ("nowhere", "..", "../runs", "%2e%2e/%2e%2e", "cut/../study/one run", "<b>", ".", "")
     for name in names:
         for answer in (client.get(f"/runs/{name}"), client.post(f"/answers/{name}", data=b"")):
@@ -146,7 +146,7 @@ def test_bad_requests_are_answered_with_a_sentence(client: flask.testing.FlaskCl
     assert client.post("/").status_code == 405
 
 
-def test_names_of_folders_are_text(tmp_path: Path) -> None:
+def test_names_of_directories_are_text(tmp_path: Path) -> None:
     client = watch.make_app(tmp_path).test_client()
     strange = (b"<img src=x onerror=alert(1)>", "a#b?c%20 ü".encode(), b"caf\xe9")
     for name in strange:
@@ -160,12 +160,12 @@ def test_names_of_folders_are_text(tmp_path: Path) -> None:
     for name in strange:
         history_of(1).write(tmp_path / os.fsdecode(name))
     page = Page(client.get("/parts/runs").text)
-    assert len(page.links) == 2  # no address can hold the other
+    assert len(page.links) == 2  # the other name cannot be part of an address
     for link in page.links:
         assert client.get(link).status_code == 200
 
 
-def test_a_folder_that_is_a_run_is_shown(tmp_path: Path) -> None:
+def test_a_directory_that_is_a_run_is_shown(tmp_path: Path) -> None:
     history_of(1).write(tmp_path)
     client = watch.make_app(tmp_path).test_client()
     (link,) = Page(client.get("/parts/runs").text).links
@@ -173,7 +173,7 @@ def test_a_folder_that_is_a_run_is_shown(tmp_path: Path) -> None:
     assert client.get(link).status_code == 200
 
 
-def test_a_newer_checkpoint_answers(folder: Path, tmp_path: Path) -> None:
+def test_a_newer_checkpoint_is_used(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "study/one run", tmp_path / "run")
     history = zoo.training.history.read(tmp_path / "run")
     config = ConfigDict(history.config)
@@ -206,34 +206,34 @@ def server(folder: Path) -> Iterator[str]:
         yield address
 
 
-def test_it_listens_to_this_machine_alone(server: str) -> None:
+def test_it_listens_only_to_this_machine(server: str) -> None:
     with urllib.request.urlopen(server, timeout=10) as response:
         assert response.status == 200
     port = int(server.rsplit(":", 1)[1])
     with socket.socket() as other, pytest.raises(OSError, match="refused"):
-        other.connect(("127.0.0.2", port))  # this machine too, by another of its addresses
+        other.connect(("127.0.0.2", port))  # another address of this machine
 
 
-def test_a_port_in_use_and_a_missing_folder_are_a_sentence(
+def test_a_port_in_use_and_a_missing_directory_are_a_sentence(
     server: str, folder: Path, tmp_path: Path, run_zoo: Zoo
 ) -> None:
     port = server.rsplit(":", 1)[1]
     for arguments, sentence in (
         ([folder, "--port", port], f"port {port} of 127.0.0.1 cannot be used"),
-        ([tmp_path / "no"], "is no folder: name the one that holds the runs"),
+        ([tmp_path / "no"], "is not a directory: name the one with the runs"),
         ([folder, "--port", "70000"], "70000 is not in the range"),
     ):
         status, _, error = run_zoo("watch", *arguments)
         assert (status, sentence in error, len(error.splitlines())) == (2, True, 1), error
 
 
-def test_what_lies_too_deep_is_not_listed(tmp_path: Path) -> None:
+def test_runs_in_too_deep_directories_are_not_listed(tmp_path: Path) -> None:
     for depth in ("a/b/c", "a/b/c/d"):
         (tmp_path / depth).mkdir(parents=True)
         history_of(1).write(tmp_path / depth)
     client = watch.make_app(tmp_path).test_client()
     assert client.get("/runs/a/b/c").status_code == 200
     assert client.get("/runs/a/b/c/d").status_code == 404
-    with pytest.raises(ZooError, match="is no folder"):
+    with pytest.raises(ZooError, match="is not a directory"):
         watch.serve(tmp_path / "a/b/c/history.json", 0)
     assert zoo.training.history.read(tmp_path / "a/b/c").is_complete is False

@@ -1,1 +1,1 @@
-"""What a trained net is worth: scores, predictions, summaries, pictures of one net."""
+"""Analysis of a single net: scores, predictions, summaries, pictures."""

@@ -1,4 +1,4 @@
-"""How good a trained net is on some images: accuracy, loss, classes, confusions, calibration."""
+"""Scores of a trained net on some images: accuracy, loss, classes, confusions, calibration."""
 
 import dataclasses
 import json
@@ -6,22 +6,22 @@ import math
 
 import numpy as np
 
-_Z = 1.959964  # of the standard normal distribution: 95% lie within
+_Z = 1.959964  # standard normal distribution: 95% lie within this
 _NUM_BINS = 15  # Guo et al. 2017, On Calibration of Modern Neural Networks
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A value with the interval that covers the true one with 95%."""
+    """A value with its 95% confidence interval."""
 
     value: float
-    low: float | None  # None: one image tells nothing of it
+    low: float | None  # None: not known, because there is only one image
     high: float | None
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassScore:
-    """One class against all others."""
+    """One class versus all others."""
 
     label: int
     precision: float  # 0 if the class is never predicted
@@ -46,13 +46,13 @@ class Evaluation:
     num_images: int
     accuracy: Estimate  # Wilson's interval
     loss: Estimate  # normal interval of a mean
-    calibration_error: float  # expected calibration error, 15 bins; of few images it is too large
+    calibration_error: float  # expected calibration error, 15 bins; biased upwards for few images
     classes: tuple[ClassScore, ...]
     confusions: tuple[Confusion, ...]  # the most frequent first
 
 
 def evaluate(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
-    """Scores logits [N, classes] of images whose labels are [N]."""
+    """Scores logits [N, classes] of images with labels [N]."""
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
     num_images, num_classes = logits.shape
@@ -95,7 +95,7 @@ def evaluate(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
 
 
 def wilson(num_right: int, num_images: int) -> Estimate:
-    """A fraction with Wilson's score interval (Wilson 1927), which is never outside 0 to 1."""
+    """A fraction with Wilson's score interval (Wilson 1927), which always lies in [0, 1]."""
     if not num_images:
         return Estimate(0.0, 0.0, 1.0)
     fraction = num_right / num_images
@@ -109,7 +109,7 @@ def wilson(num_right: int, num_images: int) -> Estimate:
 def calibration_bins(
     confidence: np.ndarray, is_right: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(images, sum of confidence, number right) in each of 15 bins of confidence of equal width."""
+    """(images, sum of confidences, number correct) in 15 bins of confidence of equal width."""
     index = np.clip(np.ceil(confidence * _NUM_BINS).astype(int) - 1, 0, _NUM_BINS - 1)
     return (
         np.bincount(index, minlength=_NUM_BINS),
@@ -119,18 +119,18 @@ def calibration_bins(
 
 
 def calibration_error(confidence: np.ndarray, is_right: np.ndarray) -> float:
-    """Expected calibration error: the mean gap of confidence and accuracy in the bins."""
+    """Expected calibration error: the mean gap between confidence and accuracy over the bins."""
     _, confidences, rights = calibration_bins(confidence, is_right)
     return float(np.abs(confidences - rights).sum() / len(confidence))
 
 
 def to_json(evaluation: Evaluation) -> str:
-    """An object of its fields."""
+    """A JSON object with its fields."""
     return json.dumps(dataclasses.asdict(evaluation), indent=1, allow_nan=False)
 
 
 def to_text(evaluation: Evaluation, num_confusions: int = 8) -> str:
-    """A page for the terminal."""
+    """A text for the terminal."""
     accuracy, loss = evaluation.accuracy, evaluation.loss
     lines = [
         f"accuracy           {accuracy.value:6.2%}  {_interval(accuracy, '.2%')}",
@@ -152,7 +152,7 @@ def to_text(evaluation: Evaluation, num_confusions: int = 8) -> str:
                 f"{confusion.label:5} taken for {confusion.predicted}: {confusion.count:,} of "
                 f"{evaluation.classes[confusion.label].num_images:,}"
             )
-    return "\n".join([*lines, "", "In brackets: intervals that cover the true value with 95%."])
+    return "\n".join([*lines, "", "In brackets: 95% confidence intervals."])
 
 
 def _interval(estimate: Estimate, form: str) -> str:

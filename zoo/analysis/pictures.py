@@ -23,14 +23,14 @@ from zoo.models.layers import Conv, MaxPool, named_layers
 from zoo.system.errors import ZooError
 from zoo.system.figures import COLORS, plain
 
-_MAX_WEIGHTS = 5000  # of a layer, drawn at random: the shape of a violin needs no more
+_MAX_WEIGHTS = 5000  # of a layer, sampled at random: enough for the shape of a violin
 _MAX_FILTERS = 64
 _MAX_CHANNELS = 8
-_MAX_PREDICTIONS = 100  # a picture 130 inches high
+_MAX_PREDICTIONS = 100  # the picture is then 130 inches high
 
 
 def weights(net: TrainedNet) -> Figure:
-    """Violins of each layer's kernel: left as initialized from the seed, right as trained."""
+    """Violins of each layer's kernel: initial weights on the left, trained on the right."""
     before = zoo.training.step.create_train_state(
         net.model, optax.identity(), net.seed, net.image_shape
     ).params
@@ -59,7 +59,7 @@ def weights(net: TrainedNet) -> Figure:
 
 
 def filters(net: TrainedNet) -> Figure:
-    """The kernels of the first convolution: red above zero, blue below, one scale for all."""
+    """The kernels of the first convolution: red above zero, blue below, on a common scale."""
     kernel = np.asarray(net.variables["params"]["conv_1"]["kernel"])  # [kh, kw, in, out]
     count = min(kernel.shape[-1], _MAX_FILTERS)
     columns = math.ceil(math.sqrt(2 * count))
@@ -81,12 +81,12 @@ def filters(net: TrainedNet) -> Figure:
 
 
 def activations(net: TrainedNet, pixels: np.ndarray, name: str) -> Figure:
-    """What each convolution and pool makes of an image: the 8 channels of largest mean.
+    """Outputs of each convolution and pool for an image: the 8 channels with the largest mean.
 
     Args:
         net: the trained net.
         pixels: [height, width, channels] uint8.
-        name: of the image, for the title.
+        name: name of the image, for the title.
     """
     outputs = net.intermediates(pixels[None])
     layers = [
@@ -95,7 +95,7 @@ def activations(net: TrainedNet, pixels: np.ndarray, name: str) -> Figure:
         if isinstance(layer, (Conv, MaxPool))
     ]
     inches = 0.4 + 0.9 * (1 + len(layers))
-    figure = Figure(figsize=(8.5, inches))  # a constrained layout of so many axes takes seconds
+    figure = Figure(figsize=(8.5, inches))  # a constrained layout of this many axes takes seconds
     edges = {"left": 0.01, "right": 0.99, "bottom": 0.1 / inches, "top": 1 - 0.4 / inches}
     grid = figure.subplots(
         1 + len(layers), _MAX_CHANNELS + 1, gridspec_kw=edges | {"hspace": 0.25, "wspace": 0.1}
@@ -118,13 +118,13 @@ def activations(net: TrainedNet, pixels: np.ndarray, name: str) -> Figure:
 
 
 def predictions(net: TrainedNet, found: Sequence[Prediction]) -> Figure:
-    """Each image as the net sees it, beside the probability of each class.
+    """Each image as the net sees it, next to the probability of each class.
 
     Raises:
         ZooError: more than 100 images.
     """
     if len(found) > _MAX_PREDICTIONS:
-        raise ZooError(f"at most {_MAX_PREDICTIONS} images go into a picture, not {len(found)}")
+        raise ZooError(f"a picture shows at most {_MAX_PREDICTIONS} images, not {len(found)}")
     figure = Figure(figsize=(6.4, 0.7 + 1.3 * len(found)), layout="constrained")
     grid = figure.subplots(len(found), 2, squeeze=False, width_ratios=(1, 4))
     for (left, right), one in zip(grid, found, strict=True):
@@ -144,12 +144,12 @@ def predictions(net: TrainedNet, found: Sequence[Prediction]) -> Figure:
         right.set_title(f"{plain(one.image)}: {said}{truth}", fontsize=9, loc="left")
         right.spines[["top", "right"]].set_visible(False)
     grid[-1, 1].set_xlabel("class")
-    figure.suptitle(_title(net, "what it says"), fontsize=11)
+    figure.suptitle(_title(net, "predictions"), fontsize=11)
     return figure
 
 
 def confusion(net: TrainedNet, split: Split, probabilities: np.ndarray) -> Figure:
-    """How many images of each class were taken for each; colours by logarithm."""
+    """Confusion matrix: number of images by true and predicted class, colours on a log scale."""
     predicted = probabilities.argmax(axis=1)
     num_classes = net.history.data["num_classes"]
     matrix = np.zeros((num_classes, num_classes), int)  # [true, predicted]
@@ -162,7 +162,9 @@ def confusion(net: TrainedNet, split: Split, probabilities: np.ndarray) -> Figur
         for (label, other), number in np.ndenumerate(matrix):
             if number:
                 is_bright = number > math.sqrt(matrix.max())
-                color = "#111111" if is_bright else "white"  # no black: pages turn that to white
+                color = (
+                    "#111111" if is_bright else "white"
+                )  # not black: pages replace that by the text colour
                 axes.text(other, label, number, ha="center", va="center", color=color, fontsize=8)
     axes.set(xlabel="predicted class", ylabel="true class")
     for axis in (axes.xaxis, axes.yaxis):
@@ -174,13 +176,15 @@ def confusion(net: TrainedNet, split: Split, probabilities: np.ndarray) -> Figur
 
 
 def mistakes(net: TrainedNet, split: Split, probabilities: np.ndarray) -> Figure:
-    """The 24 images with the largest loss among those that the net gets wrong."""
+    """The 24 misclassified images with the largest loss."""
     predicted = probabilities.argmax(axis=1)
     of_label = probabilities[np.arange(len(split)), split.labels]
     wrong = np.flatnonzero(predicted != split.labels)
     worst = wrong[np.argsort(of_label[wrong], kind="stable")][:24]
     if not len(worst):
-        raise ZooError(f"{net.workdir} gets every image right: there is no mistake to draw")
+        raise ZooError(
+            f"{net.workdir} classifies every image correctly: there is no mistake to draw"
+        )
     columns = min(8, len(worst))
     rows = math.ceil(len(worst) / columns)
     figure = Figure(figsize=(1.15 * columns + 0.8, 1.6 * rows + 0.6), layout="constrained")
@@ -223,7 +227,7 @@ def calibration(net: TrainedNet, split: Split, probabilities: np.ndarray) -> Fig
 
 
 OF_NET: dict[str, Callable[[TrainedNet], Figure]] = {"weights": weights, "filters": filters}
-# These take what the net says of the split's images, too: [N, classes].
+# These also take the predicted probabilities of the split's images: [N, classes].
 OF_SPLIT: dict[str, Callable[[TrainedNet, Split, np.ndarray], Figure]] = {
     "confusion": confusion,
     "mistakes": mistakes,

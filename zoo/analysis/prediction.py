@@ -1,4 +1,4 @@
-"""What a trained net says of image files, or of images of its test set."""
+"""Predictions of a trained net for image files or images of its test set."""
 
 import dataclasses
 import json
@@ -19,12 +19,12 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What the net says of one image."""
+    """The net's prediction for one image."""
 
     image: str  # file, or "test image 500"
     pixels: np.ndarray  # [height, width, channels] uint8, as the net sees it
     is_inverted: bool  # it was dark on light
-    label: int | None  # the true class, of images of the test set
+    label: int | None  # the true class, for images of the test set
     probabilities: np.ndarray  # [classes]
 
     @property
@@ -34,14 +34,14 @@ class Prediction:
 
 
 def predict(net: TrainedNet, images: Sequence[str]) -> list[Prediction]:
-    """Asks the net about each.
+    """Predicts the class of each image.
 
     Args:
         net: the trained net.
-        images: image files, or numbers of images in the test set (where no file is called so).
+        images: image files, or numbers of images in the test set (if no file has that name).
 
     Raises:
-        ZooError: no such file or number, no image, or nothing on it.
+        ZooError: no such file or number, not an image, or a blank image.
     """
     found: list[tuple[str, np.ndarray, bool, int | None]] = []
     test: zoo.data.Split | None = None
@@ -50,7 +50,7 @@ def predict(net: TrainedNet, images: Sequence[str]) -> list[Prediction]:
             test = test or net.split("test")
             index = int(image)
             if index >= len(test):
-                raise ZooError(f"the test set has the images 0 to {len(test) - 1}, and no {image}")
+                raise ZooError(f"the test set has the images 0 to {len(test) - 1}, not {image}")
             pixels, label = test.images[index], int(test.labels[index])
             found.append((f"test image {image}", pixels, False, label))
         else:
@@ -77,7 +77,7 @@ def to_json(predictions: Sequence[Prediction]) -> str:
 
 
 def to_text(predictions: Sequence[Prediction], num_classes: int = 3) -> str:
-    """For each image the most probable classes as bars."""
+    """The most probable classes of each image, as bars."""
     return "\n\n".join(_text(prediction, num_classes) for prediction in predictions)
 
 
@@ -96,6 +96,6 @@ def _text(prediction: Prediction, num_classes: int) -> str:
 
 
 def bar(fraction: float) -> str:
-    """A bar of that part of 30 characters, to an eighth of one, filled up with blanks."""
+    """A bar of that fraction of 30 characters, to an eighth, padded with spaces."""
     full, eighths = divmod(round(fraction * _BAR_WIDTH * 8), 8)
     return ("█" * full + (_EIGHTHS[eighths] if eighths else "")).ljust(_BAR_WIDTH)

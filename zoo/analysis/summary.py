@@ -1,4 +1,4 @@
-"""What a net is made of, layer by layer, read off its definition: nothing is trained or run."""
+"""Summary of a net, layer by layer, from its definition: nothing is trained or run."""
 
 import dataclasses
 import functools
@@ -20,14 +20,14 @@ _FLOAT_BYTES = 4
 
 @dataclasses.dataclass(frozen=True)
 class LayerSummary:
-    """One layer for one image."""
+    """One layer, for one image."""
 
     name: str
     settings: str  # such as "64 of 3x3, same"
     output_shape: tuple[int, ...]
-    parameters: int  # moving statistics included, as Keras counts them
+    parameters: int  # including moving statistics, as in Keras
     macs: int  # multiply-adds, forward; every position of a kernel counts
-    without_gradient: int  # weights that only ever meet padding
+    without_gradient: int  # weights that only overlap padding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Summary:
     parameters: int
     non_trainable: int  # moving statistics
     macs: int
-    training_bytes: int  # of a training step, about: see `training_bytes`
+    training_bytes: int  # approximate, for a training step: see `training_bytes`
     batch_size: int  # of that step
 
 
@@ -52,7 +52,7 @@ def summarize(
     num_classes: int = 10,
     batch_size: int = 128,
 ) -> Summary:
-    """Looks through a net.
+    """Returns the summary of a net.
 
     Raises:
         ZooError: unknown net; images too small for it.
@@ -96,11 +96,11 @@ def summarize(
 
 
 def training_bytes(num_params: int, output_shapes: Sequence[Sequence[int]], batch_size: int) -> int:
-    """Memory of a training step in float32, about.
+    """Approximate memory of a training step in float32.
 
-    Parameters, gradients and two values an optimizer keeps of each (Adam, Adadelta), and each
-    layer's output twice: kept for the backward pass, and its gradient. What a compiler saves by
-    fusing, and the workspaces it takes, are not in it.
+    It counts parameters, gradients, two optimizer values per parameter (Adam, Adadelta), and each
+    layer's output twice: for the backward pass, and its gradient. It does not include savings by
+    operator fusion or workspaces of the compiler.
     """
     outputs = batch_size * sum(map(math.prod, output_shapes))
     return _FLOAT_BYTES * (4 * num_params + 2 * outputs)
@@ -124,7 +124,7 @@ def _settings(layer: layers.Layer) -> str:
 
 
 def _without_gradient(layer: layers.Layer | None, input_shape: tuple[int, ...]) -> int:
-    """Weights of a convolution whose place in the window lies in the padding at every position."""
+    """Number of weights of a convolution that overlap padding at every position."""
     if not isinstance(layer, layers.Conv) or layer.padding != "SAME":
         return 0
     height, width, channels = input_shape
@@ -133,8 +133,8 @@ def _without_gradient(layer: layers.Layer | None, input_shape: tuple[int, ...]) 
 
 
 def _live_taps(size: int, window: int) -> int:
-    """Places of a window, along one axis, that meet a pixel at some position (SAME, stride 1)."""
-    before = (window - 1) // 2  # padding in front, as in TensorFlow
+    """Taps of a window, along one axis, that overlap a pixel at some position (SAME, stride 1)."""
+    before = (window - 1) // 2  # padding before the first pixel, as in TensorFlow
     return sum(abs(place - before) < size for place in range(window))
 
 
@@ -143,7 +143,7 @@ def _size(tree: Any) -> int:
 
 
 def to_json(summary: Summary) -> str:
-    """The summary as an object of its fields."""
+    """The summary as a JSON object with its fields."""
     return json.dumps(dataclasses.asdict(summary), indent=1)
 
 
@@ -162,7 +162,7 @@ def to_text(summary: Summary) -> str:
     ]
     total = ("total", "", "", f"{summary.parameters:,}", f"{summary.macs:,}")
     head, *body, last = table_text([names, *rows, total], left=(0, 1, 2)).splitlines()
-    rule = "-" * len(head)  # the last column ends at the right, so no line is longer
+    rule = "-" * len(head)  # the last column is right-aligned, so no line is longer
 
     height, width, channels = summary.image_shape
     trainable = summary.parameters - summary.non_trainable

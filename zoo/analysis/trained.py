@@ -1,4 +1,4 @@
-"""A net that a run has trained, read from the run's folder."""
+"""A trained net, read from the directory of its run."""
 
 import dataclasses
 import functools
@@ -22,14 +22,14 @@ _BATCH_SIZE = 500
 
 @dataclasses.dataclass(frozen=True)
 class TrainedNet:
-    """A net with the parameters that a run came to."""
+    """A net with the trained parameters of a run."""
 
     workdir: Path
     history: History
     model: zoo.models.ConvNet
     variables: dict[str, Any]
     seed: int
-    epoch: int  # after which the parameters were these
+    epoch: int  # the parameters are those after this epoch
 
     @property
     def name(self) -> str:
@@ -38,7 +38,7 @@ class TrainedNet:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of the images that it was trained on."""
+        """(height, width, channels) of the training images."""
         if "image_shape" not in self.history.data:
             raise ZooError(f"{self.workdir} was trained by an older version: train it again")
         height, width, channels = self.history.data["image_shape"]
@@ -56,7 +56,7 @@ class TrainedNet:
         return np.concatenate(found)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """[N, classes], each row adding up to 1, of images [N, height, width, channels], uint8."""
+        """[N, classes], each row with sum 1, of images [N, height, width, channels], uint8."""
         return softmax(self.logits(images))
 
     def intermediates(self, images: np.ndarray) -> dict[str, tuple[jax.Array]]:
@@ -64,15 +64,15 @@ class TrainedNet:
         return _apply_all(self.model, self.variables, images)
 
     def split(self, name: str, dataset: str | None = None) -> zoo.data.Split:
-        """The split "test", "validation" or "train" that the run used, or of another dataset.
+        """The split "test", "validation" or "train" of the run's dataset or of another dataset.
 
         Raises:
-            ZooError: unknown dataset, or images of another form than the net was trained on.
+            ZooError: unknown dataset, or images or classes that do not match the net.
         """
         config = self.history.config
         same = dataset in (None, config["dataset"])
         if dataset == "idx" and not same:
-            raise ZooError(f"{self.workdir} was not trained on idx, so its files are not known")
+            raise ZooError(f"{self.workdir} was not trained on idx, so its IDX files are not known")
         loaded = zoo.data.load(
             dataset or config["dataset"],
             data_dir=config["data_dir"],
@@ -82,8 +82,9 @@ class TrainedNet:
         if found != (self.image_shape, self.history.data["num_classes"]):
             raise ZooError(
                 f"{loaded.name} has {found[1]} classes and images of "
-                f"{'x'.join(map(str, found[0]))}, and {self.workdir} was trained on "
-                f"{self.history.data['num_classes']} and {'x'.join(map(str, self.image_shape))}"
+                f"{'x'.join(map(str, found[0]))}, but {self.workdir} was trained on "
+                f"{self.history.data['num_classes']} classes and images of "
+                f"{'x'.join(map(str, self.image_shape))}"
             )
         train, validation = zoo.data.split_validation(loaded, config["validation"])
         return {"train": train, "validation": validation, "test": loaded.test}[name]
@@ -106,19 +107,19 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def load(workdir: Path, seed: int | None = None) -> TrainedNet:
-    """The net of a run's newest checkpoint; of a run that chooses, the best epoch's so far.
+    """Loads the net of a run's newest checkpoint, or of its best epoch so far with holdout.
 
     Args:
-        workdir: the run's folder; the run may be going on.
-        seed: which of many seeds; None: the first.
+        workdir: directory of the run, which may still be in progress.
+        seed: one of the run's seeds; None: the first.
 
     Raises:
-        ZooError: no run, no checkpoint, or no such seed.
+        ZooError: there is no run, no checkpoint, or no such seed.
     """
-    zoo.training.history.read(workdir)  # no run: said so
+    zoo.training.history.read(workdir)  # raises an error if there is no run
     try:
         found = zoo.training.parameters.read(workdir)
-    except ZooError:  # a run in progress may have deleted that one for a newer
+    except ZooError:  # a run in progress may have replaced it by a newer one
         found = zoo.training.parameters.read(workdir)
     for note in found.notes:
         print(f"note: {note}", file=sys.stderr)
@@ -130,7 +131,7 @@ def load(workdir: Path, seed: int | None = None) -> TrainedNet:
     seed = first if seed is None else seed
     if seed not in range(first, first + count):
         raise ZooError(
-            f"{workdir} has no seed {seed}: it is of {zoo.training.history.seeds_text(history)}"
+            f"{workdir} has no seed {seed}, only {zoo.training.history.seeds_text(history)}"
         )
     epochs = [record["epoch"] for record in history.epochs if record["step"] == found.step]
     epoch = np.full(count, epochs[0] if epochs else 0)
@@ -153,7 +154,7 @@ def load(workdir: Path, seed: int | None = None) -> TrainedNet:
 
 
 def _check_shapes(net: TrainedNet) -> None:
-    """Raises ZooError unless the checkpoint is of the net that the history tells of."""
+    """Raises ZooError unless the checkpoint matches the net in the history."""
     images = jax.ShapeDtypeStruct((1, *net.image_shape), jnp.float32)
     try:
         wanted = jax.eval_shape(
@@ -164,8 +165,8 @@ def _check_shapes(net: TrainedNet) -> None:
     found = {key: net.variables[key] for key in wanted if key in net.variables}
     if _shapes(found) != _shapes({key: wanted[key] for key in wanted if key != "intermediates"}):
         raise ZooError(
-            f"the checkpoint in {net.workdir} is not of the net that its history tells of: they "
-            f"are of two runs"
+            f"the checkpoint in {net.workdir} does not match the net in its history: they belong "
+            f"to different runs"
         )
 
 

@@ -15,7 +15,7 @@ RESULTS_FILE = Path("docs/results/reproduction.json")
 
 
 class _InOrder(click.Group):
-    """Lists its commands in the order in which they are defined."""
+    """Lists its commands in the order of their definition."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(self.commands)
@@ -24,7 +24,7 @@ class _InOrder(click.Group):
 @click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(zoo.__version__, prog_name="zoo")
 def cli() -> None:
-    """Nineteen small CNNs for small images, as five notebooks define them."""
+    """Nineteen small CNNs for small images, from five notebooks."""
 
 
 def _complete_net(context: click.Context, parameter: click.Parameter, start: str) -> list[str]:
@@ -38,7 +38,7 @@ def _complete_net(context: click.Context, parameter: click.Parameter, start: str
 def list_nets(pattern: str) -> None:
     """List the nets, or those that match PATTERN, such as "ablation*".
 
-    The last column is what `zoo reproduce` found, where this is the project's folder.
+    The last column shows the results of `zoo reproduce`, which are in the project's checkout.
     """
     from zoo.reproduction.catalogue import to_text
     from zoo.reproduction.results import read
@@ -60,9 +60,9 @@ def list_nets(pattern: str) -> None:
     default=128,
     show_default=True,
     type=click.IntRange(1),
-    help="Images in the training step whose memory is told.",
+    help="Batch size of the training step for the memory estimate.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print an object in JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def summary(net: str, image_size: str, num_classes: int, batch_size: int, as_json: bool) -> None:
     """Show the layers of NET: output shapes, parameters, multiply-adds."""
     from zoo.analysis.summary import summarize, to_json, to_text
@@ -86,7 +86,9 @@ _RUN = click.argument("run", type=click.Path(path_type=Path))
 _RUNS_OR_RESULTS = click.argument(
     "runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN|RESULTS..."
 )
-_SEED = click.option("--seed", type=int, help="Which seed of a run of many; default: the first.")
+_SEED = click.option(
+    "--seed", type=int, help="Seed to use if the run has several; default: the first."
+)
 
 
 @cli.command(
@@ -125,7 +127,7 @@ def train(net: str, arguments: Sequence[str]) -> None:
 @click.option(
     "--dataset",
     metavar="NAME",
-    help="Another dataset with images of the same size; default: that of the run.",
+    help="Another dataset with images of the same size; default: the dataset of the run.",
 )
 @click.option(
     "--split",
@@ -134,12 +136,12 @@ def train(net: str, arguments: Sequence[str]) -> None:
     type=click.Choice(["test", "validation", "train"]),
 )
 @_SEED
-@click.option("--json", "as_json", is_flag=True, help="Print an object in JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def evaluate(run: Path, dataset: str | None, split: str, seed: int | None, as_json: bool) -> None:
-    """Score the net of the run in folder RUN on labelled images.
+    """Score the net of the run in directory RUN on labelled images.
 
-    It has the parameters of the newest checkpoint, or of the best epoch so far if the run was told
-    to choose one (validation=holdout).
+    Uses the parameters of the newest checkpoint, or of the best epoch so far if the run was
+    configured to select it (validation=holdout).
     """
     import zoo.system.compilation
     from zoo.analysis import evaluation, trained
@@ -158,24 +160,24 @@ def evaluate(run: Path, dataset: str | None, split: str, seed: int | None, as_js
     )
 
 
-@cli.command(short_help="Ask a run's net what is on images.")
+@cli.command(short_help="Predict the classes of images with a run's net.")
 @_RUN
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @_SEED
-@click.option("--json", "as_json", is_flag=True, help="Print a list in JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @click.option(
     "--plot",
     "picture",
     type=click.Path(path_type=Path),
-    help="Draw images and probabilities too; .png, .svg or .pdf",
+    help="Also draw images and probabilities; .png, .svg or .pdf",
 )
 def predict(
     run: Path, images: Sequence[str], seed: int | None, as_json: bool, picture: Path | None
 ) -> None:
-    """Ask the net of the run in folder RUN what is on each IMAGE.
+    """Predict the class of each IMAGE with the net of the run in directory RUN.
 
     An IMAGE is a PNG, JPEG, GIF, BMP or WebP file of any size and colour, or the number of an image
-    in the test set. What is drawn is cut out, centred, and inverted if it is dark on light.
+    in the test set. The drawing in a file is cropped, centred, and inverted if it is dark on light.
     """
     import zoo.system.compilation
     from zoo.analysis import pictures, prediction, trained
@@ -204,21 +206,21 @@ def predict(
         ["curves", "weights", "filters", "activations", "confusion", "mistakes", "calibration"]
     ),
 )
-@click.option("--image", help="Of which activations are drawn: a file or a test image's number.")
+@click.option("--image", help="Image for --kind=activations: a file or the number of a test image.")
 @_SEED
 def plot(
     runs: Sequence[Path], output: Path, kind: str, image: str | None, seed: int | None
 ) -> None:
-    """Draw the runs in the folders RUN into one picture.
+    """Draw the runs in the directories RUN into one picture.
 
-    Curves may be of several runs, the other kinds are of one: violins of each layer's weights
-    before and after training, filters of the first layer, activations for an --image; confusions,
-    the worst mistakes and the calibration on the test set.
+    Curves can show several runs, the other kinds one run: violins of each layer's weights before
+    and after training, filters of the first layer, activations for an --image; confusions, the
+    worst mistakes and the calibration on the test set.
     """
     if (kind == "activations") != (image is not None):
-        raise ZooError("--image goes with --kind=activations, which needs it")
+        raise ZooError("--image and --kind=activations need each other: give both or neither")
     if kind == "curves" and seed is not None:
-        raise ZooError("--seed is for the other kinds: curves show all seeds")
+        raise ZooError("--seed has no effect on curves, which show all seeds: omit it")
     if kind != "curves" and len(runs) > 1:
         raise ZooError(f"--kind={kind} draws one run, not {len(runs)}")
 
@@ -250,12 +252,12 @@ def plot(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="A picture too: accuracy by depth, size and time, and curves; .png, .svg or .pdf",
+    help="Also draw accuracy by depth, size and time, and curves; .png, .svg or .pdf",
 )
 def compare(runs: Sequence[Path], output: Path | None) -> None:
-    """Compare runs: folders, or files such as docs/results/reproduction.json.
+    """Compare runs: directories, or files such as docs/results/reproduction.json.
 
-    The table has the most accurate first. Of many seeds it gives mean ± standard deviation.
+    The table is sorted by accuracy. For several seeds it shows mean ± standard deviation.
     """
     from zoo.system import figures
     from zoo.web import comparison
@@ -272,10 +274,10 @@ def compare(runs: Sequence[Path], output: Path | None) -> None:
 @_RUNS_OR_RESULTS
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help=".html")
 def report(runs: Sequence[Path], output: Path) -> None:
-    """Write a report of runs: folders, or files such as docs/results/reproduction.json.
+    """Write a report of runs: directories, or files such as docs/results/reproduction.json.
 
-    The file holds all that it shows and loads nothing: curves, scores, pictures of each net, the
-    published numbers beside ours, a comparison of what is finished.
+    The HTML file is self-contained: curves, scores, pictures of each net, the published results
+    next to ours, and a comparison of finished runs.
     """
     import datetime
 
@@ -290,27 +292,27 @@ def report(runs: Sequence[Path], output: Path) -> None:
     click.echo(f"wrote {output} ({len(page.encode()) / 1e6:.1f} MB)")
 
 
-@cli.command(short_help="Show runs live in a browser, and a page to draw digits.")
+@cli.command(short_help="Show runs live in a browser, with a page to draw digits.")
 @click.argument("folder", default="runs", type=click.Path(path_type=Path), metavar="[RUNS]")
 @click.option(
     "--port",
     default=8000,
     show_default=True,
     type=click.IntRange(0, 65_535),
-    help="Of this machine; 0: any that is free.",
+    help="Port on this machine; 0: any free port.",
 )
 def watch(folder: Path, port: int) -> None:
-    """Show the runs in the folder RUNS in a browser, while they go on.
+    """Show the runs in the directory RUNS live in a browser.
 
-    The pages are for this machine alone (127.0.0.1). On one of them, draw a digit and see what a
-    net answers as you draw.
+    The pages are only available on this machine (127.0.0.1). On one of them you can draw a digit
+    and see a net's prediction while you draw.
     """
     import jax
 
     import zoo.system.compilation
     from zoo.web import watch
 
-    jax.config.update("jax_platforms", "cpu")  # a GPU and its memory are the runs'
+    jax.config.update("jax_platforms", "cpu")  # the GPU and its memory are for the runs
     server = watch.serve(folder, port)
     zoo.system.compilation.enable_cache()
     click.echo(
@@ -319,14 +321,14 @@ def watch(folder: Path, port: int) -> None:
     server.run()
 
 
-@cli.command(short_help="Train nets again and compare with what was published.")
+@cli.command(short_help="Train nets again and compare with the published results.")
 @click.argument("nets", nargs=-1, shell_complete=_complete_net)
 @click.option(
     "--seeds",
     default=1,
     show_default=True,
     type=click.IntRange(1, 10_000),
-    help="Runs of each net.",
+    help="Number of runs of each net.",
 )
 @click.option(
     "--first-seed",
@@ -340,7 +342,7 @@ def watch(folder: Path, port: int) -> None:
     default="notebook",
     show_default=True,
     type=click.Choice(["notebook", "holdout", "both"]),
-    help="As the notebook trained and tested, or: hold out, choose the best epoch, test once.",
+    help="notebook: as the notebook; holdout: select the best epoch on held-out data, test once.",
 )
 @click.option(
     "--runs",
@@ -348,16 +350,16 @@ def watch(folder: Path, port: int) -> None:
     default="runs/reproduction",
     show_default=True,
     type=click.Path(path_type=Path),
-    help="Folder of the runs.",
+    help="Directory of the runs.",
 )
 @click.option(
     "--output",
     default="docs/results",
     show_default=True,
     type=click.Path(path_type=Path),
-    help="Folder for reproduction.csv, .json and .md.",
+    help="Directory for reproduction.csv, .json and .md.",
 )
-@click.option("--quiet", is_flag=True, help="Print the results alone.")
+@click.option("--quiet", is_flag=True, help="Print only the results.")
 def reproduce(
     nets: Sequence[str],
     seeds: int,
@@ -367,10 +369,10 @@ def reproduce(
     output: Path,
     quiet: bool,
 ) -> None:
-    """Train NETS (shell patterns; none: all 19) again, and compare with what was published.
+    """Train NETS (shell patterns; default: all 19) again and compare with the published results.
 
-    Runs that were interrupted go on, complete ones are taken as they are, cheapest nets first. The
-    table is written after each run; it keeps what it holds of other nets and seeds.
+    Interrupted runs are resumed, complete runs are used as they are, cheapest nets first. The table
+    is written after each run; its results for other nets and seeds are kept.
     """
     from zoo.models import list_models  # only now: a second of imports
 
@@ -397,10 +399,10 @@ def reproduce(
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command with these arguments, or those of the process; gives the exit status.
+    """Runs the command with these arguments, or those of the process; returns the exit status.
 
     Raises:
-        ZooError: something that the user gave is wrong.
+        ZooError: the command line or a file of the user is wrong.
     """
     try:
         status = cli.main(arguments, prog_name="zoo", standalone_mode=False)
@@ -409,7 +411,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 2
     except click.ClickException as error:
         raise ZooError(error.format_message()) from None
-    except SystemExit as error:  # so click ends a completion, and a pipe whose reader has left
+    except SystemExit as error:  # raised by click after a completion or a closed pipe
         return error.code if isinstance(error.code, int) else 1
     return status if isinstance(status, int) else 0
 

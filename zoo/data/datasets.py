@@ -1,13 +1,13 @@
 """Datasets by name, as uint8 images and integer labels in memory.
 
-| name | images | from |
+| name | images | source |
 |---|---|---|
 | `digits` | 1,797 real 8x8 digits, resized to 28x28 | scikit-learn: no network, no file |
 | `mnist`, `fashion_mnist`, `kmnist` | 70,000 of 28x28 | TFDS, prepared without TensorFlow |
-| `idx` | any | four IDX files of your own in `manual_dir` |
+| `idx` | any | your own four IDX files in `manual_dir` |
 
-Decoded arrays are kept beside a prepared TFDS dataset, so that the next start reads them in
-milliseconds. A dataset that is not there is an error that says what to do, never a substitute.
+Decoded arrays are cached next to a prepared TFDS dataset, so that the next start reads them in
+milliseconds. A missing dataset is an error that says what to do; it is never replaced by another.
 """
 
 import dataclasses
@@ -62,17 +62,17 @@ class Dataset:
 def load(
     name: str, *, data_dir: str | Path | None = None, manual_dir: str | Path | None = None
 ) -> Dataset:
-    """The dataset of that name, prepared first if need be.
+    """Returns the dataset of that name and prepares it first if necessary.
 
     Args:
         name: one of `DATASETS`.
-        data_dir: where TFDS datasets lie; None or "": TFDS's own default, that is the
+        data_dir: directory of the TFDS datasets; None or "": the TFDS default, which is the
             environment variable TFDS_DATA_DIR or ~/tensorflow_datasets.
-        manual_dir: a folder with already downloaded IDX files; None or "": for mnist the
-            environment variable ZOO_MNIST_DIR, if set.
+        manual_dir: directory of IDX files that are already downloaded; None or "": for mnist,
+            the environment variable ZOO_MNIST_DIR if it is set.
 
     Raises:
-        ZooError: unknown name; the dataset is not there and cannot be downloaded; damaged files.
+        ZooError: unknown name; the dataset is missing and cannot be downloaded; damaged files.
     """
     if name not in DATASETS:
         near = difflib.get_close_matches(name, DATASETS, n=2)
@@ -92,40 +92,38 @@ def load(
 def split_validation(dataset: Dataset, validation: Validation) -> tuple[Split, Split]:
     """(training split, validation split).
 
-    "test" validates on the test split, as four of the notebooks do. The others take the last 20%
-    of the training split, as Keras's `validation_split=0.2` does (before any shuffling).
+    "test" validates on the test split, as four of the notebooks do. The other values take the last
+    20% of the training split, as Keras's `validation_split=0.2` does (before any shuffling).
 
     Raises:
-        ZooError: the dataset is too small to hold any image out.
+        ZooError: the dataset is too small to hold out any image.
     """
     if validation == "test":
         return dataset.train, dataset.test
     count = int(len(dataset.train) * (1 - 0.2))  # Keras's own expression
     if not count:
         raise ZooError(
-            f"{dataset.name} has only {len(dataset.train)} training image, too few to hold any "
-            f"out: use --config.validation=test"
+            f"{dataset.name} has only {len(dataset.train)} training image, too few to hold out "
+            f"any: use --config.validation=test"
         )
     return dataset.train[:count], dataset.train[count:]
 
 
 def check(dataset: Dataset) -> None:
-    """Checks that a net can be trained and tested on it.
+    """Checks that a net can be trained and tested on the dataset.
 
     Raises:
-        ZooError: a split is empty or not of the form that `Split` tells, the splits' images differ
-            in size, a label is out of range, or there is one class alone.
+        ZooError: a split is empty or not of the form described by `Split`, the images of the
+            splits differ in size, a label is out of range, or there is only one class.
     """
     if dataset.num_classes < 2:
-        raise ZooError(
-            f"{dataset.name} has {dataset.num_classes} class: nets tell two or more apart"
-        )
+        raise ZooError(f"{dataset.name} has {dataset.num_classes} class: a net needs at least 2")
     for name, split in (("training", dataset.train), ("test", dataset.test)):
         images, labels = split.images, split.labels
         if images.ndim != 4 or images.dtype != np.uint8 or 0 in images.shape:
             raise ZooError(
                 f"the {name} images of {dataset.name} are {images.dtype} of shape {images.shape}: "
-                f"they must be uint8 of [images, height, width, channels], and not empty"
+                f"they must be uint8 of shape [images, height, width, channels], and not empty"
             )
         if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
             raise ZooError(
@@ -141,8 +139,8 @@ def check(dataset: Dataset) -> None:
     shapes = dataset.train.images.shape[1:], dataset.test.images.shape[1:]
     if shapes[0] != shapes[1]:
         raise ZooError(
-            f"the images of {dataset.name} are of shape {shapes[0]} for training and {shapes[1]} "
-            f"for testing: they must be of one"
+            f"the images of {dataset.name} have shape {shapes[0]} for training and {shapes[1]} "
+            f"for testing: the shapes must be the same"
         )
 
 
@@ -154,9 +152,9 @@ def _default_data_dir() -> str:
 def _load_digits() -> Dataset:
     """scikit-learn's digits, resized to 28x28.
 
-    The images come in the order of their writers. Of each class every fifth image is for testing.
-    The others are dealt into five hands, class by class and one image after the other, and come
-    hand after hand: so the last 20%, which a hold-out takes, are spread over classes and writers.
+    The images are in the order of their writers. Every fifth image of each class is for testing.
+    The others are split into five groups, class by class in rotation, and the groups are
+    concatenated: so the last 20%, which are held out, are spread over classes and writers.
     """
     from PIL import Image
     from sklearn.datasets import load_digits
@@ -179,8 +177,8 @@ def _load_digits() -> Dataset:
     is_test = rank % 5 == 4
     test = np.flatnonzero(is_test)
     train = np.flatnonzero(~is_test)
-    hand = (rank - rank // 5)[train] % 5  # rank // 5 images of the class before it are for testing
-    train = train[np.argsort(hand, kind="stable")]
+    group = (rank - rank // 5)[train] % 5  # rank // 5 images of the class before it are for testing
+    train = train[np.argsort(group, kind="stable")]
     return Dataset(
         "digits", Split(images[train], labels[train]), Split(images[test], labels[test]), 10
     )
@@ -188,9 +186,11 @@ def _load_digits() -> Dataset:
 
 def _load_idx(manual_dir: Path | None) -> Dataset:
     if manual_dir is None:
-        raise ZooError(f"dataset idx needs --config.manual_dir=FOLDER that holds {FILENAMES}")
+        raise ZooError(f"dataset idx needs --config.manual_dir=DIR, a directory with {FILENAMES}")
     if not manual_dir.is_dir():
-        raise ZooError(f"{manual_dir}, which should hold the IDX files, is no folder")
+        raise ZooError(
+            f"manual_dir is not a directory: {manual_dir}: name the one with the IDX files"
+        )
     splits = {}
     for split, (images_name, labels_name) in FILES.items():
         images = read_idx(_gzipped_or_plain(manual_dir / images_name), num_axes=3)
@@ -198,14 +198,14 @@ def _load_idx(manual_dir: Path | None) -> Dataset:
         if len(images) != len(labels) or not len(labels):
             raise ZooError(
                 f"{manual_dir / images_name} holds {len(images):,} images and {labels_name} "
-                f"{len(labels):,} labels: they must be equally many, and at least one"
+                f"{len(labels):,} labels: the numbers must be equal, and at least 1"
             )
         splits[split] = Split(images[..., None], labels.astype(np.int32))
     shapes = [splits[name].images.shape[1:3] for name in ("train", "test")]
     if shapes[0] != shapes[1] or 0 in shapes[0]:
         raise ZooError(
             f"{manual_dir} holds training images of {shapes[0][0]}x{shapes[0][1]} and test images "
-            f"of {shapes[1][0]}x{shapes[1][1]}: they must be of one size, and not empty"
+            f"of {shapes[1][0]}x{shapes[1][1]}: they must have the same size, and not be empty"
         )
     num_classes = int(max(split.labels.max() for split in splits.values())) + 1
     return Dataset("idx", splits["train"], splits["test"], num_classes)
@@ -233,7 +233,7 @@ def _load_tfds(name: str, data_dir: Path, manual_dir: Path | None) -> Dataset:
         }
         try:
             _write_cache(cache_dir, splits)
-        except OSError as error:  # a read-only dataset folder still serves
+        except OSError as error:  # a read-only dataset directory is still usable
             warnings.warn(f"decoded images are not cached: {error}", stacklevel=2)
     return Dataset(name, splits["train"], splits["test"], num_classes=10)
 
@@ -241,7 +241,7 @@ def _load_tfds(name: str, data_dir: Path, manual_dir: Path | None) -> Dataset:
 def _write_cache(cache_dir: Path, splits: dict[str, Split]) -> None:
     """Writes one .npy per array and, last, a manifest with their sha256; each file atomically."""
     cache_dir.mkdir(exist_ok=True)
-    for left in cache_dir.glob("*.tmp"):  # by a process that was killed
+    for left in cache_dir.glob("*.tmp"):  # left by a killed process
         left.unlink(missing_ok=True)
     manifest = {}
     for split_name, split in splits.items():
@@ -255,7 +255,7 @@ def _write_cache(cache_dir: Path, splits: dict[str, Split]) -> None:
 
 
 def _read_cache(cache_dir: Path) -> dict[str, Split] | None:
-    """The memory-mapped splits, or None if there is no cache or anything about it is wrong."""
+    """The memory-mapped splits, or None if there is no cache or it is not valid."""
     try:
         manifest = forms.read_json(cache_dir / "manifest.json")
         arrays = {}

@@ -32,7 +32,7 @@ def read_idx(path: Path, num_axes: int) -> np.ndarray:
         num_axes: the number of axes that it must have: 3 for images, 1 for labels.
 
     Raises:
-        ZooError: the file cannot be read, is truncated or damaged, or is no such IDX file.
+        ZooError: the file cannot be read, is truncated or damaged, or is not such an IDX file.
     """
     header_size = 4 + 4 * num_axes
     try:
@@ -42,27 +42,27 @@ def read_idx(path: Path, num_axes: int) -> np.ndarray:
             expected = math.prod(sizes)
             if expected > available_bytes():
                 raise ZooError(
-                    f"the header of {path} promises {bytes_text(expected)}, more than this "
-                    f"machine has free ({bytes_text(available_bytes())})"
+                    f"the header of {path} declares {bytes_text(expected)}, more than the "
+                    f"free memory of this machine ({bytes_text(available_bytes())})"
                 )
             content = bytearray()
-            # Piece by piece: a small file can promise much, and a small gzip file hold much.
+            # In pieces: a small file can declare a large size, and a small gzip file can expand.
             while piece := file.read(min(_PIECE, expected + 1 - len(content))):
                 content += piece
     except EOFError:
         raise ZooError(f"{path} is truncated: get it again") from None
     except (gzip.BadGzipFile, zlib.error) as error:
-        raise ZooError(f"{path} is no gzip file or is damaged ({error}): get it again") from None
+        raise ZooError(f"{path} is not a gzip file or is damaged ({error}): get it again") from None
     except OSError as error:
         raise ZooError(f"cannot read {path}: {error.strerror}") from None
 
     if len(content) < expected:
         raise ZooError(
-            f"{path} is truncated: it holds {header_size + len(content):,} bytes, its header "
-            f"promises {header_size + expected:,}: get it again"
+            f"{path} is truncated: it has {header_size + len(content):,} bytes, its header "
+            f"declares {header_size + expected:,}: get it again"
         )
     if len(content) > expected:
-        raise ZooError(f"{path} is longer than its header says: get it again")
+        raise ZooError(f"{path} is longer than its header declares: get it again")
     return np.frombuffer(content, np.uint8).reshape(sizes)
 
 
@@ -72,12 +72,12 @@ def _sizes(header: bytes, path: Path, num_axes: int) -> list[int]:
     magic = bytes([0, 0, _UNSIGNED_BYTE, num_axes])
     if header[:4] != magic:
         raise ZooError(
-            f"{path} is no IDX file of {num_axes}-axis bytes: it starts with "
+            f"{path} is not an IDX file of {num_axes}-axis bytes: it starts with "
             f"0x{header[:4].hex()}, not 0x{magic.hex()}"
         )
     if len(header) < 4 + 4 * num_axes:
-        raise ZooError(f"{path} is truncated: it ends within its header: get it again")
+        raise ZooError(f"{path} is truncated: it ends inside its header: get it again")
     sizes = [
         int.from_bytes(header[4 * axis : 4 * axis + 4], "big") for axis in range(1, 1 + num_axes)
     ]
-    return [0] * num_axes if 0 in sizes else sizes  # of nothing, no size is too large
+    return [0] * num_axes if 0 in sizes else sizes  # empty, however large the other sizes

@@ -1,4 +1,4 @@
-"""Image files of any kind as what a net was trained on: bright strokes on black, centred."""
+"""Converts image files to the form that a net was trained on: bright strokes on black, centred."""
 
 import dataclasses
 import warnings
@@ -12,8 +12,8 @@ from zoo.system.errors import ZooError
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
 _MAX_PIXELS = 50_000_000  # 50 megapixels take 200 MB when decoded
-_LARGE = 1024  # pixels of a side; more tell no more of a digit
-_INK = 0.25  # of full brightness: what is fainter is background
+_LARGE = 1024  # pixels of a side; more do not help to recognize a digit
+_INK = 0.25  # of full brightness; anything fainter is background
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,12 +28,12 @@ def read(path: Path) -> Image.Image:
     """The first frame of an image file, decoded, the right way up.
 
     Raises:
-        ZooError: no such file, no image of a known format, too large, or damaged.
+        ZooError: no such file, not an image of a known format, too large, or damaged.
     """
     if path.is_dir():
-        raise ZooError(f"{path} is a folder: name image files")
+        raise ZooError(f"{path} is a directory: name image files")
     if path.exists() and not path.is_file():
-        raise ZooError(f"{path} is no file")  # a pipe would be waited for
+        raise ZooError(f"{path} is not a file")  # reading a pipe would block
     try:
         with open(path, "rb") as file:
             return decode(file, str(path))
@@ -44,23 +44,23 @@ def read(path: Path) -> Image.Image:
 
 
 def decode(file: BinaryIO, name: str, max_pixels: int = _MAX_PIXELS) -> Image.Image:
-    """As `read`, of an open file; `name` is for errors."""
+    """Like `read`, for an open file; `name` is for error messages."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of large images, which have a limit here; of odd EXIF
+            warnings.simplefilter("ignore")  # large images are limited here; odd EXIF
             with Image.open(file, formats=FORMATS) as image:
                 width, height = image.size
                 if width * height > max_pixels:
                     raise ZooError(
-                        f"{name} has {width:,}x{height:,} pixels, and {max_pixels:,} in all are "
-                        f"the most that is read: make it smaller"
+                        f"{name} has {width:,}x{height:,} pixels, more than the limit of "
+                        f"{max_pixels:,} in all: make it smaller"
                     )
                 return ImageOps.exif_transpose(image)
     except UnidentifiedImageError:
-        raise ZooError(f"{name} is no image of a known format ({', '.join(FORMATS)})") from None
+        raise ZooError(f"{name} is not an image of a known format ({', '.join(FORMATS)})") from None
     except Image.DecompressionBombError:
         raise ZooError(
-            f"{name} has more than the {max_pixels:,} pixels that are read: make it smaller"
+            f"{name} has more pixels than the limit of {max_pixels:,}: make it smaller"
         ) from None
     except OSError as error:
         reason = error.strerror or str(error)
@@ -70,26 +70,26 @@ def decode(file: BinaryIO, name: str, max_pixels: int = _MAX_PIXELS) -> Image.Im
 
 
 def prepare(image: Image.Image, image_shape: tuple[int, int, int], name: object) -> Prepared:
-    """Brings an image into the form of the net's training images.
+    """Converts an image to the form of the net's training images.
 
-    One of just their size keeps its pixels. Any other is treated as the digits of MNIST were
-    (LeCun et al. 1998, section III.A): what is drawn is cut out, scaled to 20/28 of the side and
-    put with its centre of mass into the middle. Nets of several channels get a plain resize.
+    An image of exactly their size keeps its pixels. Any other is treated like the MNIST digits
+    (LeCun et al. 1998, section III.A): the drawing is cropped, scaled to 20/28 of the side and
+    centred by its centre of mass. For nets with several channels the image is only resized.
 
     Args:
-        image: of any size, colour and transparency.
+        image: of any size and colour, transparent or not.
         image_shape: (height, width, channels) of the net's images.
-        name: for errors.
+        name: for error messages.
 
     Raises:
-        ZooError: nothing is drawn, or the net's images have neither 1 nor 3 channels.
+        ZooError: the image is blank, or the net's images have neither 1 nor 3 channels.
     """
     height, width, channels = image_shape
     if channels not in (1, 3):
         raise ZooError(f"an image file has 1 or 3 channels, and the net takes {channels}")
     if max(image.size) > _LARGE and image.mode in ("L", "LA", "RGB", "RGBA"):
         image = image.copy()
-        image.thumbnail((_LARGE, _LARGE))  # what follows takes 8 bytes a pixel, several times
+        image.thumbnail((_LARGE, _LARGE))  # the steps below take 8 bytes per pixel, several times
     if channels == 3:
         resized = _flattened(image).resize((width, height), Image.Resampling.LANCZOS)
         return Prepared(np.asarray(resized), is_inverted=False)
@@ -100,7 +100,7 @@ def prepare(image: Image.Image, image_shape: tuple[int, int, int], name: object)
     background = float(np.median(border))
     low, high = float(brightness.min()), float(brightness.max())
     if high - low < 0.05:
-        raise ZooError(f"{name} is of one colour: nothing is drawn on it")
+        raise ZooError(f"{name} has only one colour: nothing is drawn on it")
     is_inverted = background > (low + high) / 2
     if brightness.shape == (height, width):
         pixels = 1 - brightness if is_inverted else brightness
@@ -110,8 +110,8 @@ def prepare(image: Image.Image, image_shape: tuple[int, int, int], name: object)
 
 
 def _flattened(image: Image.Image) -> Image.Image:
-    """Without transparency: over the one of black and white that what is visible stands out on."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):  # Pillow would cut off at 255
+    """Without transparency: over black or white, whichever contrasts more with the visible part."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):  # Pillow would clip at 255
         values = np.asarray(image, np.float64)
         largest = 65535 if values.max() > 255 else 255
         grey = np.clip(255 / largest * values, 0, 255)
@@ -127,12 +127,12 @@ def _flattened(image: Image.Image) -> Image.Image:
 
 
 def _ink(brightness: np.ndarray, background: float, extreme: float) -> np.ndarray:
-    """0 where it is as the background, 1 where it is drawn most strongly."""
+    """0 for the background, 1 for the strongest stroke."""
     return np.clip((brightness - background) / (extreme - background), 0, 1)
 
 
 def _centred(ink: np.ndarray, height: int, width: int) -> np.ndarray:
-    """What is drawn, cut out, in a box of 20/28 of the side, centre of mass in the middle."""
+    """The drawing, cropped, scaled to 20/28 of the side and centred by its centre of mass."""
     rows, columns = (np.flatnonzero((ink > _INK).any(axis=axis)) for axis in (1, 0))
     drawn = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     scale = min(height, width) * 20 / 28 / max(drawn.shape)

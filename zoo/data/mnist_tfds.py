@@ -1,10 +1,10 @@
-"""MNIST, Fashion-MNIST and KMNIST as TensorFlow Datasets keeps them, without TensorFlow.
+"""MNIST, Fashion-MNIST and KMNIST as TensorFlow Datasets stores them, without TensorFlow.
 
 TFDS's stock builders need TensorFlow to unpack the downloads and to encode the images. The builder
-here inherits everything else (name, version, features, URLs, sha256) and does those two with gzip
-and Pillow, so what lies on disk is the same dataset: `tfds.load("mnist")` reads it.
+here inherits everything else (name, version, features, URLs, sha256) and uses gzip and Pillow for
+these two, so the files on disk are the same dataset: `tfds.load("mnist")` reads it.
 
-Only `zoo.data` imports this module, and only when nothing is cached: it pulls in TFDS.
+Only `zoo.data` imports this module, and only when nothing is cached: it imports TFDS.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ _STOCK_BUILDERS = {
 
 
 class _WithoutTensorFlow:
-    """The two methods of TFDS's MNIST builder that need TensorFlow, done with gzip and Pillow."""
+    """The two methods of TFDS's MNIST builder that need TensorFlow, on gzip and Pillow."""
 
     URL: str
 
@@ -51,7 +51,7 @@ class _WithoutTensorFlow:
         return {split: self._generate_examples(*pair) for split, pair in paths.items()}
 
     def _generate_examples(self, images_path: Any, labels_path: Any) -> Iterator[tuple[int, Any]]:
-        # Downloads are renamed by TFDS, but keep their ending.
+        # TFDS renames downloads but keeps their suffix.
         images = read_idx(Path(images_path), num_axes=3)
         labels = read_idx(Path(labels_path), num_axes=1)
         for index, (image, label) in enumerate(zip(images, labels, strict=True)):
@@ -62,10 +62,12 @@ def prepare(name: str, version: str, data_dir: Path, manual_dir: Path | None) ->
     """Prepares the dataset under data_dir/name/version, from files in manual_dir or the network.
 
     Raises:
-        ZooError: files are missing and cannot be downloaded, or are not the published ones.
+        ZooError: files are missing and cannot be downloaded, or are not the published files.
     """
     if manual_dir and not manual_dir.is_dir():
-        raise ZooError(f"{manual_dir}, which should hold downloaded files, is no folder")
+        raise ZooError(
+            f"manual_dir is not a directory: {manual_dir}: name the one with the downloaded files"
+        )
     for filename in _check_manual_files(name, manual_dir):
         _check_reachable(name, _STOCK_BUILDERS[name].URL + filename, manual_dir)
     parent = _STOCK_BUILDERS[name]
@@ -73,9 +75,9 @@ def prepare(name: str, version: str, data_dir: Path, manual_dir: Path | None) ->
     builder = kind(data_dir=data_dir, version=version, file_format="array_record")
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
-    print(f"Preparing {name} in {data_dir} (once; about half a minute)", file=sys.stderr)
+    print(f"Preparing {name} in {data_dir} (only once; takes about half a minute)", file=sys.stderr)
     try:
-        with contextlib.redirect_stdout(None):  # TFDS's own announcements
+        with contextlib.redirect_stdout(None):  # TFDS prints messages
             builder.download_and_prepare(
                 download_config=tfds.download.DownloadConfig(
                     manual_dir=manual_dir, try_download_gcs=False
@@ -84,17 +86,17 @@ def prepare(name: str, version: str, data_dir: Path, manual_dir: Path | None) ->
     except (requests.RequestException, DownloadError, NonMatchingChecksumError) as error:
         reason = f"the download failed ({str(error).splitlines()[0]})"
         raise ZooError(_unavailable(name, reason, manual_dir)) from None
-    except (OSError, RuntimeError) as error:  # array_record says RuntimeError when a disk is full
+    except (OSError, RuntimeError) as error:  # array_record raises RuntimeError when a disk is full
         if not builder.is_prepared():  # else another process was faster
             reason = " ".join(str(error).split())[:200]
             raise ZooError(
-                f"{name} cannot be prepared in {data_dir} ({reason}): name another folder with "
-                f"--config.data_dir=FOLDER"
+                f"{name} cannot be prepared in {data_dir} ({reason}): name another directory with "
+                f"--config.data_dir=DIR"
             ) from None
 
 
 def _check_manual_files(name: str, manual_dir: Path | None) -> list[str]:
-    """The names of the files that manual_dir lacks; those it holds are checked."""
+    """Checks the files in manual_dir and returns the names of those that are missing."""
     url_infos = get_all_url_infos()
     missing = []
     for images, labels in FILES.values():
@@ -103,32 +105,34 @@ def _check_manual_files(name: str, manual_dir: Path | None) -> list[str]:
             if path is None or not path.exists():
                 missing.append(filename)
                 continue
-            read_idx(path, num_axes)  # truncated, wrong magic: say so, not just "checksum"
+            read_idx(path, num_axes)  # truncated or wrong magic: a clearer error than "checksum"
             published = url_infos[_STOCK_BUILDERS[name].URL + filename]
             if compute_url_info(path) != published:
                 raise ZooError(
                     f"{path} is not the file that {name} was published with (its sha256 differs): "
-                    f"get the published one, or use --config.dataset=idx for IDX files of your own"
+                    f"get the published file, or use --config.dataset=idx for your own IDX files"
                 )
     return missing
 
 
 def _check_reachable(name: str, url: str, manual_dir: Path | None) -> None:
-    """One quick question, because TFDS asks ten times with growing pauses."""
+    """Sends one quick request, because TFDS retries ten times with growing pauses."""
     try:
         requests.head(url, timeout=10, allow_redirects=True).raise_for_status()
     except requests.RequestException as error:
         kind = type(error).__name__
-        raise ZooError(_unavailable(name, f"{url} cannot be had ({kind})", manual_dir)) from None
+        raise ZooError(
+            _unavailable(name, f"{url} cannot be reached ({kind})", manual_dir)
+        ) from None
 
 
 def _unavailable(name: str, reason: str, manual_dir: Path | None) -> str:
     looked = (
-        f"{manual_dir} does not hold all its files" if manual_dir else "no manual_dir was given"
+        f"{manual_dir} does not have all its files" if manual_dir else "no manual_dir was given"
     )
     return (
-        f"{name} is not prepared, {looked}, and {reason}. Three ways out: connect to the network; "
-        f"put {FILENAMES} into a folder and name it with --config.manual_dir=FOLDER"
+        f"{name} is not prepared, {looked}, and {reason}. Do one of three things: connect to the "
+        f"network; put {FILENAMES} into a directory and name it with --config.manual_dir=DIR"
         f"{' or ZOO_MNIST_DIR' if name == 'mnist' else ''}; or train on the built-in digits with "
         f"--config.dataset=digits"
     )
@@ -137,8 +141,8 @@ def _unavailable(name: str, reason: str, manual_dir: Path | None) -> str:
 def read_prepared(version_dir: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Decodes a prepared dataset: {split: (images [N, H, W, 1] uint8, labels [N] int32)}.
 
-    Examples come in the order of the IDX files. TFDS stores them sorted by the hash of their
-    index, salted with the split's name; sorting the indices by that hash gives the order back.
+    Examples are in the order of the IDX files. TFDS stores them sorted by the hash of their
+    index, salted with the split's name; sorting the indices by that hash restores the order.
 
     Raises:
         ZooError: the prepared dataset is damaged.
@@ -148,8 +152,8 @@ def read_prepared(version_dir: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]
     except (RuntimeError, OSError, ValueError, KeyError, ParseError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ZooError(
-            f"the prepared dataset in {version_dir} is damaged ({reason}): remove that folder, "
-            f"and it is prepared anew"
+            f"the prepared dataset in {version_dir} is damaged ({reason}): delete this "
+            f"directory, and the dataset is prepared again"
         ) from None
 
 
@@ -169,7 +173,7 @@ def _decode(version_dir: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
             desc=f"Decoding {builder.name} {split}",
             unit=" images",
             leave=False,
-            disable=None,  # on a terminal only
+            disable=None,  # only on a terminal
         )
         for index, example in zip(order, examples, strict=True):
             images[index] = example["image"]
@@ -185,7 +189,7 @@ def _examples(builder: tfds.core.DatasetBuilder, split: str) -> Iterator[Any]:
         return
     for path in builder.info.splits[split].filepaths:
         with open(path, "rb") as file:
-            # TFRecord: length (uint64), its crc, data, its crc. The PNG inside has its own crc.
+            # TFRecord: length (uint64), its crc, data, its crc. The PNG has its own crc.
             while header := file.read(12):
                 (length,) = struct.unpack("<Q", header[:8])
                 yield builder.info.features.deserialize_example_np(file.read(length))

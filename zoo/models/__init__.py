@@ -1,4 +1,4 @@
-"""The table of contents: 19 nets by name.
+"""The catalogue of the 19 nets by name.
 
 model = zoo.models.create_model("vgg5")
 variables = model.init(jax.random.key(0), images, train=False)
@@ -80,10 +80,10 @@ def create_model(name: str, num_classes: int = 10, dtype: Any = jnp.float32) -> 
     Args:
         name: one of `list_models()`.
         num_classes: number of logits; 0 gives the features before the head.
-        dtype: the type that is computed in; parameters are float32 whatever it is.
+        dtype: the type of the computation; parameters are always float32.
 
     Raises:
-        ValueError: the name is unknown (near matches are given), or num_classes is negative.
+        ValueError: the name is unknown (near matches are suggested), or num_classes is negative.
     """
     if name not in MODELS:
         near = difflib.get_close_matches(name.lower(), MODELS, n=3, cutoff=0.5)

@@ -1,13 +1,13 @@
 """Notebook 004: three depths, with and without dropout.
 
-Two titles promise batch normalization; no net of the notebook has any. Only the 7-conv pair is
-one architecture with and without dropout: the others also differ in pooling or in widths, so
-what the notebook says of dropout is confounded there.
+Two titles mention batch normalization; no net of the notebook has any. Only the 7-conv pair is the
+same architecture with and without dropout. The others also differ in pooling or in widths, so the
+notebook's conclusions on dropout are confounded there.
 """
 
 from zoo.models.layers import Conv, Dropout, Flatten, Head, MaxPool, Net
 
-# 113,162 parameters. Pool 1 padded, pool 2 not; its twin with dropout has them swapped.
+# 113,162 parameters. Pool 1 is padded, pool 2 is not; the variant with dropout is the other way.
 ABLATION_CNN3: Net = (
     Conv(32, 3),
     MaxPool(2, padding="SAME"),
@@ -31,7 +31,7 @@ ABLATION_CNN3_DROPOUT: Net = (
     Head(),
 )
 
-# 1,344,522 parameters. Widths 128-256-512-256-128; its twin with dropout has 32-64-128-256-512.
+# 1,344,522 parameters. Widths 128-256-512-256-128; the variant with dropout has 32-64-128-256-512.
 ABLATION_CNN5: Net = (
     Conv(128, 2),
     Conv(256, 2),

@@ -1,7 +1,7 @@
 """Notebook 001: a LeNet-inspired, a VGGNet-inspired and a custom net.
 
-The plan in the notebook promises batch normalization; no net of it has any. The weight plots
-show other layers than their titles say. Published accuracy: see the configs.
+The notebook's plan mentions batch normalization; none of its nets has any. The weight plots show
+different layers from those in their titles. Published accuracy: see the configs.
 """
 
 from zoo.models.layers import Conv, Dense, Dropout, Flatten, Head, MaxPool, Net

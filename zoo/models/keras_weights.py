@@ -1,7 +1,7 @@
-"""A net's variables from the arrays of a Keras model, and back.
+"""Converts between the variables of a net and the weight arrays of a Keras model.
 
-Keras and Flax keep kernels in the same layout ([h, w, in, out], flattened images with the channels
-fastest), so what differs is the order and the names alone.
+Keras and Flax use the same layout of kernels ([h, w, in, out], flattened images with the channels
+fastest), so only the order and the names differ.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,22 +23,22 @@ def from_keras_weights(
 
     Args:
         model: from `create_model`.
-        weights: `keras_model.get_weights()`: of each convolution and dense layer the kernel and the
-            bias; of each batch normalization scale, offset, moving mean and moving variance.
+        weights: `keras_model.get_weights()`: the kernel and the bias of each convolution and dense
+            layer; scale, offset, moving mean and moving variance of each batch normalization.
         image_shape: (height, width, channels) of the images; the first dense layer depends on it.
 
     Returns:
         {"params": ..., "batch_stats": ...}, float32, as `model.init` gives them.
 
     Raises:
-        ValueError: the number of arrays, or the shape of one, is not that of the net.
-        ImageTooSmallError: images of that shape are too small for the net.
+        ValueError: the number of arrays or a shape does not match the net.
+        ImageTooSmallError: images with that shape are too small for the net.
     """
     images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
     expected = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
     paths = list(_paths(model))
     if len(weights) != len(paths):
-        raise ValueError(f"this net has {len(paths)} arrays of weights, not {len(weights)}")
+        raise ValueError(f"this net has {len(paths)} weight arrays, not {len(weights)}")
     variables: Variables = jax.tree.map(lambda leaf: None, expected)
     for number, ((collection, layer, leaf), array) in enumerate(
         zip(paths, weights, strict=True), start=1
@@ -46,8 +46,8 @@ def from_keras_weights(
         shape, given = expected[collection][layer][leaf].shape, np.shape(array)
         if given != shape:
             raise ValueError(
-                f"{layer}/{leaf} of this net for images of {tuple(image_shape)} has the shape "
-                f"{shape}, array {number} of the weights {given}"
+                f"{layer}/{leaf} of this net for images of {tuple(image_shape)} has shape "
+                f"{shape}, but weight array {number} has {given}"
             )
         variables[collection][layer][leaf] = jnp.asarray(array, jnp.float32)
     return variables
@@ -58,7 +58,7 @@ def to_keras_weights(model: ConvNet, variables: Variables) -> list[np.ndarray]:
 
     Args:
         model: from `create_model`.
-        variables: {"params": ..., "batch_stats": ...}; the latter only for nets that normalize.
+        variables: {"params": ..., "batch_stats": ...}; the latter only with batch normalization.
     """
     return [
         np.asarray(variables[collection][layer][leaf]) for collection, layer, leaf in _paths(model)
@@ -66,7 +66,7 @@ def to_keras_weights(model: ConvNet, variables: Variables) -> list[np.ndarray]:
 
 
 def _paths(model: ConvNet) -> Iterator[tuple[str, str, str]]:
-    """(collection, layer, leaf) of every array, in Keras's order."""
+    """(collection, layer, leaf) of every array, in the order of Keras."""
     for name, layer in named_layers(model.net):
         match layer:
             case Conv() | Dense():

@@ -1,6 +1,6 @@
-"""Notebook 000: three depths, each with a kernel size of its own (3x3, 5x5, 2x2).
+"""Notebook 000: three depths, each with a different kernel size (3x3, 5x5, 2x2).
 
-Hidden dense layers start from He-normal kernels; batch normalization follows the ReLU.
+Hidden dense layers use He-normal initialization; batch normalization follows the ReLU.
 """
 
 from zoo.models.layers import (
@@ -31,7 +31,7 @@ KERNELS_CNN3: Net = (
 )
 
 # 248,545 parameters, 512 of them moving statistics. The conclusion says kernel size 4; the code
-# uses 5x5. The table gives 0.9948, the figure of the net above; the evaluation gives 0.9932.
+# uses 5x5. The table gives 0.9948, the value of the net above; the evaluation gives 0.9932.
 KERNELS_CNN5: Net = (
     Conv(10, 5, "SAME"),
     Conv(20, 5),

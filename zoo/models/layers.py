@@ -1,9 +1,9 @@
-"""The layer vocabulary, and the one module that applies a list of layers.
+"""The layer types, and the module that applies a list of layers.
 
 A net is a tuple of the frozen dataclasses below, in the order of its notebook's `model.add` lines.
-Everything that is said of a net (output shapes, smallest image, parameter names) is read off that
-tuple. Defaults are those of Keras 2.2: Glorot-uniform kernels, zero biases, `valid` padding, ReLU
-after every convolution and dense layer but the head.
+All facts about a net (output shapes, smallest image, parameter names) are derived from that tuple.
+Defaults are those of Keras 2.2: Glorot-uniform kernels, zero biases, `valid` padding, ReLU after
+every convolution and dense layer except the head.
 """
 
 import dataclasses
@@ -31,11 +31,11 @@ class ImageTooSmallError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-    """What a layer must know beside its input."""
+    """What a layer needs besides its input."""
 
     name: str
     train: bool
-    mask: jax.Array | None  # [B] bool: the examples that count in batch statistics; None: all
+    mask: jax.Array | None  # [B] bool: the examples used for batch statistics; None: all
     dtype: Any
 
 
@@ -45,7 +45,7 @@ class Layer(Protocol):
     kind: ClassVar[str]  # stem of the layer's name: the second "conv" is conv_2
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        """Shape of one example's output, without the batch axis; may hold sizes below 1."""
+        """Shape of one example's output, without the batch axis; may contain sizes below 1."""
 
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
         """The layer's output for x: [B, *input_shape]; call it inside a compact Flax method."""
@@ -61,7 +61,7 @@ def _window_size(size: int, window: int, stride: int, padding: Padding) -> int:
 def _conv_of_stride_1(
     x: jax.Array, kernel: jax.Array, strides: Any, padding: Padding, **defaults: Any
 ) -> jax.Array:
-    """What `nn.Conv` computes by in place of `lax.conv_general_dilated`."""
+    """What `nn.Conv` calls instead of `lax.conv_general_dilated`."""
     return zoo.ops.conv(x, kernel, padding)
 
 
@@ -120,7 +120,7 @@ class MaxPool:
 
 
 class _RandomDropout(nn.Module):
-    """Draws from the `dropout` stream, under a name of its own."""
+    """Applies dropout with the `dropout` stream; a module, so that each layer gets its own key."""
 
     rate: float
 
@@ -147,7 +147,7 @@ class Dropout:
 
 @dataclasses.dataclass(frozen=True)
 class BatchNorm:
-    """Batch normalization over all axes but the last, with Keras's constants."""
+    """Batch normalization over all axes except the last, with Keras's constants."""
 
     kind: ClassVar[str] = "batch_norm"
     momentum: float = 0.99
@@ -164,7 +164,7 @@ class BatchNorm:
             use_running_average=not context.train,
             momentum=self.momentum,
             epsilon=self.epsilon,
-            use_fast_variance=False,  # E[(x - mean)²], as TensorFlow: no cancellation
+            use_fast_variance=False,  # E[(x - mean)²], as in TensorFlow: no cancellation
             dtype=context.dtype,
             name=context.name,
         )(x, mask=mask)
@@ -204,9 +204,9 @@ class Dense:
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """The last line of every net: stands for a dense layer to `num_classes` logits.
+    """The last line of every net: a dense layer with `num_classes` logits.
 
-    The notebooks' softmax is not part of it: it belongs to the loss and to prediction.
+    The notebooks' softmax is not part of it: it is part of the loss and of prediction.
     """
 
     kernel_init: nn.initializers.Initializer = glorot_uniform
@@ -232,7 +232,7 @@ def layer_shapes(net: Net, image_shape: Sequence[int]) -> dict[str, Shape]:
         image_shape: (height, width, channels) of one image.
 
     Raises:
-        ImageTooSmallError: naming the layer, its input and the smallest square image that works.
+        ImageTooSmallError: it names the layer, its input and the smallest square image that works.
     """
     shapes: dict[str, Shape] = {}
     shape: Shape = tuple(image_shape)
@@ -253,7 +253,7 @@ def layer_shapes(net: Net, image_shape: Sequence[int]) -> dict[str, Shape]:
 def layer_macs(net: Net, image_shape: Sequence[int], num_classes: int = 10) -> dict[str, int]:
     """Multiply-adds of each convolution and dense layer for one image, in order, forward.
 
-    Every position of a kernel counts, also where it meets padding.
+    Every position of a kernel counts, including those over padding.
 
     Raises:
         ImageTooSmallError: as in `layer_shapes`.
@@ -293,8 +293,8 @@ class ConvNet(nn.Module):
 
     Attributes:
         net: the layers, in order.
-        num_classes: number of logits; 0 leaves the head away and gives the features before it.
-        dtype: the type that is computed in; parameters are float32 whatever it is.
+        num_classes: number of logits; 0 omits the head and returns the features before it.
+        dtype: the type of the computation; parameters are always float32.
     """
 
     net: Net
@@ -309,20 +309,20 @@ class ConvNet(nn.Module):
 
         Args:
             images: [B, height, width, channels]; float in [0, 1], or an integer type in 0..255.
-            train: drop units and use the batch's own statistics. Needs the `dropout` stream
-                where the net drops, and `mutable=["batch_stats"]` where it normalizes.
-            mask: [B] bool, the examples that count in batch statistics; None: all.
+            train: apply dropout and use the statistics of the batch. Needs the `dropout` stream
+                if the net has dropout, and `mutable=["batch_stats"]` if it has batch normalization.
+            mask: [B] bool, the examples used for batch statistics; None: all.
 
         Raises:
             ImageTooSmallError: a layer would have an empty output.
-            ValueError: `images` has not four axes.
+            ValueError: `images` does not have four axes.
 
-        With `mutable=["intermediates"]`, the layers' outputs (after the ReLU) are given too, as
+        With `mutable=["intermediates"]`, the layers' outputs (after the ReLU) are returned too, as
         `conv_1_output`, `max_pool_1_output` and so on.
         """
         if images.ndim != 4:
             raise ValueError(f"images must be [B, height, width, channels], not {images.shape}")
-        layer_shapes(self.net, images.shape[1:])  # a clear error before any layer's own
+        layer_shapes(self.net, images.shape[1:])  # a clearer error than those of the layers
         x = images.astype(self.dtype)
         if jnp.issubdtype(images.dtype, jnp.integer):
             x = x / 255

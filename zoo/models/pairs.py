@@ -1,8 +1,8 @@
-"""Notebook 002: pairs of convolutions before each pool, everything padded.
+"""Notebook 002: pairs of convolutions before each pool, all with padding.
 
 The notebook calls the nets by their number of blocks (3, 5 and 7 "layers"); the names here give
 the true number of convolutions. From the fourth block on the maps are 2x2 or 1x1, so most weights
-of the large kernels only ever see padding and never get a gradient.
+of the large kernels only overlap padding and never get a gradient.
 """
 
 from zoo.models.layers import BatchNorm, Conv, Dense, Dropout, Flatten, Head, MaxPool, Net

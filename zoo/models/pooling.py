@@ -1,6 +1,6 @@
-"""Notebook 003: a pool after every convolution against one late pool, Glorot-normal kernels.
+"""Notebook 003: a pool after every convolution or one late pool; Glorot-normal kernels.
 
-The only notebook that holds out validation data: the last 12,000 training images.
+This is the only notebook that holds out validation data: the last 12,000 training images.
 """
 
 import functools
@@ -63,7 +63,7 @@ POOLING_CNN7: Net = (
     Head(),
 )
 
-# 1,562,474 parameters. The notebook's tables say "Dropout rate: Nil"; this net drops twice.
+# 1,562,474 parameters. The notebook's tables say "Dropout rate: Nil"; this net has dropout twice.
 POOLING_CNN3_LATE: Net = (
     Conv(32, 3),
     Conv(64, 3),

@@ -1,8 +1,8 @@
 """Convolution, max-pooling and dropout as plain functions of arrays, fast on every platform.
 
-Each has one meaning and two formulations. A program lowered for a CPU gets the one measured to be
-fast there; any other platform gets XLA's own operation. The choice is made when the program is
-lowered, not when it is traced, so one exported program can serve several platforms.
+Each has one definition and two formulations. A program lowered for a CPU gets the one that was
+measured to be fast there; any other platform gets XLA's own operation. The choice is made when the
+program is lowered, not when it is traced, so one exported program can run on several platforms.
 """
 
 from zoo.ops.convolution import conv

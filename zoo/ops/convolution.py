@@ -1,11 +1,11 @@
 """Convolution of stride 1: a bilinear map, and the two maps that are its transposes.
 
-A layer's output is linear in the images and linear in the kernel. So is the images' gradient in
-(output's gradient, kernel), and the kernel's in (images, output's gradient). Each of the three,
-transposed in one operand, is another of them. As JAX primitives with these rules they differentiate
-in any mode, in any order and any number of times, and every derivative is computed as it is meant
-to be. The formulation is chosen when a program is lowered: on a CPU that of `zoo.ops.on_cpu`, on a
-GPU or TPU XLA's own.
+A layer's output is linear in the images and linear in the kernel. The images' gradient is linear in
+the output's gradient and the kernel, the kernel's gradient in the images and the output's gradient.
+Each of the three, transposed in one operand, is another of them. As JAX primitives with these rules
+they can be differentiated in any mode, in any order and any number of times, and every derivative
+uses the fast formulation. It is chosen when a program is lowered: on a CPU that of
+`zoo.ops.on_cpu`, on a GPU or TPU XLA's own.
 """
 
 import functools
@@ -26,9 +26,9 @@ Product = Callable[..., jax.Array]  # product(left, right, pads)
 def conv(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
     """Convolution of stride 1 without bias: [B, H', W', F].
 
-    An output whose patch is all zeros is exactly zero; likewise the gradient of a pixel that only
-    outputs without a gradient see, and that of a weight that meets only zeros. Differentiable in
-    any mode, any number of times.
+    The output for a patch of zeros is exactly zero. So is the gradient of a pixel if all outputs
+    that depend on it have a zero gradient, and the gradient of a weight that is multiplied by zeros
+    only. Differentiable in any mode, any number of times.
 
     Args:
         x: images [B, H, W, C], floating point.
@@ -36,14 +36,18 @@ def conv(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
         padding: VALID, or SAME as in TensorFlow (an odd pixel goes right and below).
 
     Raises:
-        TypeError: images and kernel are of different types, or not of floating point.
-        ValueError: another padding, images and kernel of different channels, or images smaller
-            than a kernel without padding.
+        TypeError: images and kernel have different types, or are not floating point.
+        ValueError: unknown padding, different numbers of channels, or images that are smaller than
+            the kernel without padding.
     """
     if x.dtype != kernel.dtype or not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"images of {x.dtype} and a kernel of {kernel.dtype}: both must be floats")
+        raise TypeError(
+            f"images of {x.dtype} and a kernel of {kernel.dtype}: use the same float type"
+        )
     if x.shape[3] != kernel.shape[2]:
-        raise ValueError(f"images of {x.shape[3]} channels, a kernel of {kernel.shape[2]}")
+        raise ValueError(
+            f"the images have {x.shape[3]} channels, the kernel {kernel.shape[2]}: use as many"
+        )
     pads = same_or_valid(x, kernel.shape[:2], 1, padding)
     if min(windows.output_shape(x.shape, kernel.shape, pads)[1:3]) < 1:
         height, width = x.shape[1:3]
@@ -72,7 +76,7 @@ def _primitive(
 ) -> Primitive:
     """The primitive product(left, right, pads=pads), without its derivatives.
 
-    Called outside of any compiled program, it is one of its own.
+    Called outside a compiled program, it is compiled as a program by itself.
     """
     primitive = Primitive(name)
 
@@ -96,16 +100,16 @@ def _primitive(
 def _define_batching(
     primitive: Primitive, left_axes: tuple[int, int], right_axes: tuple[int, int]
 ) -> None:
-    """Lets `jax.vmap` map over either operand, or over both.
+    """Defines `jax.vmap` over either operand or both.
 
-    An operand has one axis that the other has not, and it is an axis of the result too. A batch of
-    operands is laid along that axis, for one larger product. Where both are batched, each pair is a
-    product of its own, one after another.
+    Each operand has one axis that the other does not have, and it is an axis of the result too. A
+    batch of operands is merged into that axis, for one larger product. If both are batched, the
+    pairs are multiplied one after another.
 
     Args:
         primitive: the product.
         left_axes: the number of that axis in the left operand, and in the result.
-        right_axes: likewise of the right operand.
+        right_axes: the same for the right operand.
     """
 
     def batch(operands: Any, dims: Any, *, pads: Pads) -> tuple[jax.Array, int]:
@@ -128,7 +132,7 @@ def _define_batching(
 
 
 def _merged(array: jax.Array, dim: int, axis: int) -> jax.Array:
-    """The array with what lies along its axis `dim` laid along `axis` of the others instead."""
+    """The array with its axis `dim` merged into `axis` of the remaining axes."""
     array = jnp.moveaxis(array, dim, axis)
     shape = array.shape
     return array.reshape(*shape[:axis], -1, *shape[axis + 2 :])
@@ -142,7 +146,7 @@ _kernel_gradient = _primitive(
     "conv_kernel_gradient", windows.kernel_shape, _kernel_gradient_by_xla, on_cpu.kernel_gradient
 )
 
-# Each transposed: given what its result is multiplied by, the left and the right operand's share.
+# The transposes: from the cotangent of the result, those of the left and the right operand.
 ad.defbilinear(  # y of (x, kernel)
     _output,
     lambda dy, _, kernel, pads: _input_gradient.bind(dy, kernel, pads=pads),

@@ -1,11 +1,11 @@
-"""Convolution of stride 1 as a CPU does it well, and its two gradients, product by product.
+"""Convolution of stride 1 in the form that is fast on a CPU, and its two gradients.
 
-XLA has two implementations there. Since jax 0.10 it hands a convolution to YNNPACK where it can,
-which gathers all patches in memory (30 to 100 GFLOP/s on two cores whose matrix products reach
-200); what YNNPACK does not take goes to Eigen, which packs patches in cache, a block at a time (150
-to 200 GFLOP/s). YNNPACK takes no input dilation. Dilating input, kernel and stride by 2 leaves
-every product of a convolution as it was, so `conv` asks for that: the same numbers, three to five
-times as fast. Both gradients are such convolutions too.
+XLA has two implementations on a CPU. Since jax 0.10 it uses YNNPACK where possible, which gathers
+all patches in memory (30 to 100 GFLOP/s on two cores where matrix products reach 200). Otherwise it
+uses Eigen, which packs patches in cache, a block at a time (150 to 200 GFLOP/s). YNNPACK does not
+support input dilation. Dilating input, kernel and stride by 2 does not change any product of a
+convolution, so `conv` does that: the same numbers, three to five times as fast. Both gradients are
+such convolutions too.
 """
 
 import functools
@@ -17,13 +17,18 @@ from zoo.ops.windows import NO_PADS, Pads, pad_images, place
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
-_MIN_BORDER = 40  # features times the border's part of a map, from which its products are avoided
+_MIN_BORDER = (
+    40  # features times border fraction of the map, above which border products are avoided
+)
 
 
 def conv(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     """[B, H', W', F]"""
     if any(side > size for side, size in zip(kernel.shape[:2], x.shape[1:3], strict=True)):
-        x, pads = pad_images(x, pads), NO_PADS  # Eigen takes no kernel larger than the image
+        x, pads = (
+            pad_images(x, pads),
+            NO_PADS,
+        )  # Eigen does not support a kernel larger than the image
     (top, bottom), (left, right) = pads
     return jax.lax.conv_general_dilated(
         x,
@@ -39,7 +44,7 @@ def conv(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
 def input_gradient(
     dy: jax.Array, kernel: jax.Array, pads: Pads, size: tuple[int, ...]
 ) -> jax.Array:
-    """The transpose of `conv` with regard to the image: [B, *size, C]."""
+    """The transpose of `conv` with respect to the image: [B, *size, C]."""
     rows, columns, features = dy.shape[1:]
     border = size[0] * size[1] / (rows * columns) - 1
     if features * border > _MIN_BORDER:
@@ -54,7 +59,7 @@ def input_gradient(
 def _scattered(dy: jax.Array, kernel: jax.Array, pads: Pads, size: tuple[int, ...]) -> jax.Array:
     """The input's gradient as one matrix product, and a shifted sum for each tap.
 
-    The convolution with the turned kernel is as large as the input; this is as large as the output.
+    The convolution with the rotated kernel covers the whole input; this covers only the output.
     """
     height, width, channels, features = kernel.shape
     products = jnp.dot(dy, kernel.reshape(-1, features).T)  # [B, H', W', h * w * C]
@@ -68,11 +73,11 @@ def _scattered(dy: jax.Array, kernel: jax.Array, pads: Pads, size: tuple[int, ..
 
 
 def kernel_gradient(x: jax.Array, dy: jax.Array, pads: Pads) -> jax.Array:
-    """The transpose of `conv` with regard to the kernel: [h, w, C, F].
+    """The transpose of `conv` with respect to the kernel: [h, w, C, F].
 
-    The batch is summed over, as channels are in a forward convolution. Inside a loop, XLA would
-    fold the transpositions into the convolution, which Eigen then cannot take (and plain loops, 50
-    times slower, do); the barriers keep them apart.
+    The sum is over the batch, as it is over channels in a forward convolution. Inside a loop, XLA
+    would fold the transpositions into the convolution, which Eigen does not support: it would use
+    plain loops, 50 times slower. The barriers prevent that.
     """
     images = jnp.transpose(x, (3, 1, 2, 0))  # [C, H, W, B]
     gradients = jnp.transpose(dy, (1, 2, 0, 3))  # [H', W', B, F]

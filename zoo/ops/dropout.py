@@ -1,7 +1,7 @@
 """Dropout from few random bits.
 
-`jax.random.bernoulli` draws 32 bits for each element, which on a CPU costs more than the
-convolution before it. Half a word is enough for any rate to 2^-16, a bit or two for 0.5 and 0.25.
+`jax.random.bernoulli` draws 32 bits per element, which on a CPU costs more than the convolution
+before it. 16 bits are enough for any rate to 2^-16, one or two bits for 0.5 and 0.25.
 """
 
 import jax
@@ -29,7 +29,7 @@ def dropout(x: jax.Array, rate: float, key: jax.Array) -> jax.Array:
     if num_kept == 0:
         return jnp.zeros_like(x)
     kept = _random_integers(key, x.shape, num_bits) < num_kept
-    # The scale comes from the probability that is realized, so the mean stays what it was.
+    # The scale uses the rounded probability, so the mean is unchanged.
     scaled = x * (2**num_bits / num_kept)
     return jnp.where(kept, scaled, jnp.zeros((), x.dtype))
 
@@ -44,12 +44,11 @@ def _bits_needed(probability: float) -> tuple[int, int]:
 
 
 def _random_integers(key: jax.Array, shape: tuple[int, ...], num_bits: int) -> jax.Array:
-    """uint32 of that shape, uniform in [0, 2^num_bits): words of 32 bits, cut into pieces.
+    """uint32 of that shape, uniform in [0, 2^num_bits): 32-bit words, split into pieces.
 
-    The pieces of a word go to one column of an image, a fixed number of rows apart: the position
-    within a word is then the same all along a row of memory, and costs nothing there. An example's
-    integers depend on the key, its number and its shape alone, so padding a batch does not change
-    the others.
+    The pieces of a word go to one column of an image, a fixed number of rows apart: the bit
+    position is then the same along a row of memory, so it costs nothing. The integers of an example
+    depend only on the key, its index and its shape, so padding a batch does not change the others.
     """
     if len(shape) < 2:
         return _random_integers(key, (*shape, 1, 1)[:2], num_bits).reshape(shape)

@@ -1,8 +1,8 @@
 """The three products of a convolution on a CPU: its output and its two gradients.
 
-Each is computed by `zoo.ops.winograd` where that saves time, else by `zoo.ops.direct`; the rules
-here say which, and as what other convolution a layer is seen first. `benchmarks/layers.py` measures
-them.
+Each is computed by `zoo.ops.winograd` where that saves time, else by `zoo.ops.direct`. The rules
+here decide which, and whether a layer is first rewritten as another convolution.
+`benchmarks/layers.py` measures them.
 """
 
 import dataclasses
@@ -24,12 +24,12 @@ from zoo.ops.windows import (
     pad_images,
 )
 
-_MAX_TAPS = 16  # of a one-channel kernel up to which sums over shifted images are fastest
-_BAND_CHANNELS = 40  # narrower layers spend more time on gathering patches than on products
+_MAX_TAPS = 16  # limit for a one-channel kernel: up to here sums of shifted images are fastest
+_BAND_CHANNELS = 40  # narrower layers spend more time gathering patches than multiplying
 _MAX_BAND = 4  # columns
-_MIN_CHANNELS = 21  # below, Winograd's sums take longer than the products that they save
-_MIN_CHANNELS_OF_2_TAPS = 40  # likewise; two taps save less
-_MIN_BANDED_WIDTH = 3  # pixels of kernel width from which a banded kernel's zeros pay
+_MIN_CHANNELS = 21  # below this, Winograd's sums cost more than the saved products
+_MIN_CHANNELS_OF_2_TAPS = 40  # the same for two taps, which save less
+_MIN_BANDED_WIDTH = 3  # pixels of kernel width; below this a banded kernel's zeros cost too much
 
 
 def output(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
@@ -40,7 +40,9 @@ def output(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
         return jnp.dot(seen, seen_kernel[0, 0])
     if view.is_unrolled:
         products = [pixels * seen_kernel[i, j, 0] for (i, j), pixels in _taps(seen, view)]
-        return functools.reduce(jnp.add, products)  # one loop over the output, with what follows
+        return functools.reduce(
+            jnp.add, products
+        )  # XLA fuses this and the next operations into one loop
     rows = _rows_at_a_time(view, x.dtype)
     if rows == 1:
         return view.outputs(direct.conv(seen, seen_kernel, view.pads))
@@ -49,7 +51,7 @@ def output(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
 
 
 def input_gradient(dy: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
-    """Each output's gradient, through the kernel: [B, H, W, C]."""
+    """The gradient with respect to the images: [B, H, W, C]."""
     view = _view(input_shape(dy.shape, kernel.shape, pads), kernel.shape, pads)
     seen, seen_kernel = view.outputs.transposed(dy), view.kernel(kernel)
     if view.is_pointwise:
@@ -67,7 +69,7 @@ def input_gradient(dy: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
 
 
 def kernel_gradient(x: jax.Array, dy: jax.Array, pads: Pads) -> jax.Array:
-    """The images correlated with the output's gradient: [h, w, C, F]."""
+    """The gradient with respect to the kernel: [h, w, C, F]."""
     view = _view(x.shape, kernel_shape(x.shape, dy.shape, pads), pads)
     seen, seen_dy = view.of_images(x), view.outputs.transposed(dy)
     if view.is_pointwise:
@@ -94,19 +96,19 @@ class _Linear:
         return self.function(array)
 
     def transposed(self, array: jax.Array) -> jax.Array:
-        """The transpose, of an array of the shape that the function gives."""
+        """The transpose, applied to an array with the shape of the function's result."""
         argument = jax.ShapeDtypeStruct(self.shape, array.dtype)
         return jax.linear_transpose(self.function, argument)(array)[0]
 
 
 @dataclasses.dataclass(frozen=True)
 class _View:
-    """A convolution seen as another: outputs(convolution(images(x), kernel(kernel), pads))."""
+    """A convolution in terms of another: outputs(convolution(images(x), kernel(kernel), pads))."""
 
     images: _Linear
     kernel: _Linear
     outputs: _Linear
-    seen_images: Shape  # what `images` gives
+    seen_images: Shape  # of the result of `images`
     seen_kernel: Shape
     pads: Pads
 
@@ -117,24 +119,23 @@ class _View:
 
     @property
     def is_unrolled(self) -> bool:
-        """Whether it is a sum of few images, each shifted and weighted."""
+        """Whether it is computed as a sum of a few shifted and weighted images."""
         height, width, channels, _ = self.seen_kernel
         return channels == 1 and height * width <= _MAX_TAPS
 
     def of_images(self, x: jax.Array) -> jax.Array:
-        """What `images` gives; x is evaluated once before several columns are seen as one."""
+        """The result of `images`; x is evaluated once before columns are merged."""
         is_banded = self.seen_images != self.images.shape
         return self.images(evaluated_once(x) if is_banded else x)
 
 
 def _view(x: Shape, kernel: Shape, pads: Pads) -> _View:
-    """How to see the convolution of images of shape x [B, H, W, C] by a kernel [h, w, C, F].
+    """How to compute the convolution of images of shape x [B, H, W, C] with a kernel [h, w, C, F].
 
-    A narrow one is seen on columns of `band` times the channels, and as many times fewer.
-    Neighbouring columns of an image already lie together in memory, so they can be seen as one
-    column of all their channels; likewise the output. The kernel of that convolution holds the
-    narrow one `band` times, each shifted by a column, with zeros around: more products, but fewer
-    patches to gather.
+    If it has few channels, `band` neighbouring columns are merged into one column with `band` times
+    the channels. They are already adjacent in memory, so this is a reshape; the same holds for the
+    output. The kernel of the new convolution contains the original one `band` times, each shifted
+    by a column and padded with zeros: more products, but fewer patches to gather.
     """
     (top, bottom), (first, last), pads = _live_taps(x, kernel, pads)
 
@@ -152,7 +153,7 @@ def _view(x: Shape, kernel: Shape, pads: Pads) -> _View:
         return view
     batch, rows, columns, _ = y
     bands = -(-columns // band)  # of outputs
-    reach = -(-(width + band - 1) // band)  # bands of the image that a band of outputs sees
+    reach = -(-(width + band - 1) // band)  # bands of the image that a band of outputs depends on
     left = pads[1][0]
     right = band * (bands - 1 + reach) - x[2] - left
 
@@ -185,33 +186,33 @@ def _view(x: Shape, kernel: Shape, pads: Pads) -> _View:
 def _live_taps(
     x: Shape, kernel: Shape, pads: Pads
 ) -> tuple[tuple[int, int], tuple[int, int], Pads]:
-    """The rows and columns (from, to) of the kernel that ever meet the image, and their pads.
+    """The rows and columns (from, to) of the kernel that overlap the image, and their pads.
 
-    On a map much smaller than the kernel (7x7 on 1x1) most taps see nothing but padding.
+    On a map much smaller than the kernel (7x7 on 1x1) most taps overlap only padding.
     """
     live, new_pads = [], []
     for size, side, (before, _), out in zip(
         x[1:3], kernel[:2], pads, output_shape(x, kernel, pads)[1:3], strict=True
     ):
-        first = max(0, before - (out - 1))  # sees pixel 0 from the last output
-        last = min(side - 1, before + size - 1)  # sees the last pixel from output 0
+        first = max(0, before - (out - 1))  # overlaps pixel 0 at the last output
+        last = min(side - 1, before + size - 1)  # overlaps the last pixel at output 0
         live.append((first, last + 1))
         new_pads.append((before - first, out - 1 + last - before - (size - 1)))
     return live[0], live[1], (new_pads[0], new_pads[1])
 
 
 def _rows_at_a_time(view: _View, dtype: jnp.dtype) -> int:
-    """How many rows of outputs Winograd's algorithm is to compute at a time; 1: do without it."""
+    """How many rows of outputs Winograd's algorithm computes at a time; 1: do not use it."""
     height, _, channels, features = view.seen_kernel
     if dtype not in (jnp.float32, jnp.float64):
-        return 1  # it costs about a decimal digit, which narrower types cannot spare
+        return 1  # it costs about one decimal digit, too much for narrower types
     if min(channels, features) < (_MIN_CHANNELS_OF_2_TAPS if height == 2 else _MIN_CHANNELS):
         return 1
     return winograd.outputs_per_tile(view.outputs.shape[1], height)
 
 
 def _taps(seen: jax.Array, view: _View) -> Iterator[tuple[tuple[int, int], jax.Array]]:
-    """For each tap of the kernel, the pixels that it meets: [B, H', W', C]."""
+    """For each tap of the kernel, the pixels that it is multiplied by: [B, H', W', C]."""
     _, rows, columns, _ = view.outputs.shape
     seen = pad_images(seen, view.pads)
     for i in range(view.seen_kernel[0]):

@@ -1,8 +1,8 @@
 """Max-pooling.
 
-On a GPU or TPU it is XLA's `reduce_window`. On a CPU the gradient of that (`select_and_scatter`)
-is 50 to 100 times slower than its forward pass; here it is a sum of masked, shifted copies of the
-output's gradient, as fast as the forward pass.
+On a GPU or TPU this is XLA's `reduce_window`. On a CPU its gradient (`select_and_scatter`) is 50 to
+100 times slower than its forward pass; here it is a sum of masked, shifted copies of the output's
+gradient, as fast as the forward pass.
 """
 
 import functools
@@ -25,8 +25,8 @@ from zoo.ops.windows import (
 def max_pool(x: jax.Array, window: int, stride: int, padding: Padding) -> jax.Array:
     """The maximum over square windows: [B, H', W', C].
 
-    Where several pixels of a window are equal, the first of them in reading order gets the
-    gradient, as in XLA. Differentiable in reverse, any number of times.
+    If several pixels of a window are equal, the first of them in reading order gets the gradient,
+    as in XLA. Differentiable in reverse mode, any number of times.
 
     Args:
         x: images [B, H, W, C], floating point.
@@ -35,7 +35,7 @@ def max_pool(x: jax.Array, window: int, stride: int, padding: Padding) -> jax.Ar
         padding: VALID, or SAME as in TensorFlow: padded with minus infinity.
 
     Raises:
-        ValueError: another padding, or images smaller than a window without padding.
+        ValueError: unknown padding, or images that are smaller than the window without padding.
     """
     pads = same_or_valid(x, (window, window), stride, padding)
     if min(size + sum(pad) for size, pad in zip(x.shape[1:3], pads, strict=True)) < window:
@@ -82,7 +82,7 @@ def _pool_forward(
     for number, pixel in enumerate(others, start=1):
         position = jnp.where(pixel > largest, number_type(number), position)
         largest = jnp.maximum(largest, pixel)
-    # x is kept for its shape alone; nothing reads it, so XLA does not store it.
+    # Only the shape of x is used; nothing reads its values, so XLA does not store it.
     return largest, (position, x)
 
 
@@ -108,7 +108,7 @@ def _spread(
 ) -> jax.Array:
     """Each window's gradient, at the pixel where its maximum was: [B, *size, C]."""
     zero = jnp.zeros((), dy.dtype)
-    if stride == 1:  # pad once, then slice: the loops vectorize better than with a pad for each
+    if stride == 1:  # pad once, then slice: these loops vectorize better than one pad each
         borders = [
             (window - 1 - before, length + before - out)
             for length, out, (before, _) in zip(size, dy.shape[1:3], pads, strict=True)
@@ -132,9 +132,9 @@ def _spread(
 def _spread_apart(
     position: jax.Array, dy: jax.Array, size: tuple[int, ...], window: int, pads: Pads
 ) -> jax.Array:
-    """The same for windows that lie side by side, so that a pixel belongs to one of them."""
+    """The same for windows that do not overlap, so that each pixel belongs to one of them."""
     batch, rows, columns, channels = dy.shape
-    # Else each of a window's pixels would look for the maximum anew.
+    # Otherwise the maximum would be searched again for each pixel of a window.
     position = evaluated_once(position.astype(jnp.float32)).astype(position.dtype)
     windows = (batch, rows, 1, columns, 1, channels)
     pixels = jnp.arange(window * window, dtype=position.dtype).reshape(window, 1, window, 1)
@@ -142,7 +142,11 @@ def _spread_apart(
     dx = jnp.where(position.reshape(windows) == pixels, dy.reshape(windows), zero)
     dx = dx.reshape(batch, rows * window, columns * window, channels)
     edges = [
-        (-before, before + length - out * window, 0)  # cut what was padded, add what was left over
+        (
+            -before,
+            before + length - out * window,
+            0,
+        )  # remove the padding, add the pixels that no window covers
         for length, out, (before, _) in zip(size, (rows, columns), pads, strict=True)
     ]
     return jax.lax.pad(dx, zero, ((0, 0, 0), *edges, (0, 0, 0)))

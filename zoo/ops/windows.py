@@ -62,7 +62,7 @@ def pad_images(x: jax.Array, pads: Pads, value: float = 0.0) -> jax.Array:
 def place(
     values: jax.Array, size: tuple[int, ...], tap: tuple[int, int], stride: int, pads: Pads
 ) -> jax.Array:
-    """Images [B, *size, C], zero but for each window's value [B, H', W', C] at its pixel `tap`."""
+    """Zero images [B, *size, C], but with each window's value [B, H', W', C] at its pixel `tap`."""
     edges = []
     for length, out, offset, (before, _) in zip(size, values.shape[1:3], tap, pads, strict=True):
         low = offset - before
@@ -72,9 +72,10 @@ def place(
 
 
 def evaluated_once(x: jax.Array) -> jax.Array:
-    """The same array. XLA evaluates a cheap formula anew for each use of it, but no division.
+    """The same array, evaluated once. XLA evaluates a cheap formula again for each use, but not a
+    division.
 
-    It would make a product of a division by one and the same number; of this one it cannot.
+    A division by a constant would be turned into a product; this one cannot.
     """
     infinity = jnp.array(jnp.inf, x.dtype)
     return x / jnp.where(x > infinity, x, jnp.ones((), x.dtype))
@@ -86,10 +87,10 @@ def largest_divisor(number: int, most: int) -> int:
 
 
 def in_blocks(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
-    """The function of a batch, applied to up to eight blocks of it in turn.
+    """The function of a batch, applied to up to eight blocks of it one after another.
 
-    A block's temporary arrays stay in cache. And what enters a loop is an array: XLA cannot fuse
-    the formulas that it comes from into the function, to evaluate them once for every use.
+    A block's temporary arrays stay in cache. The loop also needs its inputs as arrays: XLA cannot
+    fuse the formulas behind them into the function, where they would be evaluated for every use.
     """
     batch = len(arrays[0])
     blocks = largest_divisor(batch, 8)

@@ -1,14 +1,14 @@
 """Convolution with fewer multiplications: Winograd's algorithm along an image's height.
 
-A convolution along an axis is a product of polynomials. `m` outputs under a kernel of `k` taps can
-be had from its values at n = m + k - 1 points, so with n multiplications in place of m * k (Toom,
-Cook; Winograd 1980; Lavin and Gray, arXiv 1509.09308). Three matrices do it:
+A convolution along an axis is a product of polynomials. `m` outputs of a kernel of `k` taps follow
+from its values at n = m + k - 1 points, so from n multiplications instead of m * k (Toom, Cook;
+Winograd 1980; Lavin and Gray, arXiv 1509.09308). It takes three matrices:
 
     outputs = output_matrix @ ((kernel_matrix @ kernel) * (image_matrix @ pixels))
 
-Here a pixel is a whole row of an image and `*` a convolution along the row, so the sums around it
-run over long stretches of memory. Along both axes at once, as is usual, would save more products
-and lose more to the sums.
+Here a pixel is a whole row of an image and `*` a convolution along the row, so the sums before and
+after it run over long stretches of memory. The usual form along both axes at once would save more
+products but lose more time in the sums.
 """
 
 import functools
@@ -21,10 +21,10 @@ import jax.numpy as jnp
 from zoo.ops import direct
 from zoo.ops.windows import Pads, Shape, largest_divisor, pad_images
 
-# The points, and infinity. Small ones and few, for rounding errors grow with their powers.
+# The points besides infinity. Few and small, because rounding errors grow with their powers.
 _POINTS = [Fraction(p) for p in ("0", "1", "-1", "2", "-2", "1/2", "-1/2")]
-_MAX_OUTPUTS = 4  # rows at a time; more save little, and cost digits
-_ROWS_PER_PRODUCT = 800  # pixels summed over at a time in the kernel's gradient, to stay in cache
+_MAX_OUTPUTS = 4  # rows at a time; more would save little and lose precision
+_ROWS_PER_PRODUCT = 800  # pixels per sum in the kernel's gradient, so that it stays in cache
 
 Matrix = tuple[tuple[Fraction, ...], ...]
 
@@ -33,8 +33,8 @@ Matrix = tuple[tuple[Fraction, ...], ...]
 def matrices(outputs: int, taps: int) -> tuple[Matrix, Matrix, Matrix]:
     """(output_matrix [m, n], kernel_matrix [n, k], image_matrix [n, n]), exact.
 
-    Row i of the kernel matrix evaluates the kernel at point i, up to a factor that makes row i of
-    the image matrix, a product of differences, integral where the points are.
+    Row i of the kernel matrix evaluates the kernel at point i, scaled so that row i of the image
+    matrix, a product of differences, is integral if the points are.
     """
     points = _POINTS[: outputs + taps - 2]
     others = [[q for q in points if q != p] for p in points]
@@ -62,7 +62,7 @@ def _with_roots(roots: Sequence[Fraction]) -> tuple[Fraction, ...]:
 def outputs_per_tile(rows: int, taps: int) -> int:
     """How many rows of outputs to compute at a time, for the fewest multiplications.
 
-    One stands for the plain convolution.
+    1 means the plain convolution.
     """
 
     def multiplications(outputs: int) -> int:
@@ -91,7 +91,7 @@ def conv(x: jax.Array, kernel: jax.Array, pads: Pads, outputs: int) -> jax.Array
 def input_gradient(
     dy: jax.Array, kernel: jax.Array, pads: Pads, size: tuple[int, ...], outputs: int
 ) -> jax.Array:
-    """The transpose of `conv` with regard to the image: [B, *size, C]."""
+    """The transpose of `conv` with respect to the image: [B, *size, C]."""
     taps = kernel.shape[0]
     batch, rows = dy.shape[:2]
     output_matrix, kernel_matrix, image_matrix = matrices(outputs, taps)
@@ -120,7 +120,7 @@ def input_gradient(
 def kernel_gradient(
     x: jax.Array, dy: jax.Array, shape: Shape, pads: Pads, outputs: int
 ) -> jax.Array:
-    """The transpose of `conv` with regard to the kernel, of that shape: [h, w, C, F].
+    """The transpose of `conv` with respect to the kernel of that shape: [h, w, C, F].
 
     A few images at a time, so that patches and their products stay in cache.
     """
@@ -157,7 +157,7 @@ def kernel_gradient(
 def _bands(x: jax.Array, top: int, rows: int, outputs: int, taps: int) -> list[jax.Array]:
     """For each row of a tile's input, that row of every tile: [B, tiles, W, C].
 
-    A tile is the `outputs + taps - 1` rows of the image that `outputs` rows of output see.
+    A tile is the `outputs + taps - 1` rows of the image that `outputs` rows of output depend on.
     """
     tiles = -(-rows // outputs)
     last = (tiles - 1) * outputs + 1
@@ -174,7 +174,7 @@ def _transposed(matrix: Matrix) -> Matrix:
 
 
 def _multiply(matrix: Matrix, arrays: Sequence[jax.Array]) -> list[jax.Array]:
-    """The matrix times a column of arrays of one shape."""
+    """The matrix times a column of arrays that have the same shape."""
     shape = arrays[0].shape
     arrays = [array.reshape(*shape[:-2], -1) for array in arrays]  # long inner loops
     sums = []

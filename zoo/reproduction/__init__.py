@@ -1,1 +1,1 @@
-"""Trains the notebooks' nets again, and compares with what they printed."""
+"""Trains the notebooks' nets again and compares with the published results."""

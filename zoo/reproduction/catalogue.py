@@ -1,4 +1,4 @@
-"""The list of the nets, with what was published of each and what came out here."""
+"""The list of the nets, with their published and their reproduced accuracy."""
 
 from collections.abc import Sequence
 
@@ -18,14 +18,14 @@ def to_text(pattern: str, runs: Sequence[Run]) -> str:
 
     Args:
         pattern: a shell pattern such as "ablation*".
-        runs: finished runs; those under the notebooks' protocol give the last column.
+        runs: finished runs; those with the notebooks' protocol give the last column.
 
     Raises:
         ZooError: no net matches.
     """
     chosen = zoo.models.list_models(pattern)
     if not chosen:
-        raise ZooError(f"no net is called {pattern!r}: `zoo list` names them all")
+        raise ZooError(f"no net matches {pattern!r}: `zoo list` lists them all")
     rows = []
     for net, published in zoo.reproduction.published.load().items():
         if net not in chosen:

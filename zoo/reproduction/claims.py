@@ -1,4 +1,4 @@
-"""What the notebooks conclude, as statements that runs can be held against."""
+"""The notebooks' conclusions as claims that can be tested against runs."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -9,12 +9,12 @@ from zoo.analysis.significance import Difference, welch
 from zoo.reproduction.results import Run, by_notebook
 from zoo.system.text import mean_text
 
-LEVEL = 0.05  # a difference with a smaller p counts as real
+LEVEL = 0.05  # a difference with a smaller p is significant
 
 
 @dataclasses.dataclass(frozen=True)
 class Measure:
-    """What is compared: one number of each run."""
+    """The quantity that is compared: one number per run."""
 
     name: str
     larger_is_better: bool
@@ -24,7 +24,7 @@ class Measure:
 
 
 def _epochs_to(accuracy: float, history: Mapping[str, Sequence[Any]]) -> float:
-    """Epochs until the training accuracy is first reached; one more than there were if never."""
+    """Epochs until the training accuracy is first reached; if never, the number of epochs + 1."""
     reached = [epoch for epoch, value in enumerate(history["accuracy"], 1) if value >= accuracy]
     return min(reached, default=len(history["accuracy"]) + 1)
 
@@ -47,7 +47,7 @@ CONVERGENCE = Measure(
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """One net is ahead of each of the others."""
+    """A net is better than each of the others."""
 
     notebook: str
     text: str
@@ -81,7 +81,7 @@ CLAIMS = (
     ),
     Claim(
         "003",
-        "of the nets with alternate pooling, that of 5 convolutions is the most accurate",
+        "of the nets with alternate pooling, the one with 5 convolutions is the most accurate",
         "pooling_cnn5",
         ("pooling_cnn3", "pooling_cnn7"),
     ),
@@ -98,7 +98,7 @@ CLAIMS = (
             f"ablation_cnn{size}_dropout",
             (f"ablation_cnn{size}",),
         )
-        for size, note in ((3, ""), (5, " (the twin has other widths)"), (7, ""))
+        for size, note in ((3, ""), (5, " (the two nets differ in width)"), (7, ""))
     ),
     Claim(
         "004",
@@ -111,21 +111,21 @@ CLAIMS = (
 
 @dataclasses.dataclass(frozen=True)
 class Judgement:
-    """What the runs say of a claim."""
+    """The result of testing a claim on runs."""
 
     verdict: str  # holds, does not hold, cannot be told from noise, not enough runs
-    details: tuple[str, ...]  # one for each net that it is compared with
+    details: tuple[str, ...]  # one for each of the other nets
 
 
 def judge(claim: Claim, runs: Sequence[Run]) -> Judgement:
-    """Holds the claim against runs, by Welch's test of each pair of nets.
+    """Tests the claim on runs, by Welch's test of each pair of nets.
 
-    It holds if the net is ahead of each of the others with p < 0.05, and does not hold if one of
-    k others is ahead of it with p < 0.05 / k (Bonferroni's correction).
+    It holds if the net is better than each of the others with p < 0.05. It does not hold if one of
+    k others is better with p < 0.05 / k (Bonferroni's correction).
 
     Args:
         claim: one of `CLAIMS`.
-        runs: of any nets; those under the notebook's protocol count.
+        runs: of any nets; only those with the notebook's protocol are used.
     """
     measure = claim.measure
     published = zoo.reproduction.published.load()
@@ -175,6 +175,6 @@ def _verdict(difference: Difference | None, measure: Measure, num_others: int) -
 
 
 def _together(verdicts: Sequence[str]) -> str:
-    """One failure refutes the claim; else the weakest of what was found of the pairs."""
+    """One failure refutes the claim; otherwise the weakest verdict of the pairs."""
     order = ("does not hold", "not enough runs", "cannot be told from noise", "holds")
     return min(verdicts, key=order.index)

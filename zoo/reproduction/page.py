@@ -12,27 +12,28 @@ from zoo.reproduction.table import Row, commit_text, hardware_text, make_rows, t
 _METHOD = f"""\
 ## How to read it
 
-- **Ours** is the mean ± standard deviation over the seeds; nothing is chosen by the test set.
+- **Ours** is the mean ± standard deviation over the seeds; nothing is selected on the test set.
 - **Protocol** `notebook`: {PROTOCOLS["notebook"]}.
-  Notebook 003 holds out 20% of the training set, the others validate on the test set.
+  Notebook 003 holds out 20% of the training set; the others validate on the test set.
   Protocol `holdout`: {PROTOCOLS["holdout"]}.
 - **Place** is how many standard deviations the published value lies above (+) or below (-) our
-  mean. The notebooks ran once, so theirs is taken as one more draw beside our n: variance
-  s² (1 + 1/n). For accuracies the binomial variance p (1 - p) / 10,000 is put on top: all runs see
-  the same test images, so this widens on purpose what few seeds tell too narrowly. With one seed,
-  both values have the binomial error alone. A loss, without such an error, has a place from three
-  seeds on.
+  mean. The notebooks ran once, so their value is treated as one more sample besides our n: its
+  variance is s² (1 + 1/n). For accuracies the binomial variance p (1 - p) / 10,000 is added. All
+  runs use the same test images, so this is a deliberate margin, because s is unreliable for few
+  seeds. With one seed, both values have only the binomial error. A loss has no such error, so its
+  place is given for three or more seeds.
 - **Verdict**: *inside* up to 2 standard deviations, else *above ours* or *below ours*.
-- **Conclusions** are tested by Welch's two-sided test of each pair of nets, under the notebooks'
-  protocol: one *holds* if the net is ahead of each other one with p < {LEVEL}, and *does not hold*
-  if one of k others is ahead of it with p < {LEVEL} / k. Seeds are independent of one another, so
-  nothing is paired.
-- **Seconds** are the median epoch with its validation, beside whatever else the machine did.
+- **Conclusions** are tested by Welch's two-sided test of each pair of nets, with the notebooks'
+  protocol: a conclusion *holds* if the net is better than each other one with p < {LEVEL}, and
+  *does not hold* if one of k others is better with p < {LEVEL} / k. Seeds are independent, so the
+  test is unpaired.
+- **Seconds** are the median over epochs, validation included, on a machine that may also have run
+  other jobs.
 """
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """The rows under a line of their names; accuracies are fractions."""
+    """The rows below a header line; accuracies are fractions."""
     text = io.StringIO()
     names = [field.name for field in dataclasses.fields(Row)]
     writer = csv.DictWriter(text, names, lineterminator="\n")
@@ -62,7 +63,7 @@ def to_markdown(runs: Sequence[Run]) -> str:
     parts = [
         "# The notebooks' results, reproduced",
         f"{len(runs)} runs of {num_nets} of 19 nets on MNIST, {_dates(runs)}. Written by "
-        f"`zoo reproduce`; the runs with all their epochs are in `reproduction.json`.",
+        f"`zoo reproduce`; all runs and epochs are in `reproduction.json`.",
         *_changes(runs),
         "## Test accuracy",
         _accuracies(rows),
@@ -78,10 +79,10 @@ def to_markdown(runs: Sequence[Run]) -> str:
 
 
 def _changes(runs: Sequence[Run]) -> Iterable[str]:
-    """A paragraph for each change of the numbers after some of the runs."""
+    """A paragraph for each change of the numerics since some of the runs."""
     for date, text in CHANGES.items():
         if earlier := sum(run.date < date for run in runs):
-            yield f"Since {date}, after {earlier} of these runs: {text}"
+            yield f"Changed on {date}, after {earlier} of these runs: {text}"
 
 
 def _accuracies(rows: Iterable[Row]) -> str:
@@ -114,9 +115,9 @@ def _losses_and_times(rows: Iterable[Row]) -> str:
             "published loss",
             "ours",
             "place",
-            "s/epoch there",
-            "s/epoch here",
-            "h a seed on 2 cores, about",
+            "published s/epoch",
+            "our s/epoch",
+            "approx. h per seed on 2 cores",
         ],
         "llrrrrrrrr",
         [
@@ -143,11 +144,11 @@ def _conclusions(runs: Sequence[Run]) -> str:
         judgement = judge(claim, runs)
         details = "<br>".join(judgement.details)
         rows.append([claim.notebook, claim.text, claim.measure.name, judgement.verdict, details])
-    return _table(["notebook", "conclusion", "measured by", "verdict", "of which"], "lllll", rows)
+    return _table(["notebook", "conclusion", "measured by", "verdict", "details"], "lllll", rows)
 
 
 def _environments(runs: Sequence[Run]) -> str:
-    """One line for each kind of machine, versions and commit, with the runs made there."""
+    """One line for each combination of machine, versions and commit, with its runs."""
     nets_of: dict[str, dict[str, list[int]]] = {}
     for run in runs:
         name = f"`{run.net}`" if run.protocol == "notebook" else f"`{run.net}` ({run.protocol})"

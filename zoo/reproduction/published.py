@@ -1,4 +1,4 @@
-"""What the notebooks printed when they trained the 19 nets (published.json)."""
+"""The results that the notebooks printed for the 19 nets (published.json)."""
 
 import dataclasses
 import functools
@@ -34,7 +34,7 @@ def load() -> dict[str, Published]:
 
 def _published(facts: dict[str, Any]) -> Published:
     loss = facts["test"]["loss"]
-    if loss is None:  # notebook 004 prints it as that of the last validation, by the test set
+    if loss is None:  # notebook 004 prints it only as the last validation loss, on the test set
         loss = facts["history"]["val_loss"][-1]
     return Published(
         notebook=facts["notebook"],

@@ -1,4 +1,4 @@
-"""Finished runs of the notebooks' nets, as the results file of a reproduction holds them."""
+"""Finished runs of the notebooks' nets, as stored in the results file of a reproduction."""
 
 import dataclasses
 import datetime
@@ -13,15 +13,15 @@ from zoo.system import forms
 from zoo.system.errors import ZooError
 
 FORMAT = 1
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")  # whose versions the table tells
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")  # packages with their version in the table
 PROTOCOLS = {
     "notebook": "as the notebook trained, validated and tested: the last epoch",
-    "holdout": "20% of the training set held out, their best epoch tested once",
+    "holdout": "20% of the training set held out, the best epoch on them tested once",
 }
-CHANGES = {  # of the numbers that a run comes to, by date: earlier runs were made without
-    "2026-11-25": "An output whose patch is blank is exactly zero. Before, rounding errors of "
-    "Winograd's sums passed the ReLU there while biases were zero, and the first steps gave the "
-    "biases the gradient of the blank background too.",
+CHANGES = {  # of the numerics of a run, by date; earlier runs are without them
+    "2026-11-25": "The output for a blank patch is exactly zero. Before, rounding errors of "
+    "Winograd's sums passed the ReLU there while biases were zero, so in the first steps the "
+    "biases also received the gradient of the blank background.",
 }
 
 
@@ -32,20 +32,20 @@ class Run:
     net: str
     protocol: str  # one of PROTOCOLS
     seed: int
-    date: str  # of its end, such as 2026-11-21
+    date: str  # when it ended, such as 2026-11-21
     config: dict[str, Any]
     environment: dict[str, Any]
-    earlier_environments: list[dict[str, Any]]  # where it went on elsewhere, as in a history
+    earlier_environments: list[dict[str, Any]]  # if it was resumed elsewhere, as in a history
     data: dict[str, Any]
     epochs: dict[str, list[float]]  # accuracy, loss, ... by epoch, as in a history
     test: dict[str, Any]
 
 
 def from_history(protocol: str, workdir: Path) -> Run:
-    """The finished run of a single seed that workdir holds."""
+    """The finished run of a single seed in workdir."""
     history = zoo.training.history.read(workdir)
     if not history.is_complete or history.test is None:
-        raise ZooError(f"{workdir} is not complete")
+        raise ZooError(f"{workdir} is not complete: finish its training first")
     modified = (workdir / zoo.training.history.FILENAME).stat().st_mtime
     keys = ("loss", "accuracy", "val_loss", "val_accuracy", "seconds")
     return Run(
@@ -63,18 +63,18 @@ def from_history(protocol: str, workdir: Path) -> Run:
 
 
 def is_mnist(run: Run | zoo.training.history.History) -> bool:
-    """Whether it saw all of MNIST, not a part or a stand-in."""
+    """Whether it used all of MNIST, not a part of it or another dataset."""
     sizes = run.data["num_train"], run.data["num_test"]
     return run.config["dataset"] == "mnist" and sizes in ((60_000, 10_000), (48_000, 10_000))
 
 
 def by_notebook(runs: Sequence[Run], net: str) -> list[Run]:
-    """The net's runs on MNIST under its notebook's protocol: those that its results rest on."""
+    """The net's runs on MNIST with its notebook's protocol: the basis of its results."""
     return [run for run in runs if (run.net, run.protocol) == (net, "notebook") and is_mnist(run)]
 
 
 def merged(runs: Sequence[Run], new: Sequence[Run]) -> list[Run]:
-    """All of them, where two are of the same net, protocol and seed the new one; sorted."""
+    """All runs, sorted; new ones replace those with the same net, protocol and seed."""
     names = list(zoo.models.MODELS)
     by_key = {(run.net, run.protocol, run.seed): run for run in (*runs, *new)}
     order = {protocol: index for index, protocol in enumerate(PROTOCOLS)}
@@ -87,7 +87,7 @@ def read(path: Path) -> list[Run]:
     """The runs of a results file; none if there is no file.
 
     Raises:
-        ZooError: it is damaged, or of another format.
+        ZooError: it is damaged, or has another format.
     """
     try:
         content = forms.read_json(path)
@@ -95,8 +95,7 @@ def read(path: Path) -> list[Run]:
         if found != FORMAT:
             raise ZooError(
                 f"{path} is of format {found!r:.20}, and this version of the zoo reads format "
-                f"{FORMAT} of results: use the version that wrote it, or name another folder or "
-                f"file"
+                f"{FORMAT} of results: use the version that wrote it, or another directory or file"
             )
         runs = [Run(**run) for run in content["runs"]]
         for run in runs:
@@ -108,13 +107,13 @@ def read(path: Path) -> list[Run]:
         raise ZooError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ZooError(
-            f"{path} is damaged, or no results file: if it should be one, move it away, and zoo "
-            f"reproduce makes it again from the runs that are there"
+            f"{path} is damaged or is not a results file: if it should be one, move it away and "
+            f"zoo reproduce writes it again from the existing runs"
         ) from None
 
 
 def _check_form(run: Run) -> None:
-    """Raises an error of Python's unless it has the form that readers rely on."""
+    """Raises a built-in exception unless the run has the form that readers rely on."""
     if run.net not in zoo.models.MODELS or run.protocol not in PROTOCOLS:
         raise ValueError(run.net)
     zoo.config.check_values(run.config, but=("data_dir", "manual_dir"))

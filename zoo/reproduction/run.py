@@ -1,4 +1,4 @@
-"""Trains the notebooks' nets again, and writes what they printed beside what came out here."""
+"""Trains the notebooks' nets again and writes the published next to the reproduced results."""
 
 import dataclasses
 import json
@@ -34,20 +34,20 @@ def reproduce(
 ) -> None:
     """Trains what is not trained yet, cheapest net first, and writes the table after each run.
 
-    A run that was interrupted goes on; a complete one is taken as it is. What the results file
-    holds already stays in it, unless it is among what is asked for.
+    Interrupted runs are resumed; complete runs are used as they are. Existing results stay in the
+    results file, unless they are among the requested runs.
 
     Args:
         nets: names of nets.
-        seeds: one run is made of each.
+        seeds: one run per seed.
         protocols: keys of `zoo.reproduction.results.PROTOCOLS`.
-        runs_dir: holds the runs' folders, NET-SEED or NET-PROTOCOL-SEED.
-        output: the folder for reproduction.csv, .json and .md.
-        quiet: print nothing but results.
-        should_stop: as for `train_and_evaluate`.
+        runs_dir: contains the run directories, NET-SEED or NET-PROTOCOL-SEED.
+        output: the directory for reproduction.csv, .json and .md.
+        quiet: print only results.
+        should_stop: see `train_and_evaluate`.
 
     Raises:
-        ZooError: as `train_and_evaluate`; unknown net; a results file that cannot be read.
+        ZooError: see `train_and_evaluate`; unknown net; a results file that cannot be read.
         OSError: something cannot be written.
     """
     runs_dir, output = expanded(runs_dir), expanded(output)
@@ -59,7 +59,7 @@ def reproduce(
     hours = sum(training_hours(net) for net, _, _ in plan)
     terminal.say(
         f"{_count(len(plan), 'run')} of {_count(len(configs), 'net')} in {runs_dir}, cheapest "
-        f"first: about {hours:.1f} hours on two CPU cores, less what is done already"
+        f"first: about {hours:.1f} hours on two CPU cores, minus finished work"
     )
     for folder in (output, runs_dir):
         folder.mkdir(parents=True, exist_ok=True)
@@ -80,17 +80,17 @@ def reproduce(
                 zoo.reproduction.results.read(output / f"{STEM}.json"), [finished]
             )
             write(runs, output)
-            jax.clear_caches()  # the programs of all nets together would fill the memory
+            jax.clear_caches()  # the programs of all nets would fill the memory
     rows = [row for row in make_rows(runs) if row.net in configs and row.seeds]
     if rows:
         terminal.result(f"\n{to_text(rows)}")
     terminal.say(f"wrote {STEM}.csv, {STEM}.json and {STEM}.md to {output}")
     if diverged:
-        raise ZooError(f"the loss diverged in {', '.join(diverged)}: not in the table")
+        raise ZooError(f"training diverged in {', '.join(diverged)}: not in the table")
 
 
 def write(runs: Sequence[Run], output: Path) -> None:
-    """Replaces reproduction.csv, .json and .md in that folder; each in one step."""
+    """Replaces reproduction.csv, .json and .md in that directory, each atomically."""
     rows = make_rows(runs)
     content = {
         "format": zoo.reproduction.results.FORMAT,

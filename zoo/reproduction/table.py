@@ -1,4 +1,4 @@
-"""The table of a reproduction: a row for each net, with the place of the published result."""
+"""The table of a reproduction: one row per net, with the place of the published result."""
 
 import dataclasses
 import statistics
@@ -13,13 +13,13 @@ from zoo.reproduction.results import PROTOCOLS, Run, is_mnist
 
 _IMAGE_SHAPE = (28, 28, 1)
 _HELD_OUT = 0.2
-_FLOP_PER_HOUR = 150e9 * 3600  # of training on two cores of a server, about
+_FLOP_PER_HOUR = 150e9 * 3600  # approximate, of training on two cores of a server
 _NEEDS_GPU_HOURS = 1.5
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One net under one protocol. Accuracies are fractions, losses nats per image."""
+    """One net with one protocol. Accuracies are fractions, losses nats per image."""
 
     net: str
     notebook: str
@@ -30,7 +30,7 @@ class Row:
     published_accuracy: float
     accuracy: float | None  # mean over the seeds
     accuracy_std: float | None
-    accuracy_distance: float | None  # standard deviations that the published one is above ours
+    accuracy_distance: float | None  # standard deviations by which the published one exceeds ours
     verdict: str
     published_loss: float
     loss: float | None
@@ -44,7 +44,7 @@ class Row:
 
 
 def training_flop(net: str) -> int:
-    """FLOP of a whole training as its notebook did it: three products, two FLOP a multiply-add."""
+    """FLOP of a training as in the notebook: three products, two FLOP per multiply-add."""
     macs = sum(zoo.models.layer_macs(zoo.models.MODELS[net], _IMAGE_SHAPE).values())
     published = zoo.reproduction.published.load()[net]
     num_images = 60_000 * (1 - _HELD_OUT if published.notebook == "003" else 1)
@@ -52,12 +52,12 @@ def training_flop(net: str) -> int:
 
 
 def training_hours(net: str) -> float:
-    """About how long a training takes on two CPU cores."""
+    """Approximate duration of a training on two CPU cores."""
     return training_flop(net) / _FLOP_PER_HOUR
 
 
 def make_rows(runs: Iterable[Run]) -> list[Row]:
-    """A row for each net under its notebook's protocol, and one for each other that was run."""
+    """A row for each net with its notebook's protocol, and one for each other that was run."""
     by_row: dict[tuple[str, str], list[Run]] = {
         (net, "notebook"): [] for net in zoo.reproduction.published.load()
     }
@@ -79,10 +79,10 @@ def _row(net: str, protocol: str, runs: Sequence[Run]) -> Row:
         place = distance(published.accuracy, accuracies, error)
         loss_place = (
             distance(published.loss, losses) if len(runs) > 2 else None
-        )  # s of 2 is no guide
+        )  # s of 2 is unreliable
         verdict = _verdict(place)
         if not all(map(is_mnist, runs)):
-            place, loss_place, verdict = None, None, "other data than MNIST: no verdict"
+            place, loss_place, verdict = None, None, "not on MNIST: no verdict"
     return Row(
         net=net,
         notebook=published.notebook,
@@ -130,7 +130,7 @@ def _std(values: Sequence[float]) -> float | None:
 
 
 def _all(texts: Iterable[str]) -> str:
-    """Each of them once."""
+    """The distinct texts, joined."""
     return "; ".join(dict.fromkeys(texts))
 
 
@@ -143,7 +143,7 @@ def hardware_text(environment: Mapping[str, Any]) -> str:
 
 
 def commit_text(environment: Mapping[str, Any]) -> str:
-    """The first 12 digits of the source's commit, with "+" if it was changed since."""
+    """The first 12 digits of the source's commit, with "+" if files were modified."""
     commit = environment["git_commit"]
     if not commit:
         return "unknown"

@@ -1,1 +1,1 @@
-"""What every room stands on: errors, files, locks, memory, signals, how pictures look."""
+"""Foundations of all packages: errors, files, locks, memory, signals, the style of pictures."""

@@ -1,4 +1,4 @@
-"""Compiled programs kept on disk, so that a second start compiles nothing."""
+"""The cache of compiled programs on disk, so that a second start compiles nothing."""
 
 import contextlib
 import hashlib
@@ -14,27 +14,29 @@ import jax
 
 
 def enable_cache() -> None:
-    """Keeps every compiled program, in JAX_COMPILATION_CACHE_DIR or under the user's cache folder.
+    """Caches compiled programs in JAX_COMPILATION_CACHE_DIR or the user's cache directory.
 
-    With JAX_ENABLE_COMPILATION_CACHE=0 in the environment nothing is kept. Call it before anything
-    is compiled. A folder that cannot be written costs the time to compile, nothing else; so does a
-    damaged program, which is written anew.
+    With JAX_ENABLE_COMPILATION_CACHE=0 in the environment nothing is cached. Call it before
+    anything is compiled. If the directory cannot be written, programs are only compiled again at
+    the next start. A damaged program is compiled and written again.
     """
     chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     folder = Path(chosen) if chosen else _default_folder()
     if not chosen:
         with contextlib.suppress(OSError):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # who may write there is trusted
+            folder.mkdir(
+                mode=0o700, parents=True, exist_ok=True
+            )  # its files are run: only the user may write
         jax.config.update("jax_compilation_cache_dir", str(folder))
     _heed_warnings(folder)
-    # JAX by itself skips what compiles in less than a second; a run has a dozen such programs.
+    # By default JAX skips programs that compile in under a second; a run has a dozen of them.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _heed_warnings(folder: Path) -> None:
-    """Makes one short warning of JAX's many, and removes the entries that they tell of.
+    """Replaces JAX's many warnings by one short warning, and deletes the damaged entries.
 
-    JAX keeps a damaged entry for ever, because it writes none where there is one.
+    JAX would keep a damaged entry forever, because it does not overwrite entries.
     """
     show, told = warnings.showwarning, set()
 
@@ -52,8 +54,8 @@ def _heed_warnings(folder: Path) -> None:
         if about[1] not in told:
             told.add(about[1])
             state = {
-                "reading": "is damaged: what is damaged is compiled again",
-                "writing": "cannot be written: a later start compiles again",
+                "reading": "has damaged entries: these programs are compiled again",
+                "writing": "cannot be written: the next start compiles again",
             }[about[1]]
             show(f"the cache of compiled programs {folder} {state}", *where, **options)
 
@@ -61,7 +63,7 @@ def _heed_warnings(folder: Path) -> None:
 
 
 def _is_whole(entry: bytes) -> bool:
-    """Whether it is as zlib wrote it; of what JAX packs with zstandard, that cannot be told."""
+    """Whether zlib can decompress it; entries compressed with zstandard count as damaged."""
     try:
         zlib.decompress(entry)
     except zlib.error:
@@ -70,13 +72,13 @@ def _is_whole(entry: bytes) -> bool:
 
 
 def _default_folder() -> Path:
-    """A folder for this kind of processor: code for another one might not run here."""
+    """A directory for this type of processor: code for another type might not run here."""
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(caches) / "jax-cnn-zoo" / "compiled" / f"{platform.machine()}-{_processor()}"
 
 
 def _processor() -> str:
-    """Eight hexadecimal digits that stand for the processor's instructions."""
+    """Eight hexadecimal digits that identify the processor's instruction set."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         features = next(line for line in lines if line.startswith(("flags", "Features")))

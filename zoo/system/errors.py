@@ -1,8 +1,8 @@
-"""The one exception for what a user can mend."""
+"""The exceptions for errors that the user can correct."""
 
 
 class ZooError(Exception):
-    """A mistake or a circumstance that the user can mend.
+    """A mistake or a condition that the user can correct.
 
     Its text is one sentence: what was wrong, with the value; what is allowed; what to do next.
     Programs print it without a traceback and exit with status 2.
@@ -10,12 +10,12 @@ class ZooError(Exception):
 
 
 class DivergedError(ZooError):
-    """A loss is not finite any more."""
+    """The loss is not finite."""
 
 
 class DamagedError(ZooError):
-    """What was written whole is not whole any more."""
+    """A file or a checkpoint was changed or truncated after it was written."""
 
 
 class StoppedError(ZooError):
-    """A stop was asked for: what was done is saved, and the run can go on."""
+    """A stop was requested: the progress is saved, and the run can be resumed."""

@@ -1,4 +1,4 @@
-"""What all pictures have in common: colours, file types, how they are written, tooltips."""
+"""What all pictures share: colours, file formats, writing to disk, tooltips."""
 
 import html
 import io
@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from zoo.system.errors import ZooError
 from zoo.system.files import check_target, write_whole
 
-# Okabe & Ito (2008): told apart with any colour vision.
+# Okabe & Ito (2008): distinguishable with any type of colour vision.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 SUFFIXES = (".png", ".svg", ".pdf")
 _ONE_THREAD = threading.Lock()
@@ -26,28 +26,28 @@ _TOOLTIPS: WeakKeyDictionary[Line2D, list[str]] = WeakKeyDictionary()
 
 
 def check_output(path: Path) -> None:
-    """Raises ZooError unless a picture can be written there: said before the work is done."""
+    """Raises ZooError unless a picture can be written there; call it before the work is done."""
     if path.suffix.lower() not in SUFFIXES:
         raise ZooError(f"cannot draw {path}: its name must end in {', '.join(SUFFIXES)}")
     check_target(path)
 
 
 def plain(text: str) -> str:
-    """The text as it is: a dollar sign begins no formula."""
+    """The text without formulas: dollar signs are escaped."""
     return text.replace("$", r"\$")
 
 
 def add_tooltips(line: Line2D, texts: Sequence[str]) -> None:
-    """Gives each point of a line a text, which pages show beside the pointer."""
+    """Gives each point of a line a text, which pages show next to the pointer."""
     _TOOLTIPS[line] = list(texts)
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes the picture, replacing what is there; the same picture gives the same bytes.
+    """Writes the picture and replaces an existing file; the same picture gives the same bytes.
 
     Raises:
-        ZooError: the file's ending is another than `SUFFIXES`; there is no such folder.
-        OSError: it cannot be written; what was there stays.
+        ZooError: the suffix is not one of `SUFFIXES`; the directory does not exist.
+        OSError: it cannot be written; an existing file is unchanged.
     """
     check_output(path)
     suffix = path.suffix.lower()
@@ -59,17 +59,17 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def to_svg(figure: Figure, name: str, label: str) -> str:
-    """The picture as an element of a page, on its background and in its text's colour.
+    """The picture as an SVG element of a page, with the page's background and text colour.
 
     Args:
         figure: the picture.
-        name: letters, digits and dashes, another for each picture of the page: its ids begin so.
-        label: what it shows, for those who cannot see it.
+        name: letters, digits and dashes; prefix of its ids, unique within the page.
+        label: a description of the picture for screen readers.
     """
     tooltips: dict[str, list[str]] = {}  # by the id of the line's group
     for line in figure.findobj(Line2D):
         if isinstance(line, Line2D) and line in _TOOLTIPS:
-            line.set_markevery(1)  # each: else a line of over 1,000 points is made anew when drawn
+            line.set_markevery(1)  # each: else a line of over 1,000 points is rebuilt when drawn
             line.recache(always=True)
             line.get_path().should_simplify = False  # a tooltip needs its point
             line.set_gid(f"line-{len(tooltips)}")
@@ -78,7 +78,7 @@ def to_svg(figure: Figure, name: str, label: str) -> str:
     with _stable():
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     svg = text.getvalue()
-    svg = svg[svg.index("<svg") :]  # a page needs no XML header
+    svg = svg[svg.index("<svg") :]  # a page does not need the XML header
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r' id="|href="#|url\(#', lambda match: f"{match[0]}{name}-", svg)
     svg = svg.replace("stroke: #000000", "stroke: currentColor")
@@ -94,9 +94,9 @@ def to_svg(figure: Figure, name: str, label: str) -> str:
 
 @contextmanager
 def _stable() -> Iterator[None]:
-    """The same picture gives the same bytes, and a character that the font lacks is a box.
+    """Makes output reproducible, and draws characters that the font lacks as boxes.
 
-    One thread at a time: settings and warnings are the process's.
+    Only one thread at a time: settings and warnings are global to the process.
     """
     with (
         _ONE_THREAD,

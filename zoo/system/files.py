@@ -1,4 +1,4 @@
-"""Files that are always whole, and names that take nobody's place."""
+"""Atomic writes of files, and unused file names."""
 
 import contextlib
 import errno
@@ -10,26 +10,26 @@ from zoo.system.errors import ZooError
 
 
 def check_target(path: Path) -> None:
-    """Raises ZooError unless a file can be written there, as far as that shows without writing."""
+    """Raises ZooError unless a file can be written there, as far as this is known beforehand."""
     if path.exists() and not path.is_file():
-        raise ZooError(f"cannot write {path}: it is no file")
+        raise ZooError(f"cannot write {path}: it is not a file")
     if not path.absolute().parent.is_dir():
-        raise ZooError(f"cannot write {path}: there is no folder {path.parent}")
+        raise ZooError(f"cannot write {path}: the directory {path.parent} does not exist")
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Replaces a file in one step: whoever reads it sees the old content or the new one.
+    """Replaces a file atomically: a reader sees either the old or the new content.
 
     Raises:
-        ZooError: as `check_target`.
-        OSError: it cannot be written; what was there stays.
+        ZooError: like `check_target`.
+        OSError: it cannot be written; an existing file is unchanged.
     """
     check_target(path)
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.tmp")
     try:
-        temporary.unlink(missing_ok=True)  # left by a process of the same number, or laid as a trap
-        with open(temporary, "xb") as file:  # x: not through a link to another file
+        temporary.unlink(missing_ok=True)  # left by a process with the same PID, or an attack
+        with open(temporary, "xb") as file:  # x: do not follow a link to another file
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -37,12 +37,12 @@ def write_whole(path: Path, content: str | bytes) -> None:
         sync_folder(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        error.filename = str(path)  # not the temporary's, nor none
+        error.filename = str(path)  # not the temporary file, and not None
         raise
 
 
 def sync_folder(folder: Path) -> None:
-    """Waits until the names in a folder are on disk, where the system can tell."""
+    """Waits until the names in a directory are on disk, if the system supports it."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -53,36 +53,36 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def as_sentence(path: Path) -> Iterator[None]:
-    """Makes a ZooError with a way out of an error of writing at that place."""
+    """Turns an error of writing there into a ZooError that says what to do."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            advice = "make room"
+            advice = "make room on the disk"
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            advice = "get the right to write there"
+            advice = "get write permission"
         else:
-            advice = "mend that"
+            advice = "fix this"
         raise ZooError(
-            f"cannot write {error.filename or path} ({error.strerror or error}): {advice}, and the "
-            f"same command goes on"
+            f"cannot write {error.filename or path} ({error.strerror or error}): {advice}, then "
+            f"run the same command again to continue"
         ) from None
 
 
 def expanded(name: str | Path) -> Path:
-    """The path, with the home folder for a tilde.
+    """The path, with a leading tilde replaced by the home directory.
 
     Raises:
-        ZooError: there is no such home folder.
+        ZooError: there is no such home directory.
     """
     try:
         return Path(name).expanduser()
     except RuntimeError:  # ~nobody
-        raise ZooError(f"there is no home folder for {name}: name the folder in full") from None
+        raise ZooError(f"there is no home directory for {name}: give the full path") from None
 
 
 def free_name(path: Path) -> Path:
-    """That path, or if something is there, the first free one of "NAME-2", "NAME-3", ..."""
+    """That path, or if it exists, the first unused one of "NAME-2", "NAME-3", ..."""
     number, free = 1, path
     while os.path.lexists(free):
         number += 1
@@ -91,5 +91,5 @@ def free_name(path: Path) -> Path:
 
 
 def as_text(name: str) -> str:
-    """A file's name with question marks in place of bytes that are no text."""
+    """A file name with question marks in place of bytes that cannot be decoded."""
     return name.encode(errors="replace").decode()

@@ -1,6 +1,6 @@
-"""The form of what a JSON file must hold: it may be cut, edited by hand, or a stranger's.
+"""Checks the content of JSON files, which may be truncated, edited or from an untrusted source.
 
-A form is a function that says whether a value is right, a dict of forms (the value must have all of
+A form is a function that says whether a value is valid, a dict of forms (the value must have all of
 its keys, and may have more), or a list of one form (the value must be a list of such values).
 """
 
@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any
 
 Form = Callable[[Any], bool] | dict[str, Any] | list[Any]
-_MOST_BYTES = 10**9  # 10,000 seeds fill 1,000 epochs' worth of a history with it
-_LARGEST = 1e15  # nothing that is counted or measured here comes near
+_MOST_BYTES = 10**9  # a history of 10,000 seeds and 1,000 epochs
+_LARGEST = 1e15  # far above anything that is counted or measured here
 
 
 def read_json(path: Path) -> Any:
-    """What a file holds, as standard JSON of text that can be written again.
+    """The content of a JSON file: standard JSON, with text that can be encoded again.
 
     Raises:
         FileNotFoundError: there is no such file.
-        OSError: it cannot be read, or is no file.
-        ValueError: it is no JSON, or too large or too deep for what is kept here.
+        OSError: it cannot be read, or is not a file.
+        ValueError: it is not JSON, or is too large or too deeply nested.
     """
     if path.exists() and not path.is_file():
-        raise OSError(0, "it is no file")  # a pipe would be waited for
+        raise OSError(0, "it is not a file")  # reading a pipe would block
 
     def refuse(constant: str) -> None:
         raise ValueError(constant)
@@ -32,14 +32,14 @@ def read_json(path: Path) -> Any:
         raise ValueError(path.stat().st_size)
     try:
         content = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
-        json.dumps(content, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        json.dumps(content, ensure_ascii=False).encode()  # half a surrogate pair is not text
     except RecursionError as error:
         raise ValueError(error) from None
     return content
 
 
 def check(value: Any, form: Form) -> None:
-    """Raises ValueError unless the value is of that form."""
+    """Raises ValueError unless the value has that form."""
     if isinstance(form, dict):
         if not isinstance(value, dict):
             raise ValueError(value)
@@ -57,27 +57,27 @@ def check(value: Any, form: Form) -> None:
 
 
 def text(value: Any) -> bool:
-    """Whether it is text of one line that changes nothing in a terminal but what stands there."""
+    """Whether it is one line of text without control characters, safe to print in a terminal."""
     return isinstance(value, str) and value.isprintable()
 
 
 def whole(low: int, high: int = 2**53) -> Callable[[Any], bool]:
-    """Whether it is a whole number in that range."""
+    """A form: an integer in that range."""
     return lambda value: type(value) is int and low <= value <= high
 
 
 def number(low: float, high: float = _LARGEST) -> Callable[[Any], bool]:
-    """Whether it is a number in that range."""
+    """A form: a number in that range."""
     return lambda value: type(value) in (int, float) and low <= value <= high
 
 
 def optional(form: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    """Whether it is null, or of that form."""
+    """A form: null, or a value of the given form."""
     return lambda value: value is None or form(value)
 
 
 def per_seed(form: Callable[[Any], bool], num_seeds: int) -> Callable[[Any], bool]:
-    """Whether it is of that form; of many seeds, a list with one for each."""
+    """A form: a value of the given form; with several seeds, a list with one value per seed."""
     if num_seeds == 1:
         return form
     return lambda value: (

@@ -1,4 +1,4 @@
-"""One process a run folder."""
+"""One process per run directory."""
 
 import contextlib
 import fcntl
@@ -12,7 +12,7 @@ from zoo.system.files import as_sentence
 
 @contextlib.contextmanager
 def locked(workdir: Path) -> Iterator[None]:
-    """Holds workdir/.lock; the system lets go of it when the process ends, however it ends.
+    """Holds the lock workdir/.lock; the system releases it when the process ends for any reason.
 
     Raises:
         ZooError: another process holds it.
@@ -25,6 +25,6 @@ def locked(workdir: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ZooError(
-                f"another process is training in {workdir}: wait for it, or use another folder"
+                f"another process is training in {workdir}: wait for it, or use another directory"
             ) from None
         yield

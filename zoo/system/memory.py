@@ -1,4 +1,4 @@
-"""How much memory there is, and how much a compiled program takes."""
+"""How much memory is free, and how much a compiled program needs."""
 
 import contextlib
 import ctypes
@@ -18,10 +18,10 @@ _CONTROL_GROUPS = (  # of a container, version 2 and version 1
 
 
 def available_bytes() -> float:
-    """Memory of the host that a process can still take.
+    """Memory of the host that this process can still allocate.
 
-    The smallest of what the system has free, what the process's control group may have, and the
-    limit on its address space; infinity where nothing of that is known.
+    The smallest of the system's free memory, the limit of the process's control group, and the
+    limit on its address space; infinity if none of these is known.
     """
     found = [float("inf")]
     with contextlib.suppress(OSError, ValueError, StopIteration):  # not Linux
@@ -32,7 +32,7 @@ def available_bytes() -> float:
         with contextlib.suppress(OSError, ValueError):  # no control group, or no limit: "max"
             words = (group / "memory.stat").read_text().split()
             stat = dict(zip(words[::2], map(int, words[1::2]), strict=True))
-            cache = stat.get("inactive_file", 0) + stat.get("active_file", 0)  # given up if need be
+            cache = stat.get("inactive_file", 0) + stat.get("active_file", 0)  # freed on demand
             free = int((group / limit).read_text()) - int((group / used).read_text()) + cache
             found.append(float(max(0, free)))
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
@@ -44,7 +44,7 @@ def available_bytes() -> float:
 
 
 def device_bytes() -> float:
-    """Memory that the first device, or for a CPU the host, can still give."""
+    """Memory that is free on the first device; on a CPU, on the host."""
     stats = jax.devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return float(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
@@ -52,9 +52,9 @@ def device_bytes() -> float:
 
 
 def program_bytes(compiled: Any) -> float:
-    """What a call of a compiled program takes beside its arguments, by XLA's own account."""
+    """Memory that a call of a compiled program needs besides its arguments, as XLA reports it."""
     stats = compiled.memory_analysis()
-    if stats is None:  # a platform that does not tell
+    if stats is None:  # this platform does not report it
         return 0.0
     new = stats.output_size_in_bytes - stats.alias_size_in_bytes
     return float(stats.temp_size_in_bytes + max(0, new))
@@ -74,7 +74,7 @@ def check_fits(needed: float, what: str, advice: str) -> None:
     free = device_bytes()
     if needed > free:
         raise ZooError(
-            f"{what} needs about {bytes_text(needed)} of memory, and {bytes_text(free)} are free: "
+            f"{what} needs about {bytes_text(needed)} of memory, but {bytes_text(free)} are free: "
             f"{advice}"
         )
 
@@ -82,14 +82,14 @@ def check_fits(needed: float, what: str, advice: str) -> None:
 def use_one_arena() -> None:
     """Makes glibc keep one heap for all threads; elsewhere it does nothing.
 
-    By itself it keeps several, each with holes that the others cannot fill: a run's memory then
-    grows for hundreds of epochs. Call it before threads are started.
+    By default it keeps several heaps, which become fragmented: the memory of a run then grows for
+    hundreds of epochs. Call it before threads are started.
     """
     _call_of_libc("mallopt", -8, 1)  # M_ARENA_MAX, of malloc.h
 
 
 def give_back() -> None:
-    """Makes glibc give the system what was freed; elsewhere it does nothing."""
+    """Makes glibc return freed memory to the system; elsewhere it does nothing."""
     _call_of_libc("malloc_trim", 0)
 
 

@@ -1,4 +1,4 @@
-"""How a command of the zoo ends: one sentence and an exit status, never a traceback."""
+"""How a command of the zoo ends: with one sentence and an exit status, without a traceback."""
 
 import contextlib
 import os
@@ -12,43 +12,43 @@ from typing import NoReturn
 
 from zoo.system.errors import StoppedError, ZooError
 
-SECONDS_TO_STOP = 8.0  # that a command which can save may take for it
+SECONDS_TO_STOP = 8.0  # time for saving after a stop request
 GOES_ON = "; the same command goes on from the last checkpoint, if there is one"
 _STOP_SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
 _asked: list[int] = []  # the signals that asked this process to stop
 
 
 def stop_requested() -> bool:
-    """Whether this process was asked to stop, by Ctrl-C or by another signal."""
+    """Whether this process was asked to stop by Ctrl-C or another signal."""
     return bool(_asked)
 
 
 def run(program: str, main: Callable[[], int], on_stop: str = "", saves: bool = False) -> NoReturn:
     """Runs a command and ends the process.
 
-    The exit status is that of `main`; 2 for an error, which is told in one sentence on standard
-    error; 128 and the signal's number if the process is stopped, which it may be at any moment:
-    checkpoints and histories are always whole.
+    The exit status is that of `main`; 2 for an error, which is printed as one sentence on standard
+    error; 128 plus the signal number if the process is stopped. It can be stopped at any moment:
+    checkpoints and histories are always complete.
 
     Args:
-        program: its name, for what is said.
+        program: its name, for messages.
         main: the command.
-        on_stop: said where the command is stopped, such as "; the same command goes on".
-        saves: whether `main` asks `stop_requested`, and then saves and raises StoppedError. It has
-            eight seconds for that. A second signal stops at once.
+        on_stop: end of the message when the command is stopped, such as what to do next.
+        saves: whether `main` polls `stop_requested`, then saves and raises StoppedError. It has
+            eight seconds for that. A second signal stops the process at once.
     """
     _watch_signals(program, on_stop, SECONDS_TO_STOP if saves else 0.0)
-    # A checkpoint that cannot be read leaves other reads behind; their complaints add nothing.
+    # An unreadable checkpoint leaves pending reads behind; their errors are of no interest.
     sys.unraisablehook = lambda unraisable: None
     warnings.showwarning = _show_warning
     status = status_of(program, main)
     with contextlib.suppress(OSError):
         sys.stdout.flush()
-    os._exit(status)  # past the thread pools of Orbax, which complain when they are torn down
+    os._exit(status)  # skips Orbax's thread pools, which print errors at exit
 
 
 def _watch_signals(program: str, on_stop: str, seconds: float) -> None:
-    """Answers signals in a thread of its own: the main one may be compiling for a minute."""
+    """Handles signals in a separate thread: the main thread may be compiling for a minute."""
     asked, asking = os.pipe()
     os.set_blocking(asking, False)
     signal.set_wakeup_fd(asking)
@@ -62,7 +62,8 @@ def _watch_signals(program: str, on_stop: str, seconds: float) -> None:
         _asked.append(number)
         if seconds:
             name = _STOP_SIGNALS[signal.Signals(number)]
-            _say(f"\n{program}: {name}: saving, at most {seconds:.0f} s; once more stops at once\n")
+            how = f"saving, at most {seconds:.0f} s; a second signal stops at once"
+            _say(f"\n{program}: {name}: {how}\n")
             select.select([asked], [], [], seconds)
         _say(f"\n{program}: stopped{on_stop}\n")
         os._exit(128 + number)
@@ -82,12 +83,12 @@ def _show_warning(
 
 
 def _say(text: str) -> None:
-    with contextlib.suppress(OSError):  # the reader has left
+    with contextlib.suppress(OSError):  # the reader has closed the pipe
         os.write(sys.stderr.fileno(), text.encode())
 
 
 def status_of(program: str, main: Callable[[], int]) -> int:
-    """The exit status of `main`, after telling its error, if there is one, in a sentence."""
+    """The exit status of `main`; an error is printed as one sentence."""
     try:
         return main()
     except StoppedError as error:
@@ -96,7 +97,7 @@ def status_of(program: str, main: Callable[[], int]) -> int:
     except ZooError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader has left, as in ... | head
+    except BrokenPipeError:  # the reader has closed the pipe, as in ... | head
         return 128 + signal.SIGPIPE
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""

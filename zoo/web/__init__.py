@@ -1,1 +1,1 @@
-"""What a person looks at in a browser: comparisons, reports, the live view."""
+"""Comparisons, reports and the live view, mostly for a browser."""

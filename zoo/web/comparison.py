@@ -1,4 +1,4 @@
-"""Several runs, or a results file, held against each other: a table and a picture."""
+"""Compares several runs or the runs of a results file: a table and a picture."""
 
 import dataclasses
 import statistics
@@ -31,38 +31,38 @@ _NAMES = (
     "test loss",
     "s/epoch",
 )
-TEXT_COLUMNS = (0, 1, 5, 6)  # the others are of numbers that stand one below another
+TEXT_COLUMNS = (0, 1, 5, 6)  # the others contain right-aligned numbers
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One net's finished training, from one seed or several."""
+    """The finished training of one net, with one seed or several."""
 
     name: str
     net: str
     dataset: str
     num_parameters: int  # with moving statistics
-    accuracies: tuple[float, ...]  # on the test set, one of each seed
+    accuracies: tuple[float, ...]  # on the test set, one per seed
     losses: tuple[float, ...]
-    seconds_per_epoch: float  # median, of one seed
+    seconds_per_epoch: float  # median, for one seed
     val_accuracy: np.ndarray  # [epochs, seeds]
 
     @property
     def num_convolutions(self) -> int:
-        """Convolutions of the net."""
+        """Number of convolutions of the net."""
         return sum(isinstance(layer, Conv) for layer in zoo.models.MODELS[self.net])
 
     @property
     def has_dropout(self) -> bool:
-        """Whether the net drops units in training."""
+        """Whether the net has dropout."""
         return any(isinstance(layer, Dropout) for layer in zoo.models.MODELS[self.net])
 
 
 def read(paths: Sequence[Path]) -> list[Entry]:
-    """Entries of folders of runs and of results files.
+    """Reads entries from run directories and results files.
 
     Raises:
-        ZooError: neither a run's folder nor a results file; a run that is not complete.
+        ZooError: neither a run directory nor a results file; a run that is not complete.
     """
     entries: list[Entry] = []
     for path in paths:
@@ -76,9 +76,13 @@ def _of_run(workdir: Path) -> Entry:
     history = zoo.training.history.read(workdir)
     if not history.is_complete or history.test is None:
         done, of = len(history.epochs), history.config["num_epochs"]
-        raise ZooError(f"{workdir} is not complete ({done} of {of} epochs): wait for its end")
+        raise ZooError(
+            f"{workdir} is not complete ({done} of {of} epochs): finish its training first"
+        )
     if history.config["model"] not in zoo.models.MODELS:
-        raise ZooError(f"{workdir} is of a net that this version does not know")
+        raise ZooError(
+            f"{workdir} has a net that is unknown to this version: use the version that trained it"
+        )
     return Entry(
         name=workdir.resolve().name,
         net=history.config["model"],
@@ -100,11 +104,11 @@ def _of_results(path: Path) -> list[Entry]:
             name=net if protocol == "notebook" else f"{net}, {protocol}",
             net=net,
             dataset=runs[0].config["dataset"],
-            num_parameters=summarize(net).parameters,  # MNIST's images
+            num_parameters=summarize(net).parameters,  # for MNIST images
             accuracies=tuple(run.test["accuracy"] for run in runs),
             losses=tuple(run.test["loss"] for run in runs),
             seconds_per_epoch=statistics.median(s for run in runs for s in run.epochs["seconds"]),
-            val_accuracy=np.array(  # of as many epochs as all have
+            val_accuracy=np.array(  # the epochs that all runs have
                 list(zip(*(run.epochs["val_accuracy"] for run in runs), strict=False))
             ),
         )
@@ -118,7 +122,7 @@ def to_text(entries: Sequence[Entry]) -> str:
 
 
 def to_rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
-    """A table's rows of cells: the columns' names, then the entries, the most accurate first."""
+    """The rows of the table: the column names, then the entries, the most accurate first."""
     rows = [
         (
             entry.name,
@@ -136,10 +140,10 @@ def to_rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
 
 
 def draw(entries: Sequence[Entry]) -> Figure:
-    """Accuracy by depth, with and without dropout, by parameters and by seconds; curves."""
+    """Draws accuracy by depth, with and without dropout, by parameters and seconds; curves."""
     figure = Figure(figsize=(11, 8), layout="constrained")
     (depth, size), (cost, curves) = figure.subplots(2, 2)
-    looks: list[dict[str, Any]] = [  # more runs than colours differ by line and marker
+    looks: list[dict[str, Any]] = [  # if there are more runs than colours, lines and markers differ
         {
             "color": COLORS[index % len(COLORS)],
             "linestyle": ("-", "--", ":")[index // len(COLORS) % 3],
@@ -167,7 +171,7 @@ def draw(entries: Sequence[Entry]) -> Figure:
 
 
 def _draw_depth(axes: Axes, entries: Sequence[Entry]) -> None:
-    """Accuracy by number of convolutions: each net, and the mean of those of one depth."""
+    """Accuracy by number of convolutions: each net, and the mean over nets of the same depth."""
     for is_dropping, label, marker, style in (
         (True, "with dropout", "o", "-"),
         (False, "without", "s", "--"),
@@ -197,7 +201,7 @@ def _draw_cost(
     label: str,
     costs: Sequence[float],
 ) -> None:
-    """Accuracy by a cost, with the standard deviation over seeds, and the Pareto front."""
+    """Accuracy by cost, with the standard deviation over seeds, and the Pareto front."""
     for entry, cost, look in zip(entries, costs, looks, strict=True):
         spread = 100 * statistics.stdev(entry.accuracies) if len(entry.accuracies) > 1 else 0
         line, _, _ = axes.errorbar(cost, _percent(entry), spread, **look)
@@ -205,7 +209,7 @@ def _draw_cost(
     axes.set_xscale("log")
     axes.set_xlabel(label)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))  # 500k: long numbers would meet
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))  # 500k: long numbers would overlap
     axes.xaxis.set_minor_formatter("")
     _draw_front(axes, list(zip(costs, map(_percent, entries), strict=True)))
 
@@ -219,7 +223,7 @@ def _percent(entry: Entry) -> float:
 
 
 def _draw_front(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
-    """The Pareto front: those that none beats at less cost."""
+    """The Pareto front: entries that no cheaper entry exceeds in accuracy."""
     front: list[tuple[float, float]] = []
     for cost, accuracy in sorted(points, key=lambda point: (point[0], -point[1])):
         if not front or accuracy > front[-1][1]:

@@ -1,4 +1,4 @@
-"""A report of runs and results files: one HTML file that loads nothing else."""
+"""A report of runs and results files: one self-contained HTML file."""
 
 import dataclasses
 import datetime
@@ -25,13 +25,13 @@ class Section:
     name: str
     run: views.RunView | None = None
     net: views.NetView | None = None
-    problem: str = ""  # why there is no net to look at
+    problem: str = ""  # why there is no trained net to show
     page: Markup | None = None  # of a results file
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """What is finished, held against each other."""
+    """The comparison of finished runs."""
 
     names: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -40,19 +40,19 @@ class Comparison:
 
 
 def check_output(path: Path) -> None:
-    """Raises ZooError unless a page can be written there: said before the work is done."""
+    """Raises ZooError unless a page can be written there; call it before the work is done."""
     if path.suffix.lower() not in (".html", ".htm"):
         raise ZooError(f"cannot write {path}: a report's name must end in .html")
     check_target(path)
 
 
 def make(paths: Sequence[Path], date: datetime.date) -> str:
-    """The report of runs' folders and results files.
+    """The report of run directories and results files.
 
-    A run may be going on; one without a checkpoint or without its data is told by its history.
+    A run may still be in progress; without a checkpoint or its data, only its history is shown.
 
     Raises:
-        ZooError: neither a run's folder nor a results file.
+        ZooError: neither a run directory nor a results file.
     """
     names = zoo.training.history.names(paths)
     sections = [
@@ -82,13 +82,13 @@ def _section(path: Path, name: str, prefix: str) -> Section:
 
 
 def _results_page(path: Path) -> Markup:
-    """The page of a results file, without its title."""
+    """The page of a results file without its title."""
     runs = zoo.reproduction.results.read(path)
     if not runs:
-        raise ZooError(f"{path} holds no run")
+        raise ZooError(f"{path} contains no runs: zoo reproduce adds them")
     text = page.to_markdown(runs).split("\n", 1)[1]
-    # The file may be a stranger's: it brings neither HTML, the page's own line breaks apart, nor
-    # an address.
+    # The file may be untrusted: no HTML from it is kept, except the line breaks of our own tables,
+    # and no link.
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     body = parser.disable(["image", "link", "autolink"]).render(text)
     for old, new in (
@@ -106,7 +106,7 @@ def _is_finished(path: Path) -> bool:
 
 
 def _compare(paths: Sequence[Path]) -> Comparison | None:
-    """None where there is but one finished run."""
+    """None if there are fewer than two finished runs."""
     entries = comparison.read(paths) if paths else []
     if len(entries) < 2:
         return None

@@ -1,4 +1,4 @@
-"""What pages show of a run, read from its folder: facts, tables, pictures."""
+"""The content of pages about a run, read from its directory: facts, tables, pictures."""
 
 import dataclasses
 import statistics
@@ -26,9 +26,9 @@ from zoo.training.history import History
 Facts = list[tuple[str, str]]  # (name, value)
 
 KINDS = {
-    "confusion": "Which classes are taken for which",
+    "confusion": "Confusion matrix",
     "mistakes": "The worst mistakes",
-    "calibration": "How far its probabilities can be trusted",
+    "calibration": "Calibration of its probabilities",
     "weights": "Weights before and after training",
     "filters": "Filters of the first convolution",
 }
@@ -36,52 +36,52 @@ KINDS = {
 
 @dataclasses.dataclass(frozen=True)
 class PublishedResult:
-    """A number of the notebook beside the same of a run."""
+    """A number of the notebook and the same number of a run."""
 
     name: str
     published: str
     ours: str
-    place: str  # standard deviations that the published one lies above ours; "" if not known
+    place: str  # standard deviations by which the published one exceeds ours; "" if not known
 
 
 @dataclasses.dataclass(frozen=True)
 class RunView:
-    """What a run's history tells."""
+    """The content of a run's history."""
 
-    name: str  # of its folder
+    name: str  # of its directory
     history: History
     status: str
     facts: Facts
     curves: tuple[Markup, ...]  # loss, accuracy; none before the first epoch
     published: tuple[PublishedResult, ...]
     published_note: str
-    layers: summary.Summary | None  # None: an older version did not tell its images' size
+    layers: summary.Summary | None  # None: an older version did not record the image size
     config: Facts
     environment: Facts
 
 
 @dataclasses.dataclass(frozen=True)
 class NetView:
-    """What a run's trained net shows on its test set."""
+    """Scores and pictures of a run's trained net on its test set."""
 
     about: str
     evaluation: Evaluation
-    pictures: dict[str, Markup | str]  # by kind; a text says why there is no picture
+    pictures: dict[str, Markup | str]  # by kind; text if there is no picture
 
 
 def view_run(workdir: Path, name: str, prefix: str) -> RunView:
-    """Reads a run's history; the run may be going on.
+    """Reads a run's history; the run may still be in progress.
 
     Args:
-        workdir: the run's folder.
-        name: what the run is called.
-        prefix: letters and digits that begin the ids of its pictures.
+        workdir: directory of the run.
+        name: name of the run.
+        prefix: letters and digits, prefix of the ids of its pictures.
 
     Raises:
-        ZooError: no run, a damaged history, or a net that this version does not know.
+        ZooError: no run, a damaged history, or a net that is unknown to this version.
     """
     history = zoo.training.history.read(workdir)
-    layers = _layers(history)  # first: says whether the net is known
+    layers = _layers(history)  # first, because it checks that the net is known
     curves: list[Markup] = []
     if history.epochs:
         for metric in METRICS:
@@ -102,7 +102,7 @@ def view_run(workdir: Path, name: str, prefix: str) -> RunView:
 
 
 def view_net(workdir: Path, prefix: str) -> NetView:
-    """Scores the run's net (of many seeds the first's) on its test set and draws it.
+    """Scores the run's net (of its first seed) on its test set and draws it.
 
     Raises:
         ZooError: no checkpoint, or no data.
@@ -143,13 +143,13 @@ def _facts(history: History) -> Facts:
             facts.append((f"{name.replace('val_', 'validation ')} so far", text))
     facts.append(("parameters", f"{history.model['num_params']:,}"))
     if history.epochs:
-        facts.append(("seconds an epoch, one seed", f"{history.seconds_per_epoch:.1f}"))
+        facts.append(("seconds per epoch and seed", f"{history.seconds_per_epoch:.1f}"))
     facts.append(("training images", f"{history.data['num_train']:,}"))
     return facts
 
 
 def _published(history: History) -> dict[str, Any]:
-    """The notebook's numbers beside those of a complete run on all of MNIST."""
+    """The notebook's numbers and those of a complete run on all of MNIST."""
     net = history.config["model"]
     if not (history.test and history.is_complete and is_mnist(history)):
         return {"published": (), "published_note": ""}
@@ -159,15 +159,15 @@ def _published(history: History) -> dict[str, Any]:
     differing = _unlike_the_notebook(history)
     place, loss_place = "", ""
     if differing:
-        note = f"Trained otherwise than in the notebook: {', '.join(differing)}."
+        note = f"This run was not trained as in the notebook: {', '.join(differing)}."
     else:
         error = binomial_error(statistics.fmean(accuracies), history.test["num_examples"])
         place = _signed(distance(published.accuracy, accuracies, error))
-        if len(losses) > 2:  # the scatter of two is no guide
+        if len(losses) > 2:  # s of 2 is unreliable
             loss_place = _signed(distance(published.loss, losses))
         note = (
-            "The place is how many standard deviations its value lies above (+) or below (-) ours, "
-            "of an accuracy with the binomial error of the test images."
+            "The place is how many standard deviations its value lies above (+) or below (-) ours; "
+            "for an accuracy this includes the binomial error of the test images."
         )
     seconds = history.seconds_per_epoch
     return {
@@ -180,7 +180,7 @@ def _published(history: History) -> dict[str, Any]:
             ),
             PublishedResult("epochs", str(published.num_epochs), str(len(history.epochs)), ""),
             PublishedResult(
-                "seconds an epoch", f"{published.seconds_per_epoch:.1f}", f"{seconds:.1f}", ""
+                "seconds per epoch", f"{published.seconds_per_epoch:.1f}", f"{seconds:.1f}", ""
             ),
         ),
         "published_note": f"Notebook {published.notebook} ran once, without a seed, on unknown "
@@ -189,10 +189,10 @@ def _published(history: History) -> dict[str, Any]:
 
 
 def _unlike_the_notebook(history: History) -> list[str]:
-    """Settings with another value than in configs/NET.py, such as "num_epochs 3, not 10"."""
+    """Settings that differ from configs/NET.py, such as "num_epochs 3, not 10"."""
     try:
         theirs = zoo.config.flatten(zoo.config.load(history.config["model"]))
-    except ZooError:  # the package alone, without the project's folder
+    except ZooError:  # only the package is installed, without the configs
         return []
     ours = zoo.config.flatten(history.config)
     return [
@@ -208,7 +208,7 @@ def _signed(place: float | None) -> str:
 
 def _layers(history: History) -> summary.Summary | None:
     if history.config["model"] not in zoo.models.MODELS:
-        raise ZooError(f"{history.config['model']} is a net that this version does not know")
+        raise ZooError(f"the net {history.config['model']} is unknown to this version")
     if "image_shape" not in history.data:
         return None
     height, width, channels = history.data["image_shape"]

@@ -1,4 +1,4 @@
-"""A live view of a folder of runs, for a browser on this machine; it reads files, never a run."""
+"""A live view of a directory of runs, for a browser on this machine; it only reads files."""
 
 import contextlib
 import dataclasses
@@ -27,18 +27,18 @@ from zoo.training.history import History
 from zoo.training.parameters import newest_step
 from zoo.web import pages, views
 
-HOST = "127.0.0.1"  # this machine alone
+HOST = "127.0.0.1"  # only this machine
 _MAX_DRAWING_BYTES = 2_000_000
-_DEPTH = 3  # folders below the watched one in which a run may lie
+_DEPTH = 3  # directory levels below the watched one that are searched for runs
 _MAX_DRAWING_PIXELS = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
 class ListedRun:
-    """A run's line in the list."""
+    """A run in the list."""
 
-    name: str  # its folder, from the watched one
-    problem: str = ""  # why there is nothing else to tell
+    name: str  # its directory, relative to the watched one
+    problem: str = ""  # why the run cannot be shown
     net: str = ""
     dataset: str = ""
     epochs_done: int = 0
@@ -49,19 +49,19 @@ class ListedRun:
 
 
 def serve(folder: Path, port: int) -> waitress.server.BaseWSGIServer:
-    """A server of the folder's runs that listens; `run()` on it answers until the process ends.
+    """Creates a server that listens; its `run()` answers until the process ends.
 
     Args:
-        folder: holds folders of runs, or is one.
-        port: of this machine; 0: one that is free.
+        folder: contains run directories, or is one.
+        port: a port of this machine; 0: any free port.
 
     Raises:
-        ZooError: no such folder; the port is in use or not allowed.
+        ZooError: no such directory; the port is in use or not allowed.
     """
     if not folder.is_dir():
-        raise ZooError(f"{folder} is no folder: name the one that holds the runs")
+        raise ZooError(f"{folder} is not a directory: name the one with the runs")
     listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # at once after the last stop
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # reusable right after a stop
     try:
         listener.bind((HOST, port))
     except OSError as error:
@@ -73,16 +73,16 @@ def serve(folder: Path, port: int) -> waitress.server.BaseWSGIServer:
 
 
 def make_app(folder: Path) -> flask.Flask:
-    """The pages of the folder's runs."""
+    """Creates the app with the pages of the runs in the directory."""
     app = flask.Flask(__name__, static_folder=None)
-    app.url_map.merge_slashes = False  # a strange address is not mended
+    app.url_map.merge_slashes = False  # unusual addresses are not corrected
     app.config["MAX_CONTENT_LENGTH"] = _MAX_DRAWING_BYTES
 
     @app.before_request
     def refuse_other_sites() -> None:
-        """Pages from elsewhere may link here, and that is all.
+        """Other sites may link here; all other requests from them are refused.
 
-        Neither by a name of theirs that they point to this machine, nor by requests of their own.
+        This includes requests under another host name that resolves to this machine.
         """
         if flask.request.host.partition(":")[0] not in (HOST, "localhost"):
             flask.abort(403)
@@ -154,7 +154,7 @@ def make_app(folder: Path) -> flask.Flask:
         probabilities = net.probabilities(prepared.pixels[None])[0]
         return {
             "epoch": net.epoch,
-            "pixels": prepared.pixels.mean(axis=2).tolist(),  # as the net sees it, grey
+            "pixels": prepared.pixels.mean(axis=2).tolist(),  # as the net sees it, in grey
             "probabilities": probabilities.tolist(),
         }
 
@@ -163,7 +163,7 @@ def make_app(folder: Path) -> flask.Flask:
 
 @functools.lru_cache(maxsize=2)
 def _load_net(workdir: Path, newest_step: int) -> TrainedNet:
-    """The run's net, read again once there is another checkpoint."""
+    """The run's net, loaded again when there is a newer checkpoint."""
     return trained.load(workdir)
 
 
@@ -178,7 +178,7 @@ def _read_history(workdir: Path, changed: int) -> History:
 
 
 def _changed(workdir: Path) -> int:
-    """When the run's history was written, in nanoseconds; 0 if it is not there any more."""
+    """When the run's history was written, in nanoseconds; 0 if it no longer exists."""
     try:
         return (workdir / zoo.training.history.FILENAME).stat().st_mtime_ns
     except OSError:
@@ -186,22 +186,22 @@ def _changed(workdir: Path) -> int:
 
 
 def _workdirs(folder: Path) -> Iterator[Path]:
-    """Folders of runs, at most three below the given one."""
+    """Run directories, at most three levels below the given one."""
     for depth in range(_DEPTH + 1):
         pattern = "/".join(["*"] * depth + [zoo.training.history.FILENAME])
-        with contextlib.suppress(OSError):  # a folder that goes while it is looked through
+        with contextlib.suppress(OSError):  # a directory may be deleted during the search
             yield from (path.parent for path in folder.glob(pattern))
 
 
 def _name(folder: Path, workdir: Path) -> str:
-    """The run's name in addresses: its folder from the watched one."""
+    """The run's name in addresses: its directory, relative to the watched one."""
     if workdir == folder:
         return folder.resolve().name or "run"
     return as_text(workdir.relative_to(folder).as_posix())
 
 
 def _find(folder: Path, name: str) -> Path:
-    """The run of that name in the list: no path from a request is ever opened."""
+    """The run with that name in the list; a path from a request is never opened."""
     for workdir in _workdirs(folder):
         if _name(folder, workdir) == name:
             return workdir
@@ -209,14 +209,16 @@ def _find(folder: Path, name: str) -> Path:
 
 
 def _list(folder: Path) -> list[ListedRun]:
-    """The runs, the one that changed last first."""
+    """The runs, most recently changed first."""
     workdirs = sorted(_workdirs(folder), key=_changed, reverse=True)
     return [_listed(_name(folder, workdir), workdir) for workdir in workdirs]
 
 
 def _listed(name: str, workdir: Path) -> ListedRun:
     if not workdir.name.isprintable():
-        return ListedRun(name, problem="no address can hold its name: rename the folder")
+        return ListedRun(
+            name, problem="its name cannot be part of an address: rename the directory"
+        )
     try:
         history = _read_history(workdir, _changed(workdir))
     except ZooError as error:

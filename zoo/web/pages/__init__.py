@@ -1,4 +1,4 @@
-"""Web pages: templates, style and scripts, put together into pages that load nothing else."""
+"""Web pages: templates, style and scripts, combined into self-contained pages."""
 
 import base64
 import functools
@@ -10,13 +10,13 @@ from markupsafe import Markup
 
 
 def render(template: str, **content: object) -> str:
-    """The page or part of a page that a template of this folder makes of its content."""
+    """Renders a template of this directory to a page or a part of a page."""
     return _environment().get_template(template).render(content)
 
 
 @functools.cache
 def policy() -> str:
-    """The Content-Security-Policy of a page: it loads nothing, and runs only our scripts."""
+    """The Content-Security-Policy of a page: it loads nothing and runs only our scripts."""
     names = sorted(file.name for file in importlib.resources.files(__name__).iterdir())
     scripts = [_read(name) for name in names if name.endswith(".js")]
     digests = [hashlib.sha256(script.encode()).digest() for script in scripts]
@@ -36,7 +36,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # Our own files, so nothing in them needs escaping.
+    # Our own files, so they need no escaping.
     environment.globals["script"] = lambda name: Markup(f"<script>{_read(name)}</script>")
     environment.globals["style"] = lambda name: Markup(f"<style>{_read(name)}</style>")
     environment.globals["policy"] = policy

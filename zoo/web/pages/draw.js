@@ -1,4 +1,4 @@
-// A canvas to draw on; after each stroke's piece the net is asked what it shows.
+// A canvas to draw on; after each piece of a stroke, the net is asked for a prediction.
 "use strict";
 {
   const PEN = 18; // canvas pixels
@@ -10,9 +10,9 @@
   const seen = document.getElementById("seen");
   let last = null; // where the pen was, null when it is up
   let asking = false;
-  let drawn = false; // is there anything on the canvas
-  let changed = false; // since it was asked
-  let sheet = 0; // counts clearings: an answer to what is cleared away is not shown
+  let drawn = false; // whether there is anything on the canvas
+  let changed = false; // since the last request
+  let sheet = 0; // counts clearings: an answer about a cleared drawing is not shown
 
   function clear() {
     context.fillStyle = "black";
@@ -22,7 +22,7 @@
     forget();
   }
 
-  // Takes the answer away, and any that is still to come.
+  // Removes the answer and discards a pending one.
   function forget() {
     list.replaceChildren();
     delete list.dataset.predicted;
@@ -45,7 +45,7 @@
     context.lineWidth = PEN;
     context.lineCap = "round";
     context.beginPath();
-    context.arc(...next, PEN / 2, 0, 2 * Math.PI); // a dot: some browsers draw no line of no length
+    context.arc(...next, PEN / 2, 0, 2 * Math.PI); // a dot: some browsers draw no line of zero length
     context.fill();
     context.beginPath();
     context.moveTo(...last);
@@ -56,7 +56,7 @@
     ask();
   }
 
-  // One question at a time: what is drawn meanwhile goes into the next.
+  // One request at a time: strokes drawn in the meantime are part of the next request.
   async function ask() {
     list.ariaBusy = asking || changed;
     if (asking || !changed) return;
@@ -72,7 +72,7 @@
         else complain(answer);
       }
     } catch {
-      complain("The server does not answer any more.");
+      complain("The server no longer responds.");
     }
     asking = false;
     ask();
@@ -96,7 +96,7 @@
       }),
     );
     const share = (100 * probabilities[best]).toFixed(0);
-    note.textContent = `${best}, with ${share}%. (The net after epoch ${epoch}.)`;
+    note.textContent = `${best}, with ${share}%. (Net after epoch ${epoch}.)`;
     seen.width = pixels[0].length;
     seen.height = pixels.length;
     const image = new ImageData(seen.width, seen.height);

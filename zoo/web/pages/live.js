@@ -1,9 +1,9 @@
-// Keeps parts of the page fresh: data-live names what a part shows, read again every two seconds;
-// data-load what an opened <details> shows.
+// Updates parts of the page: data-live is the address of a part, fetched every two seconds;
+// data-load is the address of the content of a <details>, fetched when it is opened.
 "use strict";
 {
   const PAUSE = 2000; // milliseconds
-  const GONE = "The server does not answer any more.";
+  const GONE = "The server no longer responds.";
 
   function follow(part) {
     let shown = null;
@@ -12,7 +12,7 @@
       const focused = part.contains(document.activeElement) && document.activeElement.href;
       part.innerHTML = text;
       if (focused) [...part.querySelectorAll("a")].find((link) => link.href === focused)?.focus();
-      document.dispatchEvent(new Event("replaced")); // a tooltip's picture may have gone
+      document.dispatchEvent(new Event("replaced")); // the picture of a tooltip may be gone
       shown = text;
     }
 
@@ -25,7 +25,7 @@
           problem = response.ok ? "" : text;
           if (response.ok && text !== shown) show(text);
         } catch {
-          // the server has gone
+          // the server does not respond
         }
         part.classList.toggle("stale", problem !== "");
         part.title = problem;
@@ -42,7 +42,7 @@
     details.addEventListener("toggle", async () => {
       if (!details.open || isLoading) return;
       isLoading = true;
-      content.textContent = "Scoring the test set and drawing…";
+      content.textContent = "Scoring the test set and drawing pictures…";
       try {
         const response = await fetch(details.dataset.load);
         const text = await response.text();

@@ -1,15 +1,15 @@
-// Shows the text of a line's nearest point beside the pointer. A picture names its lines and their
-// texts in data-tooltips: {"id of the line's group": ["text of its first point", ...]}.
+// Shows the text of a line's nearest point next to the pointer. A picture lists its lines and
+// their texts in data-tooltips: {"id of the line's group": ["text of its first point", ...]}.
 "use strict";
 {
   const REACH = 30; // CSS pixels from the pointer to a point
   const tooltip = document.createElement("div");
   tooltip.id = "tooltip";
-  tooltip.ariaHidden = "true"; // the picture has a label of its own
+  tooltip.ariaHidden = "true"; // the picture has its own label
   tooltip.hidden = true;
   document.body.append(tooltip);
 
-  // The points of a line, in the picture's own units: its markers', or else its path's.
+  // The points of a line, in the picture's units: those of its markers, or else of its path.
   function pointsOf(group) {
     const markers = [...group.querySelectorAll("use")];
     if (markers.length) {
