@@ -2,7 +2,7 @@
 
 A convolution along an axis is a product of polynomials. `m` outputs under a kernel of `k` taps can
 be had from its values at n = m + k - 1 points, so with n multiplications in place of m * k (Toom,
-Cook; Winograd 1980; Lavin and Gray, arXiv 1509.09308). Three matrices do it:
+Cook; Winograd 1980; Lavin and Gray, arXiv 1509.09308). Three matrices do it::
 
     outputs = output_matrix @ ((kernel_matrix @ kernel) * (image_matrix @ pixels))
 
@@ -91,7 +91,7 @@ def conv(x: jax.Array, kernel: jax.Array, pads: Pads, outputs: int) -> jax.Array
 def input_gradient(
     dy: jax.Array, kernel: jax.Array, pads: Pads, size: tuple[int, ...], outputs: int
 ) -> jax.Array:
-    """The transpose of `conv` with regard to the image: [B, *size, C]."""
+    """The transpose of `conv` with regard to the image: `[B, *size, C]`."""
     taps = kernel.shape[0]
     batch, rows = dy.shape[:2]
     output_matrix, kernel_matrix, image_matrix = matrices(outputs, taps)

@@ -1,6 +1,6 @@
 """Checkpoints of a run, in the folder `checkpoints` of its workdir. Nothing else imports Orbax.
 
-A checkpoint is a folder with the number of its step:
+A checkpoint is a folder with the number of its step::
 
     state/          the whole train state, as Orbax writes it
     run.json        {"format": 2, "step", "history": as history.json, "progress": null}
