@@ -37,9 +37,9 @@ from zoo.cli import cli
 
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
-    *(ROOT / "docs").glob("*.md"),
-    *(ROOT / "docs/guide").glob("*.md"),
-    *(ROOT / "docs/api").glob("*.md"),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs/guide").glob("*.md")),
+    *sorted((ROOT / "docs/api").glob("*.md")),
 ]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 AWAITED = {"train"}  # commands of `zoo` that the pages name and that are still to be merged
