@@ -44,7 +44,7 @@ def conv(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
 def input_gradient(
     dy: jax.Array, kernel: jax.Array, pads: Pads, size: tuple[int, ...]
 ) -> jax.Array:
-    """The transpose of `conv` with respect to the image: [B, *size, C]."""
+    """The transpose of `conv` with respect to the image: `[B, *size, C]`."""
     rows, columns, features = dy.shape[1:]
     border = size[0] * size[1] / (rows * columns) - 1
     if features * border > _MIN_BORDER:

@@ -2,7 +2,7 @@
 
 A convolution along an axis is a product of polynomials. `m` outputs of a kernel of `k` taps follow
 from its values at n = m + k - 1 points, so from n multiplications instead of m * k (Toom, Cook;
-Winograd 1980; Lavin and Gray, arXiv 1509.09308). It takes three matrices:
+Winograd 1980; Lavin and Gray, arXiv 1509.09308). It takes three matrices::
 
     outputs = output_matrix @ ((kernel_matrix @ kernel) * (image_matrix @ pixels))
 
@@ -91,7 +91,7 @@ def conv(x: jax.Array, kernel: jax.Array, pads: Pads, outputs: int) -> jax.Array
 def input_gradient(
     dy: jax.Array, kernel: jax.Array, pads: Pads, size: tuple[int, ...], outputs: int
 ) -> jax.Array:
-    """The transpose of `conv` with respect to the image: [B, *size, C]."""
+    """The transpose of `conv` with respect to the image: `[B, *size, C]`."""
     taps = kernel.shape[0]
     batch, rows = dy.shape[:2]
     output_matrix, kernel_matrix, image_matrix = matrices(outputs, taps)

@@ -1,6 +1,6 @@
 """Checkpoints of a run, in the directory `checkpoints` of its workdir.
 
-A checkpoint is a directory with the number of its step:
+A checkpoint is a directory with the number of its step::
 
     state/          the train state, as Orbax writes it
     best/           of a run that chooses an epoch: the parameters of the best one so far

@@ -1,4 +1,4 @@
-"""A run's history: one JSON file that is always whole.
+"""A run's history: one JSON file that is always whole::
 
     {"format": 2, "config": {...}, "environment": {...}, "model": {"name", "num_params"},
      "data": {"num_train", "num_val", "num_test", "num_classes", "image_shape"},
