@@ -78,7 +78,7 @@ def measure_steps(net: layers.Net, batch_size: int, seconds: float) -> dict[str,
     """{"seconds": of a step, "gflop": of a step, ...} in rounds of about `seconds`."""
     import nets_jax
 
-    from configs import default
+    from zoo.configs import default
 
     config = default.get_config()
     config.batch_size = batch_size
@@ -102,7 +102,7 @@ def measure_epoch(num_images: int) -> dict[str, Any]:
     import zoo.models
     import zoo.training.loop
     import zoo.training.terminal
-    from configs import default
+    from zoo.configs import default
 
     zoo.models.MODELS["scaling"] = SMALL_NET  # the trainer finds nets by name
     config = default.get_config()
@@ -126,7 +126,7 @@ def measure_seeds(num_seeds: int) -> dict[str, Any]:
     import jax.numpy as jnp
 
     import zoo.training.optim
-    from configs import default
+    from zoo.configs import default
     from zoo.training import programs, step
 
     optimizer = default.get_config().optimizer

@@ -20,7 +20,7 @@ import zoo.reproduction.published
 import zoo.reproduction.results
 from zoo.configs import default
 from zoo.reproduction.claims import ACCURACY, CLAIMS, CONVERGENCE, Claim, judge
-from zoo.reproduction.results import Run
+from zoo.reproduction.results import FinishedRun
 from zoo.reproduction.run import reproduce, write
 from zoo.reproduction.table import make_rows, training_flop, training_hours
 from zoo.system.errors import DivergedError, ZooError
@@ -38,9 +38,9 @@ ENVIRONMENT = {
 }
 
 
-def make_run(net: str, accuracy: float, seed: int = 0, protocol: str = "notebook") -> Run:
+def make_run(net: str, accuracy: float, seed: int = 0, protocol: str = "notebook") -> FinishedRun:
     """A run on MNIST as in a results file."""
-    return Run(
+    return FinishedRun(
         net=net,
         protocol=protocol,
         seed=seed,
@@ -58,7 +58,7 @@ def make_run(net: str, accuracy: float, seed: int = 0, protocol: str = "notebook
     )
 
 
-def make_runs(**accuracies: list[float]) -> list[Run]:
+def make_runs(**accuracies: list[float]) -> list[FinishedRun]:
     return [
         make_run(net, accuracy, seed)
         for net, values in accuracies.items()
@@ -173,7 +173,7 @@ def test_a_run_that_diverges_does_not_stop_the_others(
             raise DivergedError("loss is nan")
         done.append(workdir.name)
 
-    def finished(protocol: str, workdir: Path) -> Run:
+    def finished(protocol: str, workdir: Path) -> FinishedRun:
         return make_run("pooling_cnn3", 0.99, int(workdir.name[-1]))
 
     monkeypatch.setattr("zoo.reproduction.run.train_and_evaluate", train)

@@ -11,8 +11,6 @@ import zoo
 import zoo.system.process
 from zoo.system.errors import ZooError
 
-RESULTS_FILE = Path("docs/results/reproduction.json")
-
 
 class _InOrder(click.Group):
     """Lists its commands in the order of their definition."""
@@ -38,12 +36,12 @@ def _complete_net(context: click.Context, parameter: click.Parameter, start: str
 def list_nets(pattern: str) -> None:
     """List the nets, or those that match PATTERN, such as "ablation*".
 
-    The last column shows the results of `zoo reproduce`, which are in the project's checkout.
+    The last column shows the results of `zoo reproduce` that this version came with.
     """
     from zoo.reproduction.catalogue import to_text
-    from zoo.reproduction.results import read
+    from zoo.reproduction.results import committed, read
 
-    click.echo(to_text(pattern, read(Path(zoo.__file__).parents[1] / RESULTS_FILE)))
+    click.echo(to_text(pattern, read(committed())))
 
 
 @cli.command(short_help="Show a net's layers: shapes, parameters, multiply-adds.")

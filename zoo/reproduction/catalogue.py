@@ -6,14 +6,14 @@ import zoo.models
 import zoo.reproduction.published
 from zoo.analysis.summary import summarize
 from zoo.models.layers import Conv
-from zoo.reproduction.results import Run, by_notebook
+from zoo.reproduction.results import FinishedRun, by_notebook
 from zoo.system.errors import ZooError
 from zoo.system.text import mean_text, table_text
 
 _NAMES = ("net", "notebook", "convs", "parameters", "multiply-adds", "published", "reproduced")
 
 
-def to_text(pattern: str, runs: Sequence[Run]) -> str:
+def to_text(pattern: str, runs: Sequence[FinishedRun]) -> str:
     """A table of the nets that match, in the order of the notebooks.
 
     Args:

@@ -6,7 +6,7 @@ from typing import Any
 
 import zoo.reproduction.published
 from zoo.analysis.significance import Difference, welch
-from zoo.reproduction.results import Run, by_notebook
+from zoo.reproduction.results import FinishedRun, by_notebook
 from zoo.system.text import mean_text
 
 LEVEL = 0.05  # a difference with a smaller p is significant
@@ -18,7 +18,7 @@ class Measure:
 
     name: str
     larger_is_better: bool
-    of_run: Callable[[Run], float]
+    of_run: Callable[[FinishedRun], float]
     of_published: Callable[[zoo.reproduction.published.Published], float]
     text: Callable[[Sequence[float]], str]  # such as "98.62% ± 0.05%"
 
@@ -117,7 +117,7 @@ class Judgement:
     details: tuple[str, ...]  # one for each of the other nets
 
 
-def judge(claim: Claim, runs: Sequence[Run]) -> Judgement:
+def judge(claim: Claim, runs: Sequence[FinishedRun]) -> Judgement:
     """Tests the claim on runs, by Welch's test of each pair of nets.
 
     It holds if the net is better than each of the others with p < 0.05. It does not hold if one of

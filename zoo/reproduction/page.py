@@ -6,8 +6,9 @@ import io
 from collections.abc import Iterable, Sequence
 
 from zoo.reproduction.claims import CLAIMS, LEVEL, judge
-from zoo.reproduction.results import CHANGES, PACKAGES, PROTOCOLS, Run
+from zoo.reproduction.results import PACKAGES, PROTOCOLS, FinishedRun
 from zoo.reproduction.table import Row, commit_text, hardware_text, make_rows, training_hours
+from zoo.training import numerics
 
 _METHOD = f"""\
 ## How to read it
@@ -56,7 +57,7 @@ def to_text(rows: Sequence[Row]) -> str:
     )
 
 
-def to_markdown(runs: Sequence[Run]) -> str:
+def to_markdown(runs: Sequence[FinishedRun]) -> str:
     """The page: tables, conclusions, method, hardware."""
     rows = make_rows(runs)
     num_nets = len({run.net for run in runs})
@@ -78,11 +79,14 @@ def to_markdown(runs: Sequence[Run]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _changes(runs: Sequence[Run]) -> Iterable[str]:
-    """A paragraph for each change of the numerics since some of the runs."""
-    for date, text in CHANGES.items():
-        if earlier := sum(run.date < date for run in runs):
-            yield f"Changed on {date}, after {earlier} of these runs: {text}"
+def _changes(runs: Sequence[FinishedRun]) -> Iterable[str]:
+    """A paragraph for each version of the numerics that some of the runs did without."""
+    oldest = [
+        min(map(numerics.version_of, (*run.earlier_environments, run.environment))) for run in runs
+    ]
+    for version, text in numerics.CHANGES.items():
+        if earlier := sum(used < version for used in oldest):
+            yield f"Changed in version {version} of the numerics, after {earlier} runs: {text}"
 
 
 def _accuracies(rows: Iterable[Row]) -> str:
@@ -138,7 +142,7 @@ def _losses_and_times(rows: Iterable[Row]) -> str:
     )
 
 
-def _conclusions(runs: Sequence[Run]) -> str:
+def _conclusions(runs: Sequence[FinishedRun]) -> str:
     rows = []
     for claim in CLAIMS:
         judgement = judge(claim, runs)
@@ -147,7 +151,7 @@ def _conclusions(runs: Sequence[Run]) -> str:
     return _table(["notebook", "conclusion", "measured by", "verdict", "details"], "lllll", rows)
 
 
-def _environments(runs: Sequence[Run]) -> str:
+def _environments(runs: Sequence[FinishedRun]) -> str:
     """One line for each combination of machine, versions and commit, with its runs."""
     nets_of: dict[str, dict[str, list[int]]] = {}
     for run in runs:
@@ -195,6 +199,6 @@ def _numbers(seeds: Sequence[int]) -> str:
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
-def _dates(runs: Sequence[Run]) -> str:
+def _dates(runs: Sequence[FinishedRun]) -> str:
     dates = sorted({run.date for run in runs})
     return dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import zoo
 import zoo.config
 import zoo.models
 import zoo.training.history
 from zoo.system import forms
 from zoo.system.errors import ZooError
+from zoo.training.numerics import version_of
 
 FORMAT = 1
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")  # packages with their version in the table
@@ -18,15 +20,10 @@ PROTOCOLS = {
     "notebook": "as the notebook trained, validated and tested: the last epoch",
     "holdout": "20% of the training set held out, the best epoch on them tested once",
 }
-CHANGES = {  # of the numerics of a run, by date; earlier runs are without them
-    "2026-11-25": "The output for a blank patch is exactly zero. Before, rounding errors of "
-    "Winograd's sums passed the ReLU there while biases were zero, so in the first steps the "
-    "biases also received the gradient of the blank background.",
-}
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class FinishedRun:
     """One net trained from one seed."""
 
     net: str
@@ -41,14 +38,14 @@ class Run:
     test: dict[str, Any]
 
 
-def from_history(protocol: str, workdir: Path) -> Run:
+def from_history(protocol: str, workdir: Path) -> FinishedRun:
     """The finished run of a single seed in workdir."""
     history = zoo.training.history.read(workdir)
     if not history.is_complete or history.test is None:
         raise ZooError(f"{workdir} is not complete: finish its training first")
     modified = (workdir / zoo.training.history.FILENAME).stat().st_mtime
     keys = ("loss", "accuracy", "val_loss", "val_accuracy", "seconds")
-    return Run(
+    return FinishedRun(
         net=history.config["model"],
         protocol=protocol,
         seed=history.config["seed"],
@@ -62,18 +59,18 @@ def from_history(protocol: str, workdir: Path) -> Run:
     )
 
 
-def is_mnist(run: Run | zoo.training.history.History) -> bool:
+def is_mnist(run: FinishedRun | zoo.training.history.History) -> bool:
     """Whether it used all of MNIST, not a part of it or another dataset."""
     sizes = run.data["num_train"], run.data["num_test"]
     return run.config["dataset"] == "mnist" and sizes in ((60_000, 10_000), (48_000, 10_000))
 
 
-def by_notebook(runs: Sequence[Run], net: str) -> list[Run]:
+def by_notebook(runs: Sequence[FinishedRun], net: str) -> list[FinishedRun]:
     """The net's runs on MNIST with its notebook's protocol: the basis of its results."""
     return [run for run in runs if (run.net, run.protocol) == (net, "notebook") and is_mnist(run)]
 
 
-def merged(runs: Sequence[Run], new: Sequence[Run]) -> list[Run]:
+def merged(runs: Sequence[FinishedRun], new: Sequence[FinishedRun]) -> list[FinishedRun]:
     """All runs, sorted; new ones replace those with the same net, protocol and seed."""
     names = list(zoo.models.MODELS)
     by_key = {(run.net, run.protocol, run.seed): run for run in (*runs, *new)}
@@ -83,7 +80,14 @@ def merged(runs: Sequence[Run], new: Sequence[Run]) -> list[Run]:
     )
 
 
-def read(path: Path) -> list[Run]:
+def committed() -> Path:
+    """The results file that this version of the zoo came with, in a checkout or in a wheel."""
+    in_checkout = Path(zoo.__file__).parents[1] / "docs/results/reproduction.json"
+    in_wheel = Path(__file__).with_name("committed") / in_checkout.name
+    return in_wheel if in_wheel.exists() else in_checkout
+
+
+def read(path: Path) -> list[FinishedRun]:
     """The runs of a results file; none if there is no file.
 
     Raises:
@@ -97,7 +101,7 @@ def read(path: Path) -> list[Run]:
                 f"{path} is of format {found!r:.20}, and this version of the zoo reads format "
                 f"{FORMAT} of results: use the version that wrote it, or another directory or file"
             )
-        runs = [Run(**run) for run in content["runs"]]
+        runs = [FinishedRun(**run) for run in content["runs"]]
         for run in runs:
             _check_form(run)
         return runs
@@ -112,7 +116,7 @@ def read(path: Path) -> list[Run]:
         ) from None
 
 
-def _check_form(run: Run) -> None:
+def _check_form(run: FinishedRun) -> None:
     """Raises a built-in exception unless the run has the form that readers rely on."""
     if run.net not in zoo.models.MODELS or run.protocol not in PROTOCOLS:
         raise ValueError(run.net)
@@ -134,3 +138,4 @@ def _check_form(run: Run) -> None:
     for each in (*run.earlier_environments, run.environment):
         forms.check(each, environment)
         forms.check(each.get("device_count", 1), forms.whole(1))
+        forms.check(version_of(each), forms.whole(1))

@@ -11,12 +11,12 @@ from ml_collections import ConfigDict
 import zoo.config
 import zoo.reproduction.results
 from zoo.reproduction.page import to_csv, to_markdown, to_text
-from zoo.reproduction.results import Run
+from zoo.reproduction.results import FinishedRun
 from zoo.reproduction.table import make_rows, training_flop, training_hours
 from zoo.system.errors import DivergedError, ZooError
 from zoo.system.files import expanded, write_whole
 from zoo.system.lock import locked
-from zoo.training import train_and_evaluate
+from zoo.training import numerics, train_and_evaluate
 from zoo.training.terminal import Terminal
 
 STEM = "reproduction"
@@ -89,12 +89,12 @@ def reproduce(
         raise ZooError(f"training diverged in {', '.join(diverged)}: not in the table")
 
 
-def write(runs: Sequence[Run], output: Path) -> None:
+def write(runs: Sequence[FinishedRun], output: Path) -> None:
     """Replaces reproduction.csv, .json and .md in that directory, each atomically."""
     rows = make_rows(runs)
     content = {
         "format": zoo.reproduction.results.FORMAT,
-        "changes": zoo.reproduction.results.CHANGES,
+        "changes": numerics.CHANGES,
         "rows": [dataclasses.asdict(row) for row in rows],
         "runs": [dataclasses.asdict(run) for run in runs],
     }

@@ -9,7 +9,7 @@ import zoo.analysis.summary
 import zoo.models
 import zoo.reproduction.published
 from zoo.analysis.significance import binomial_error, distance
-from zoo.reproduction.results import PROTOCOLS, Run, is_mnist
+from zoo.reproduction.results import PROTOCOLS, FinishedRun, is_mnist
 
 _IMAGE_SHAPE = (28, 28, 1)
 _HELD_OUT = 0.2
@@ -56,9 +56,9 @@ def training_hours(net: str) -> float:
     return training_flop(net) / _FLOP_PER_HOUR
 
 
-def make_rows(runs: Iterable[Run]) -> list[Row]:
+def make_rows(runs: Iterable[FinishedRun]) -> list[Row]:
     """A row for each net with its notebook's protocol, and one for each other that was run."""
-    by_row: dict[tuple[str, str], list[Run]] = {
+    by_row: dict[tuple[str, str], list[FinishedRun]] = {
         (net, "notebook"): [] for net in zoo.reproduction.published.load()
     }
     for run in runs:
@@ -68,7 +68,7 @@ def make_rows(runs: Iterable[Run]) -> list[Row]:
     return [_row(*key, by_row[key]) for key in keys]
 
 
-def _row(net: str, protocol: str, runs: Sequence[Run]) -> Row:
+def _row(net: str, protocol: str, runs: Sequence[FinishedRun]) -> Row:
     published = zoo.reproduction.published.load()[net]
     accuracies = [run.test["accuracy"] for run in runs]
     losses = [run.test["loss"] for run in runs]

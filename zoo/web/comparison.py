@@ -96,7 +96,7 @@ def _of_run(workdir: Path) -> Entry:
 
 
 def _of_results(path: Path) -> list[Entry]:
-    groups: dict[tuple[str, str], list[zoo.reproduction.results.Run]] = {}
+    groups: dict[tuple[str, str], list[zoo.reproduction.results.FinishedRun]] = {}
     for run in zoo.reproduction.results.read(path):
         groups.setdefault((run.net, run.protocol), []).append(run)
     return [

@@ -1,0 +1,1 @@
+"""The configurations: `default`, which holds every key, and one for each net."""
