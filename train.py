@@ -9,7 +9,7 @@ python train.py --config configs/vgg5.py [--config.KEY=VALUE ...] [--workdir DIR
 
 import sys
 
-from zoo.cli.training import parse
+from zoo.cli.arguments import parse
 from zoo.system.process import GOES_ON, run, stop_requested
 
 

@@ -24,6 +24,7 @@ from data import IMAGE_SHAPE
 import zoo.models
 import zoo.ops
 from zoo.models import layers
+from zoo.models.net import named_layers
 
 BATCHES = 3
 
@@ -33,7 +34,7 @@ def convolutions(pattern: str) -> Iterator[tuple[layers.Shape, layers.Conv, str]
     seen = set()
     for name in fnmatch.filter(zoo.models.list_models(), pattern):
         shape: layers.Shape = IMAGE_SHAPE
-        for _, layer in layers.named_layers(zoo.models.MODELS[name]):
+        for _, layer in named_layers(zoo.models.MODELS[name]):
             if isinstance(layer, layers.Conv):
                 key = (shape, layer.features, layer.kernel_size, layer.padding)
                 if key not in seen:

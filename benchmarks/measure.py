@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import zoo.models
 from zoo.models import layers
 
 
@@ -34,7 +35,7 @@ def train_flop(net: layers.Net, image_shape: Sequence[int], num_classes: int) ->
 
     The first layer has one product less: the gradient of the images is not needed.
     """
-    macs = list(layers.layer_macs(net, image_shape, num_classes).values())
+    macs = list(zoo.models.layer_macs(net, image_shape, num_classes).values())
     return 2 * (3 * sum(macs) - macs[0])
 
 

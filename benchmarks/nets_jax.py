@@ -12,6 +12,7 @@ import numpy as np
 import zoo.models
 import zoo.training.optim
 from zoo.models import layers
+from zoo.models.net import named_layers
 from zoo.training import programs, step
 
 
@@ -23,9 +24,9 @@ class StockNet(nn.Module):
 
     @nn.compact
     def __call__(self, images: Any, *, train: bool, mask: Any = None) -> Any:
-        """Like `zoo.models.layers.ConvNet`."""
+        """Like `zoo.models.ConvNet`."""
         x = images.astype(jnp.float32) / 255
-        for name, layer in layers.named_layers(self.net):
+        for name, layer in named_layers(self.net):
             match layer:
                 case layers.Conv(features=features, kernel_size=k, padding=padding):
                     x = nn.relu(nn.Conv(features, (k, k), padding=padding, name=name)(x))
@@ -54,7 +55,7 @@ def make_runner(
     The zoo runs many steps in one call, as in training. Stock Flax runs one step per call, as its
     examples do; its convolutions are far slower inside a loop.
     """
-    model: Any = StockNet(net, num_classes) if stock else layers.ConvNet(net, num_classes)
+    model: Any = StockNet(net, num_classes) if stock else zoo.models.ConvNet(net, num_classes)
     schedule = zoo.training.optim.make_schedule(config.optimizer, 1, 1)
     tx = zoo.training.optim.make_optimizer(config.optimizer, schedule)
     state = step.create_train_state(model, tx, 0, images.shape[1:])

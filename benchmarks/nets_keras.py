@@ -7,12 +7,13 @@ import keras
 import numpy as np
 
 from zoo.models import layers
+from zoo.models.net import named_layers
 
 
 def make_net(net: layers.Net, image_shape: tuple[int, int, int], num_classes: int) -> Any:
     """The net as a Keras model of [B, H, W, C] images."""
     model = keras.Sequential([keras.Input(image_shape)])
-    for _, layer in layers.named_layers(net):
+    for _, layer in named_layers(net):
         match layer:
             case layers.Conv(features=features, kernel_size=k, padding=padding):
                 model.add(

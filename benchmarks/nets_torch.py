@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from zoo.models import layers
+from zoo.models.net import named_layers
 
 
 class SamePad(torch.nn.Module):
@@ -29,7 +30,7 @@ class SamePad(torch.nn.Module):
 def _modules(net: layers.Net, image_shape: tuple[int, int, int], num_classes: int) -> list[Any]:
     shape: tuple[int, ...] = image_shape
     modules: list[Any] = []
-    for _, layer in layers.named_layers(net):
+    for _, layer in named_layers(net):
         match layer:
             case layers.Conv(features=features, kernel_size=k, padding=padding):
                 # PyTorch's "same" also pads the odd pixel of an even kernel at the right.

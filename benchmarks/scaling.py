@@ -138,7 +138,7 @@ def measure_seeds(num_seeds: int) -> dict[str, Any]:
     order = np.random.default_rng(0).integers(len(split), size=(SEED_STEPS, BATCH_SIZE))
     batches = jnp.asarray(order, jnp.int32)
     start = time.perf_counter()
-    model = layers.ConvNet(SMALL_NET, NUM_CLASSES)
+    model = zoo.models.ConvNet(SMALL_NET, NUM_CLASSES)
     program = programs.make_train_program(step.make_train_step(model, tx))
     for seed in range(num_seeds):
         state = step.create_train_state(model, tx, seed, IMAGE_SHAPE)

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 
 def get_config() -> ConfigDict:
-    """The default configuration."""
+    """The default configuration; long, so that every key stands in one place."""
     config = ConfigDict()
 
     config.model = "pooling_cnn3"  # a name from zoo.models.list_models()

@@ -128,7 +128,7 @@ def test_reading_a_run_changes_nothing_in_it(run: tuple[Path, History]) -> None:
 def test_what_cannot_be_scored_is_one_sentence(run: tuple[Path, History], tmp_path: Path) -> None:
     with pytest.raises(ZooError, match="has no seed 2, only seeds 0 to 1"):
         zoo.analysis.trained.load(run[0], seed=2)
-    with pytest.raises(ZooError, match=r"history.json does not exist: name the folder of a run"):
+    with pytest.raises(ZooError, match=r"history.json does not exist: name the directory of a run"):
         zoo.analysis.trained.load(tmp_path)
     net = zoo.analysis.trained.load(run[0])
     with pytest.raises(ZooError, match="unknown dataset 'nope'"):

@@ -15,11 +15,12 @@ from pathlib import Path
 from ml_collections import ConfigDict
 from PIL import Image
 
-import zoo.cli.training
+import zoo.cli.arguments
 import zoo.config
 import zoo.data.images
 import zoo.training.checkpoint
 import zoo.training.history
+import zoo.training.snapshot
 from zoo.configs import default
 from zoo.data.idx import read_idx
 from zoo.system.errors import ZooError
@@ -53,7 +54,7 @@ def config(content: bytes) -> None:
     """Arguments of train.py: each line one of --config.KEY=VALUE."""
     lines = content.decode(errors="replace").split("\n")
     arguments = [f"--config.{line}" for line in lines[:4]]
-    found = zoo.cli.training.parse(["--config=configs/default.py", *arguments]).config
+    found = zoo.cli.arguments.parse(["--config=configs/default.py", *arguments]).config
     assert isinstance(found, ConfigDict)
     zoo.config.validate(found)
 
@@ -75,8 +76,8 @@ def checkpoint(content: bytes) -> None:
     (folder / "sha256sums.txt").write_bytes(sums)
     with contextlib.suppress(ZooError):
         zoo.training.checkpoint.check_whole(folder)
-    *_, progress = zoo.training.checkpoint._read_run(folder)
-    assert progress is None or progress.seconds >= 0
+    rest = zoo.training.snapshot.read_rest(folder, step=5)
+    assert rest.progress is None or rest.progress.seconds >= 0
 
 
 def _history(num_seeds: int = 1) -> History:

@@ -26,8 +26,8 @@ from zoo.models.layers import (
     glorot_normal,
     glorot_uniform,
     he_normal,
-    named_layers,
 )
+from zoo.models.net import named_layers
 
 INITIALIZERS = {
     "glorot_uniform": glorot_uniform,

@@ -20,7 +20,8 @@ from parity import nets, training
 
 import zoo.models
 import zoo.ops
-from zoo.models.layers import ConvNet, Dropout
+from zoo.models.layers import Dropout
+from zoo.models.net import ConvNet
 
 QUICK = ("lenet3", "pooling_cnn3", "ablation_cnn3")
 KIND = "mnist" if REAL_MNIST_DIR else "strokes"  # of images

@@ -31,7 +31,8 @@ from parity import nets
 import zoo.models
 import zoo.training.optim
 from zoo.data.idx import FILES, read_idx
-from zoo.models.layers import BatchNorm, ConvNet, Dropout
+from zoo.models.layers import BatchNorm, Dropout
+from zoo.models.net import ConvNet
 from zoo.training.step import create_train_state, make_train_step
 
 KINDS = ("noise", "strokes", "mnist")  # of images

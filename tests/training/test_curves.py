@@ -12,7 +12,8 @@ from data import IMAGE_SHAPE
 from nets_jax import StockNet
 
 import zoo.models
-from zoo.models.layers import ConvNet, Dropout
+from zoo.models.layers import Dropout
+from zoo.models.net import ConvNet
 from zoo.training.programs import take_batch
 from zoo.training.step import TrainState, create_train_state, make_train_step
 

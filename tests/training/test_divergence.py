@@ -18,7 +18,7 @@ import zoo.training.history
 from zoo.models import ConvNet
 from zoo.models.layers import BatchNorm, Conv, Flatten, Head
 from zoo.system.errors import DivergedError, ZooError
-from zoo.training import loop, train_and_evaluate
+from zoo.training import programs, train_and_evaluate
 from zoo.training.loop import Trainer
 from zoo.training.programs import take_batch
 from zoo.training.step import create_train_state, make_gradients, make_train_step
@@ -28,7 +28,7 @@ from zoo.training.terminal import Terminal
 @pytest.fixture
 def diverging(tiny_config: ConfigDict, monkeypatch: pytest.MonkeyPatch) -> ConfigDict:
     """The decay is so strong that each step doubles the weights; a batch a piece."""
-    monkeypatch.setattr(loop, "SECONDS_PER_PIECE", 0.0)
+    monkeypatch.setattr(programs, "SECONDS_PER_PIECE", 0.0)
     tiny_config.update(num_epochs=50)
     tiny_config.optimizer.update(name="sgd", learning_rate=0.03, weight_decay=100.0)
     return tiny_config

@@ -154,7 +154,7 @@ def test_a_history_of_another_format_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_no_history_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ZooError, match=r"history\.json does not exist: name the folder of a run"):
+    with pytest.raises(ZooError, match="does not exist: name the directory of a run"):
         zoo.training.history.read(tmp_path)
 
 

@@ -23,7 +23,7 @@ from test_training import files_of, last_state, untimed
 import zoo.training.history
 from zoo.configs import default
 from zoo.system.errors import StoppedError, ZooError
-from zoo.training import loop, train_and_evaluate
+from zoo.training import programs, train_and_evaluate
 
 
 def stop_at(number: int) -> Callable[[], bool]:
@@ -52,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def config(folder: Path, monkeypatch: pytest.MonkeyPatch) -> ConfigDict:
     """Dropout, accumulation over the epoch's end, a schedule; a batch a piece."""
-    monkeypatch.setattr(loop, "SECONDS_PER_PIECE", 0.0)
+    monkeypatch.setattr(programs, "SECONDS_PER_PIECE", 0.0)
     config = default.get_config()
     config.update(dataset="idx", manual_dir=str(folder / "idx"), validation="holdout")
     config.update(num_epochs=2, batch_size=20)  # 57 images: 3 batches an epoch

@@ -20,7 +20,7 @@ from zoo import training
 from zoo.models import list_models
 from zoo.system.errors import ZooError
 from zoo.system.lock import locked
-from zoo.training import loop, train_and_evaluate
+from zoo.training import programs, train_and_evaluate
 from zoo.training.checkpoint import Checkpoints
 from zoo.training.history import TIMINGS, History
 from zoo.training.loop import Trainer
@@ -223,9 +223,9 @@ def test_every_image_is_trained_on_and_scored(tmp_path: Path, tiny_config: Confi
 def test_pieces_cover_the_epoch_and_grow_to_half_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a clock on which a step takes 20 ms, after a first one that compiles for 3 s."""
     now = 0.0
-    monkeypatch.setattr(loop.time, "perf_counter", lambda: now)
+    monkeypatch.setattr(programs.time, "perf_counter", lambda: now)
     pieces = []
-    for start, stop in loop._pieces(0, 200):
+    for start, stop in programs.pieces(0, 200):
         now += 0.02 * (stop - start) + (3.0 if start == 0 else 0.0)
         pieces.append((start, stop))
     assert [start for start, _ in pieces[1:]] == [stop for _, stop in pieces[:-1]]

@@ -89,7 +89,7 @@ def test_runs_that_cannot_be_compared_are_one_sentence(runs: list[Path], tmp_pat
     finished("vgg6", 0.9).write(tmp_path / "going")
     with pytest.raises(ZooError, match="has a net that is unknown to this version"):
         zoo.web.comparison.read([tmp_path / "going"])
-    with pytest.raises(ZooError, match="does not exist: name the folder of a run"):
+    with pytest.raises(ZooError, match="does not exist: name the directory of a run"):
         zoo.web.comparison.read([*runs, tmp_path / "none"])
     (tmp_path / "reproduction.json").write_text('{"format": 1, "runs": []}')
     with pytest.raises(ZooError, match="there is no finished run to compare"):

@@ -194,7 +194,7 @@ def test_anything_else_than_a_run_is_one_sentence_and_nothing_is_written(
     for arguments, sentence in (
         ([cut, "-o", page], "history.json is damaged"),
         ([unknown, "-o", page], "the net pooling_cnn4 is unknown to this version"),
-        ([tmp_path, "-o", page], "history.json does not exist: name the folder of a run"),
+        ([tmp_path, "-o", page], "history.json does not exist: name the directory of a run"),
         ([run, "-o", tmp_path / "page.pdf"], "a report's name must end in .html"),
         ([run, "-o", tmp_path / "no" / "page.html"], "no does not exist"),
         ([empty, "-o", page], "results.json contains no runs"),

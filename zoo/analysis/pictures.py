@@ -19,7 +19,8 @@ from zoo.analysis.evaluation import calibration_bins, calibration_error
 from zoo.analysis.prediction import Prediction
 from zoo.analysis.trained import TrainedNet
 from zoo.data import Split
-from zoo.models.layers import Conv, MaxPool, named_layers
+from zoo.models.layers import Conv, MaxPool
+from zoo.models.net import named_layers
 from zoo.system.errors import ZooError
 from zoo.system.figures import COLORS, plain
 

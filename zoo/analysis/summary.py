@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 import zoo.models
 from zoo.models import layers
+from zoo.models.net import named_layers
 from zoo.system.errors import ZooError
 from zoo.system.text import table_text
 
@@ -68,7 +69,7 @@ def summarize(
     )
     macs = zoo.models.layer_macs(model.net, image_shape, num_classes)
     rows, shape = [], tuple(image_shape)
-    for name, layer in [*layers.named_layers(model.net), ("head", None)]:
+    for name, layer in [*named_layers(model.net), ("head", None)]:
         output_shape = shapes.get(name, (num_classes,))
         rows.append(
             LayerSummary(

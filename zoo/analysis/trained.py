@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tqdm import tqdm
 
 import zoo.data
 import zoo.models
@@ -122,7 +123,7 @@ def load(workdir: Path, seed: int | None = None) -> TrainedNet:
     except ZooError:  # a run in progress may have replaced it by a newer one
         found = zoo.training.parameters.read(workdir)
     for note in found.notes:
-        print(f"note: {note}", file=sys.stderr)
+        tqdm.write(f"note: {note}", file=sys.stderr)  # above whatever moves on the terminal
     history = zoo.training.history.read(
         workdir
     )  # a run in progress writes it before each checkpoint

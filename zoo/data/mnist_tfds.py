@@ -75,7 +75,9 @@ def prepare(name: str, version: str, data_dir: Path, manual_dir: Path | None) ->
     builder = kind(data_dir=data_dir, version=version, file_format="array_record")
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
-    print(f"Preparing {name} in {data_dir} (only once; takes about half a minute)", file=sys.stderr)
+    tqdm.write(  # above whatever moves on the terminal
+        f"Preparing {name} in {data_dir} (only once; takes about half a minute)", file=sys.stderr
+    )
     try:
         with contextlib.redirect_stdout(None):  # TFDS prints messages
             builder.download_and_prepare(

@@ -22,14 +22,8 @@ from zoo.models.ablation import (
 from zoo.models.classics import CUSTOM7, LENET3, VGG5
 from zoo.models.keras_weights import from_keras_weights, to_keras_weights
 from zoo.models.kernels import KERNELS_CNN3, KERNELS_CNN5, KERNELS_CNN7
-from zoo.models.layers import (
-    ConvNet,
-    ImageTooSmallError,
-    Net,
-    layer_macs,
-    layer_shapes,
-    min_image_size,
-)
+from zoo.models.layers import Net
+from zoo.models.net import ConvNet, ImageTooSmallError, layer_macs, layer_shapes, min_image_size
 from zoo.models.pairs import PAIRS_CNN6, PAIRS_CNN10, PAIRS_CNN14
 from zoo.models.pooling import POOLING_CNN3, POOLING_CNN3_LATE, POOLING_CNN5, POOLING_CNN7
 

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zoo.models.layers import BatchNorm, Conv, ConvNet, Dense, Head, named_layers
+from zoo.models.layers import BatchNorm, Conv, Dense, Head
+from zoo.models.net import ConvNet, named_layers
 
 Variables = dict[str, Any]
 

@@ -162,13 +162,7 @@ def _view(x: Shape, kernel: Shape, pads: Pads) -> _View:
         return x.reshape(batch, x.shape[1], -1, band * channels)
 
     def wide(kernel: jax.Array) -> jax.Array:
-        kernel = live(kernel)
-        shifted = [
-            jnp.pad(kernel, ((0, 0), (shift, band * reach - width - shift), (0, 0), (0, 0)))
-            for shift in range(band)
-        ]
-        stacked = jnp.stack(shifted, axis=3)  # [h, band * reach, C, band, F]
-        return stacked.reshape(height, reach, band * channels, band * features)
+        return _widened(live(kernel), band, reach)
 
     def outputs(y: jax.Array) -> jax.Array:
         return y.reshape(batch, rows, band * bands, features)[:, :, :columns]
@@ -181,6 +175,17 @@ def _view(x: Shape, kernel: Shape, pads: Pads) -> _View:
         (height, reach, band * channels, band * features),
         (pads[0], (0, 0)),
     )
+
+
+def _widened(kernel: jax.Array, band: int, reach: int) -> jax.Array:
+    """The kernel [h, w, C, F] for bands of columns: [h, reach, band * C, band * F]."""
+    height, width, channels, features = kernel.shape
+    shifted = [
+        jnp.pad(kernel, ((0, 0), (shift, band * reach - width - shift), (0, 0), (0, 0)))
+        for shift in range(band)
+    ]
+    stacked = jnp.stack(shifted, axis=3)  # [h, band * reach, C, band, F]
+    return stacked.reshape(height, reach, band * channels, band * features)
 
 
 def _live_taps(

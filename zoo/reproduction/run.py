@@ -1,6 +1,7 @@
 """Trains the notebooks' nets again and writes the published next to the reproduced results."""
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import zoo.config
 import zoo.reproduction.results
 from zoo.reproduction.page import to_csv, to_markdown, to_text
 from zoo.reproduction.results import FinishedRun
-from zoo.reproduction.table import make_rows, training_flop, training_hours
+from zoo.reproduction.table import Row, make_rows, training_flop, training_hours
 from zoo.system.errors import DivergedError, ZooError
 from zoo.system.files import expanded, write_whole
 from zoo.system.lock import locked
@@ -34,17 +35,14 @@ def reproduce(
 ) -> None:
     """Trains what is not trained yet, cheapest net first, and writes the table after each run.
 
-    Interrupted runs are resumed; complete runs are used as they are. Existing results stay in the
-    results file, unless they are among the requested runs.
+    Interrupted runs are resumed, complete ones used as they are; other results in the file stay.
 
     Args:
-        nets: names of nets.
-        seeds: one run per seed.
-        protocols: keys of `zoo.reproduction.results.PROTOCOLS`.
+        nets, seeds, protocols: each net is trained from each seed under each protocol, which is a
+            key of `zoo.reproduction.results.PROTOCOLS`.
         runs_dir: contains the run directories, NET-SEED or NET-PROTOCOL-SEED.
         output: the directory for reproduction.csv, .json and .md.
-        quiet: print only results.
-        should_stop: see `train_and_evaluate`.
+        quiet, should_stop: as for `train_and_evaluate`.
 
     Raises:
         ZooError: see `train_and_evaluate`; unknown net; a results file that cannot be read.
@@ -52,41 +50,57 @@ def reproduce(
     """
     runs_dir, output = expanded(runs_dir), expanded(output)
     configs = {net: zoo.config.load(net) for net in nets}
-    cheapest_first = sorted(configs, key=training_flop)
-    plan = [(net, kind, seed) for net in cheapest_first for kind in protocols for seed in seeds]
+    plan = list(itertools.product(sorted(configs, key=training_flop), protocols, seeds))
     runs = zoo.reproduction.results.read(output / f"{STEM}.json")
     terminal = Terminal(quiet)
-    hours = sum(training_hours(net) for net, _, _ in plan)
-    terminal.say(
-        f"{_count(len(plan), 'run')} of {_count(len(configs), 'net')} in {runs_dir}, cheapest "
-        f"first: about {hours:.1f} hours on two CPU cores, minus finished work"
-    )
-    for folder in (output, runs_dir):
-        folder.mkdir(parents=True, exist_ok=True)
+    terminal.say(_plan_text(plan, runs_dir))
+    output.mkdir(parents=True, exist_ok=True)
+    runs_dir.mkdir(parents=True, exist_ok=True)
     diverged: list[str] = []
     with locked(runs_dir):
         for number, (net, protocol, seed) in enumerate(plan, 1):
-            name = f"{net}-{seed}" if protocol == "notebook" else f"{net}-{protocol}-{seed}"
             terminal.say(f"\n[{number}/{len(plan)}] {net}, seed {seed}, protocol {protocol}")
+            workdir = runs_dir / _name(net, protocol, seed)
             config = _config(configs[net], protocol, seed)
             try:
-                train_and_evaluate(config, runs_dir / name, quiet=quiet, should_stop=should_stop)
+                train_and_evaluate(config, workdir, quiet=quiet, should_stop=should_stop)
             except DivergedError as error:
                 terminal.say(str(error))
-                diverged.append(name)
+                diverged.append(workdir.name)
                 continue
-            finished = zoo.reproduction.results.from_history(protocol, runs_dir / name)
-            runs = zoo.reproduction.results.merged(
-                zoo.reproduction.results.read(output / f"{STEM}.json"), [finished]
-            )
-            write(runs, output)
+            runs = _add(workdir, protocol, output)
             jax.clear_caches()  # the programs of all nets would fill the memory
-    rows = [row for row in make_rows(runs) if row.net in configs and row.seeds]
+    _tell(terminal, [row for row in make_rows(runs) if row.net in configs and row.seeds], output)
+    if diverged:
+        raise ZooError(f"training diverged in {', '.join(diverged)}: not in the table")
+
+
+def _name(net: str, protocol: str, seed: int) -> str:
+    return f"{net}-{seed}" if protocol == "notebook" else f"{net}-{protocol}-{seed}"
+
+
+def _plan_text(plan: Sequence[tuple[str, str, int]], runs_dir: Path) -> str:
+    nets = {net for net, _, _ in plan}
+    hours = sum(training_hours(net) for net, _, _ in plan)
+    return (
+        f"{_count(len(plan), 'run')} of {_count(len(nets), 'net')} in {runs_dir}, cheapest "
+        f"first: about {hours:.1f} hours on two CPU cores, minus finished work"
+    )
+
+
+def _tell(terminal: Terminal, rows: Sequence[Row], output: Path) -> None:
     if rows:
         terminal.result(f"\n{to_text(rows)}")
     terminal.say(f"wrote {STEM}.csv, {STEM}.json and {STEM}.md to {output}")
-    if diverged:
-        raise ZooError(f"training diverged in {', '.join(diverged)}: not in the table")
+
+
+def _add(workdir: Path, protocol: str, output: Path) -> list[FinishedRun]:
+    """Adds a finished run to the results in `output`; gives all of them."""
+    before = zoo.reproduction.results.read(output / f"{STEM}.json")
+    finished = zoo.reproduction.results.from_history(protocol, workdir)
+    runs = zoo.reproduction.results.merged(before, [finished])
+    write(runs, output)
+    return runs
 
 
 def write(runs: Sequence[FinishedRun], output: Path) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import resource
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +97,19 @@ def give_back() -> None:
 def _call_of_libc(name: str, *arguments: int) -> None:
     with contextlib.suppress(OSError, AttributeError):  # another C library
         getattr(ctypes.CDLL("libc.so.6"), name)(*arguments)
+
+
+@contextlib.contextmanager
+def shortage_as_sentence(what: str, advice: str) -> Iterator[None]:
+    """Makes a ZooError of the device's running out of memory.
+
+    Args:
+        what: what it has too little memory for.
+        advice: what to do.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise ZooError(f"the device does not have enough memory for {what}: {advice}") from None

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from zoo.system.files import sync_folder, write_whole
+from zoo.system.files import sync_directory, write_whole
 
 FILENAME = "sha256sums.txt"
 
@@ -19,7 +19,7 @@ def write(directory: Path) -> None:
     """
     for path in directory.rglob("*"):
         if path.is_dir():
-            sync_folder(path)
+            sync_directory(path)
     write_whole(directory / FILENAME, _sums_of(directory, sync=True))
 
 

@@ -17,66 +17,48 @@ set aside as damaged-STEP, and the newest good one is taken.
 """
 
 import contextlib
-import dataclasses
-import json
 import os
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-import zoo.training.history
-from zoo.system import forms, sums
+from zoo.system import sums
 from zoo.system.errors import DamagedError, ZooError
-from zoo.system.files import free_name, sync_folder
+from zoo.system.files import free_name, sync_directory
 from zoo.system.memory import give_back
 from zoo.training import arrays
-from zoo.training.best import Best
 from zoo.training.history import History
-from zoo.training.step import Metrics, Progress, TrainState, num_steps
+from zoo.training.snapshot import Snapshot, read_rest, write_rest
+from zoo.training.step import TrainState, num_steps
 
-_FORMAT = 3
-_FORMATS_READ = (2, 3)
-_RUN = "run.json"
 _NAME = re.compile(r"(\d{1,15})(-partial)?", re.ASCII)
 _SAVING, _DELETED = ".saving-", ".deleted-"
-
-
-@dataclasses.dataclass(frozen=True)
-class Snapshot:
-    """A run at one moment: all that going on from there needs."""
-
-    state: TrainState
-    history: History  # of the epochs that are done
-    best: Best | None = None  # of a run that chooses an epoch
-    progress: Progress | None = None  # of the epoch after these; None: not begun
 
 
 class Checkpoints:
     """The checkpoints of one run."""
 
     def __init__(self, workdir: Path, keep_last: int, keep_best: int, best_metric: str) -> None:
-        """Opens the folder, or makes it, and clears what a killed process left half done.
+        """Opens the directory, or makes it, and clears what a killed process left half done.
 
         Args:
-            workdir: the run's folder.
+            workdir: the run's directory.
             keep_last: how many of the newest are kept.
             keep_best: how many of the best are kept beside them.
             best_metric: the metric that says which are best: largest if it ends in "accuracy",
                 smallest otherwise.
 
         Raises:
-            OSError: the folder cannot be made or read.
+            OSError: the directory cannot be made or read.
         """
         arrays.quieten()
         self._keep_last, self._keep_best, self._best_metric = keep_last, keep_best, best_metric
-        self._folder = directory_of(workdir)
-        self._folder.mkdir(exist_ok=True)
-        for left in self._folder.iterdir():
+        self._directory = directory_of(workdir)
+        self._directory.mkdir(exist_ok=True)
+        for left in self._directory.iterdir():
             if left.name.startswith((_SAVING, _DELETED)):
                 _remove(left)
 
@@ -87,8 +69,8 @@ class Checkpoints:
             ZooError: it cannot be written; the checkpoints before stay as they are.
         """
         step = num_steps(snapshot.state)
-        target = self._folder / (f"{step}-partial" if snapshot.progress else str(step))
-        temporary = self._folder / f"{_SAVING}{target.name}"
+        target = self._directory / (f"{step}-partial" if snapshot.progress else str(step))
+        temporary = self._directory / f"{_SAVING}{target.name}"
         try:
             if os.path.lexists(temporary):
                 _remove(temporary)
@@ -96,18 +78,18 @@ class Checkpoints:
             arrays.write(temporary / "state", snapshot.state)
             if snapshot.best is not None:
                 arrays.write(temporary / "best", snapshot.best)
-            (temporary / _RUN).write_text(json.dumps(_about(snapshot, step), allow_nan=False))
+            write_rest(temporary, snapshot)
             sums.write(temporary)
             if os.path.lexists(target):  # made again, as the run went on from an earlier one
                 self._delete(target)
             temporary.rename(target)
-            sync_folder(self._folder)
+            sync_directory(self._directory)
         except (ValueError, OSError) as error:  # TensorStore's are ValueErrors
             with contextlib.suppress(OSError):
                 _remove(temporary)
             raise ZooError(
-                f"cannot save a checkpoint in {self._folder} ({arrays.reason(error)}): make room, "
-                f"and the same command goes on from the one before"
+                f"cannot save a checkpoint in {self._directory} ({arrays.reason(error)}): make "
+                f"room, and the same command goes on from the one before"
             ) from None
         self._clean_up(snapshot.history)
         give_back()
@@ -125,41 +107,41 @@ class Checkpoints:
             ZooError: the newest good one is of another version or of another net.
         """
         notes: list[str] = []
-        for folder in reversed(checkpoints_in(self._folder)):
+        for checkpoint in reversed(checkpoints_in(self._directory)):
             try:
-                found = _restore(folder, like)
+                found = _restore(checkpoint, like)
                 self._clean_up(found.history)  # a process may have been killed before it could
                 return found, notes
             except DamagedError as error:
-                aside = free_name(self._folder / f"damaged-{folder.name}")
-                folder.rename(aside)
+                aside = free_name(self._directory / f"damaged-{checkpoint.name}")
+                checkpoint.rename(aside)
                 notes.append(f"{error}; it is kept as {aside.name}")
         return None, notes
 
     def _clean_up(self, history: History) -> None:
         """Deletes what is neither among the newest nor among the best."""
         scores = {record["step"]: self._score(record) for record in history.epochs}
-        found = checkpoints_in(self._folder)
-        whole = [folder for folder in found if folder.name.isdecimal()]
+        found = checkpoints_in(self._directory)
+        whole = [checkpoint for checkpoint in found if checkpoint.name.isdecimal()]
         partial = found[1 + found.index(whole[-1]) :] if whole else found
         best = sorted(
-            (folder for folder in whole if int(folder.name) in scores),
-            key=lambda folder: (scores[int(folder.name)], int(folder.name)),
+            (checkpoint for checkpoint in whole if int(checkpoint.name) in scores),
+            key=lambda checkpoint: (scores[int(checkpoint.name)], int(checkpoint.name)),
         )
         kept = whole[-self._keep_last :] + partial[-self._keep_last :]
         kept += best[len(best) - min(self._keep_best, len(best)) :]
-        for folder in found:
-            if folder not in kept:
-                self._delete(folder)
+        for checkpoint in found:
+            if checkpoint not in kept:
+                self._delete(checkpoint)
 
     def _score(self, record: dict[str, Any]) -> float:
         """The larger, the better."""
         mean = float(np.mean(record[self._best_metric]))
         return mean if self._best_metric.endswith("accuracy") else -mean
 
-    def _delete(self, folder: Path) -> None:
-        doomed = self._folder / f"{_DELETED}{folder.name}"
-        folder.rename(doomed)  # a process killed from here on leaves no half a checkpoint
+    def _delete(self, checkpoint: Path) -> None:
+        doomed = self._directory / f"{_DELETED}{checkpoint.name}"
+        checkpoint.rename(doomed)  # a process killed from here on leaves no half a checkpoint
         _remove(doomed)
 
 
@@ -168,121 +150,61 @@ def directory_of(workdir: Path) -> Path:
     return (workdir / "checkpoints").absolute()
 
 
-def _key(folder: Path) -> tuple[int, bool]:
+def _key(checkpoint: Path) -> tuple[int, bool]:
     """(step, whole): of two of one step, the one with its epoch validated is the newer."""
-    match = _NAME.fullmatch(folder.name)
+    match = _NAME.fullmatch(checkpoint.name)
     assert match
     return int(match[1]), match[2] is None
 
 
-def checkpoints_in(folder: Path) -> list[Path]:
+def checkpoints_in(directory: Path) -> list[Path]:
     """The checkpoints, oldest first."""
-    found = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)]
+    found = [path for path in directory.iterdir() if _NAME.fullmatch(path.name)]
     return sorted((path for path in found if path.is_dir() and not path.is_symlink()), key=_key)
 
 
-def _about(snapshot: Snapshot, step: int) -> dict[str, Any]:
-    progress = None
-    if snapshot.progress:
-        sums = jax.device_get(snapshot.progress.sums)
-        progress = {name: np.asarray(value).tolist() for name, value in vars(sums).items()}
-        progress["seconds"] = snapshot.progress.seconds
-    return {
-        "format": _FORMAT,
-        "step": step,
-        "history": snapshot.history.to_content(),
-        "progress": progress,
-    }
-
-
-def _restore(folder: Path, like: Snapshot) -> Snapshot:
+def _restore(checkpoint: Path, like: Snapshot) -> Snapshot:
     """What a checkpoint holds.
 
     Raises:
         DamagedError: it is not as it was written.
         ZooError: it is, but of another version or net.
     """
-    if is_of_format_1(folder):
+    if is_of_format_1(checkpoint):
         raise ZooError(
-            f"{folder} was written by an earlier version of the zoo, which did not keep the "
+            f"{checkpoint} was written by an earlier version of the zoo, which did not keep the "
             f"history in it: finish the run with that version, or use another directory"
         )
-    check_whole(folder)
-    found_format, history, progress = _read_run(folder)
+    check_whole(checkpoint)
+    rest = read_rest(checkpoint, _key(checkpoint)[0])
     best = None
     try:
-        if found_format == 2:
+        if rest.format == 2:
             fields = vars(like.state) | {"best": like.best}
-            fields = arrays.read(folder / "state", fields)
+            fields = arrays.read(checkpoint / "state", fields)
             best = fields.pop("best")
             state = TrainState(**fields)
         else:
-            state = arrays.read(folder / "state", like.state)
+            state = arrays.read(checkpoint / "state", like.state)
             if like.best is not None:
-                best = arrays.read(folder / "best", like.best)
+                best = arrays.read(checkpoint / "best", like.best)
     except arrays.ERRORS as error:
         raise ZooError(
-            f"the checkpoint {folder} is whole but cannot be read here ({arrays.reason(error)}): "
-            f"use the version and the configuration that wrote it, or another directory"
+            f"the checkpoint {checkpoint} is whole but cannot be read here "
+            f"({arrays.reason(error)}): use the version and the configuration that wrote it, or "
+            f"another directory"
         ) from None
-    return Snapshot(state, history, best, progress)
+    return Snapshot(state, rest.history, best, rest.progress)
 
 
-def _read_run(folder: Path) -> tuple[int, History, Progress | None]:
-    """(format, history, progress) of run.json.
-
-    Raises:
-        DamagedError: it is not such a file.
-        ZooError: it is of another version.
-    """
-    path = folder / _RUN
-    try:
-        about = forms.read_json(path)
-        if about["format"] not in _FORMATS_READ:
-            raise ZooError(
-                f"{path} is of format {about['format']!r}, and this version of the zoo reads the "
-                f"formats {' and '.join(map(str, _FORMATS_READ))} of checkpoints: use the version "
-                f"that wrote it, or another directory"
-            )
-        history = zoo.training.history.from_content(about["history"], path)
-        progress = _progress(about["progress"], history.num_seeds)
-        if about["step"] != _key(folder)[0]:
-            raise ValueError(about["step"])
-        return about["format"], history, progress
-    except (ValueError, KeyError, TypeError, OSError):
-        raise DamagedError(
-            f"the checkpoint {folder} is damaged ({_RUN} does not hold what it should)"
-        ) from None
-
-
-def _progress(content: Any, num_seeds: int) -> Progress | None:
-    if content is None:
-        return None
-    count = forms.per_seed(forms.whole(0, 2**31 - 1), num_seeds)
-    loss = forms.per_seed(forms.number(0, 1e39), num_seeds)
-    forms.check(
-        content,
-        {
-            "loss_sum": loss,
-            "num_correct": count,
-            "num_examples": count,
-            "seconds": forms.number(0),
-        },
-    )
-    sums = Metrics(
-        loss_sum=jnp.asarray(content["loss_sum"], jnp.float32),  # JSON keeps all digits
-        num_correct=jnp.asarray(content["num_correct"], jnp.int32),
-        num_examples=jnp.asarray(content["num_examples"], jnp.int32),
-    )
-    return Progress(sums, content["seconds"])
-
-
-def is_of_format_1(folder: Path) -> bool:
+def is_of_format_1(checkpoint: Path) -> bool:
     """Whether it is as Orbax alone wrote it, without sums."""
-    return (folder / "metrics" / "metrics").is_file() and not (folder / sums.FILENAME).exists()
+    return (checkpoint / "metrics" / "metrics").is_file() and not (
+        checkpoint / sums.FILENAME
+    ).exists()
 
 
-def check_whole(folder: Path) -> None:
+def check_whole(checkpoint: Path) -> None:
     """Compares a checkpoint with its sums.
 
     Raises:
@@ -290,18 +212,18 @@ def check_whole(folder: Path) -> None:
         ZooError: it cannot be read.
     """
     try:
-        sums.check(folder)
+        sums.check(checkpoint)
     except ValueError as error:
-        raise DamagedError(f"the checkpoint {folder} is damaged ({error})") from None
+        raise DamagedError(f"the checkpoint {checkpoint} is damaged ({error})") from None
     except OSError as error:  # no right to read it, or the disk fails: that is no damage yet
         raise ZooError(
-            f"the checkpoint {folder} cannot be read ({arrays.reason(error)}): repair that, and "
-            f"the same command goes on from it"
+            f"the checkpoint {checkpoint} cannot be read ({arrays.reason(error)}): repair that, "
+            f"and the same command goes on from it"
         ) from None
 
 
 def _remove(path: Path) -> None:
-    """Removes a folder with all that is in it; of a link, the link alone."""
+    """Removes a directory with all that is in it; of a link, the link alone."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

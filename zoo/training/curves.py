@@ -86,10 +86,10 @@ def draw_curve(axes: Axes, values: np.ndarray, name: str, unit: str, **look: Any
 
 
 def draw_runs(runs: Sequence[Path]) -> Figure:
-    """Draws the curves of the runs in these folders, under the folders' names.
+    """Draws the curves of the runs in these directories, under the directories' names.
 
     Raises:
-        ZooError: as `draw_histories`; a folder holds no run.
+        ZooError: as `draw_histories`; a directory holds no run.
     """
     names = zoo.training.history.names(runs)
     return draw_histories(

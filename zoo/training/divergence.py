@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from zoo.models.layers import named_layers
+from zoo.models.net import named_layers
 from zoo.training.loop import Trainer
 from zoo.training.step import TrainState, num_steps
 

@@ -90,7 +90,7 @@ class History:
 
 
 def names(workdirs: Sequence[Path]) -> list[str]:
-    """What the runs are called: their folders' names, or whole paths where two are the same."""
+    """What the runs are called: their directories' names, or whole paths where two are the same."""
     short = [workdir.resolve().name for workdir in workdirs]
     are_different = len(set(short)) == len(short)
     return [as_text(name) for name in (short if are_different else map(str, workdirs))]
@@ -117,7 +117,7 @@ def seeds_text(history: History) -> str:
 
 
 def read(workdir: Path) -> History:
-    """The history in a run's folder.
+    """The history in a run's directory.
 
     Raises:
         DamagedError: it is damaged.
@@ -127,7 +127,7 @@ def read(workdir: Path) -> History:
     try:
         return from_content(forms.read_json(path), path)
     except FileNotFoundError:
-        raise ZooError(f"{path} does not exist: name the folder of a run") from None
+        raise ZooError(f"{path} does not exist: name the directory of a run") from None
     except OSError as error:
         raise ZooError(f"cannot read {path}: {error.strerror}") from None
     except ValueError:
@@ -149,7 +149,7 @@ def from_content(content: Any, path: Path) -> History:
         if (found := content.pop("format")) != _FORMAT:
             raise ZooError(
                 f"{path} is of format {found!r}, and this version of the zoo reads format "
-                f"{_FORMAT} of histories: use the version that wrote it, or another folder"
+                f"{_FORMAT} of histories: use the version that wrote it, or another directory"
             )
         history = History(**content)
         _check_form(history)

@@ -3,7 +3,7 @@
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -21,6 +21,7 @@ from zoo.training.programs import (
     make_eval_program,
     make_train_program,
     padded_order,
+    pieces,
     stack_seeds,
     take_batch,
     take_seed,
@@ -39,7 +40,6 @@ from zoo.training.step import (
 )
 from zoo.training.terminal import Terminal
 
-SECONDS_PER_PIECE = 0.5
 AfterPiece = Callable[[TrainState, Progress], None]  # may save them, may raise to end the run
 
 
@@ -83,7 +83,8 @@ class Trainer:
         train_step = make_train_step(self.model, self._tx, config.on_nan == "skip")
         self._train = make_train_program(train_step, config.num_seeds, config.deterministic)
         self._gradients = jax.jit(make_gradients(self.model))
-        self._evaluate = make_eval_program(make_eval_step(self.model), config.deterministic)
+        self._evaluate: Any = make_eval_program(make_eval_step(self.model), config.deterministic)
+        self._validate = self._evaluate  # until it is compiled for the validation split
 
     def init(self) -> TrainState:
         """The state at step 0; of many seeds, with an axis of seeds in front of each array.
@@ -114,19 +115,25 @@ class Trainer:
         )
 
     def compile(self, state: TrainState) -> None:
-        """Compiles the training program for that state, before the first epoch would.
+        """Compiles training and validation for that state, before the first epoch would.
 
         Raises:
-            ZooError: it needs more memory than the device has free.
+            ZooError: training needs more memory than the device has free.
         """
-        lowered = self._train.lower(state, self._zeros(), self._train_split, self._orders(1), 0, 0)
-        compiled = lowered.compile()
-        zoo.system.memory.check_fits(
-            zoo.system.memory.program_bytes(compiled),
-            f"a training step of {self.config.model} with batches of {self._batch_size:,}",
-            "use a smaller config.batch_size",
-        )
-        self._train = compiled
+        with self._terminal.waiting("compiling"):
+            orders = self._orders(1)
+            train = self._train.lower(state, self._zeros(), self._train_split, orders, 0, 0)
+            compiled = train.compile()
+            zoo.system.memory.check_fits(
+                zoo.system.memory.program_bytes(compiled),
+                f"a training step of {self.config.model} with batches of {self._batch_size:,}",
+                "use a smaller config.batch_size",
+            )
+            self._train = compiled
+            split, variables = self._val_split, self._variables(state, 0)
+            batches = self._batches_in_order(split)
+            validate = self._evaluate.lower(variables, Metrics.zeros(), split, batches, 0, 0)
+            self._validate = validate.compile()
 
     def run_epoch(
         self,
@@ -233,7 +240,7 @@ class Trainer:
         images_per_step = len(self.seeds) * self._batch_size
         with self._terminal.progress(title, len(self.seeds) * self.num_train) as show:
             show(first * images_per_step, sums)
-            for start, stop in _pieces(first, self.steps_per_epoch):
+            for start, stop in pieces(first, self.steps_per_epoch):
                 state, sums = self._train(state, sums, self._train_split, orders, start, stop)
                 jax.block_until_ready(sums)
                 show((stop - start) * images_per_step, sums)
@@ -249,41 +256,35 @@ class Trainer:
         key = random_key(jnp.uint32(seed), Stream.ORDER, epoch)
         return padded_order(jax.random.permutation(key, self.num_train), self._batch_size)
 
+    def _variables(self, state: TrainState, index: int) -> dict[str, Any]:
+        """What a net is applied with; of many seeds, that of the one at this index."""
+        own = take_seed(state, index) if len(self.seeds) > 1 else state
+        return {"params": own.params, "batch_stats": own.batch_stats}
+
+    def _batches_in_order(self, split: Any) -> jax.Array:
+        """The batches of indices in which a split is scored: [steps, batch]."""
+        num_examples = len(split[1])
+        return padded_order(
+            jnp.arange(num_examples), min(self.config.eval_batch_size, num_examples)
+        )
+
     def _evaluate_split(
         self, state: TrainState, split: Any, title: str, after_piece: Callable[[], None]
     ) -> Metrics:
-        num_examples = len(split[1])
-        batch_size = min(self.config.eval_batch_size, num_examples)
-        batches = padded_order(jnp.arange(num_examples), batch_size)
+        evaluate = self._validate if split is self._val_split else self._evaluate
+        batches = self._batches_in_order(split)
         each = []
-        with self._terminal.progress(title, len(self.seeds) * num_examples) as progress:
+        with self._terminal.progress(title, len(self.seeds) * len(split[1])) as progress:
             for index in range(len(self.seeds)):
-                own = take_seed(state, index) if len(self.seeds) > 1 else state
-                variables = {"params": own.params, "batch_stats": own.batch_stats}
+                variables = self._variables(state, index)
                 metrics = Metrics.zeros()
-                for start, stop in _pieces(0, len(batches)):
-                    metrics = self._evaluate(variables, metrics, split, batches, start, stop)
+                for start, stop in pieces(0, len(batches)):
+                    metrics = evaluate(variables, metrics, split, batches, start, stop)
                     jax.block_until_ready(metrics)
-                    progress((stop - start) * batch_size, metrics)
+                    progress((stop - start) * batches.shape[1], metrics)
                     after_piece()
                 each.append(metrics)
         return stack_seeds(each)
-
-
-def _pieces(start: int, num_steps: int) -> Iterator[tuple[int, int]]:
-    """Cuts the rest of an epoch into (start, stop): pieces of one call each, which is waited for.
-
-    They grow until a piece takes half a second, so that a progress bar moves and yet the device
-    seldom waits for the host. Where the cuts are does not change the result.
-    """
-    length = 1
-    while start < num_steps:
-        began = time.perf_counter()
-        stop = min(start + length, num_steps)
-        yield start, stop
-        seconds = time.perf_counter() - began
-        length = max(1, min(4 * length, int(length * SECONDS_PER_PIECE / seconds)))
-        start = stop
 
 
 def _on_device(split: zoo.data.Split) -> tuple[jax.Array, jax.Array]:

@@ -77,6 +77,12 @@ def make_optimizer(config: Any, schedule: optax.Schedule) -> optax.GradientTrans
             )
         case unknown:
             raise ValueError(f"unknown optimizer {unknown!r}")
+    return _with_extras(tx, config)
+
+
+def _with_extras(tx: optax.GradientTransformation, config: Any) -> optax.GradientTransformation:
+    """The optimizer with clipping, weight decay and accumulation, where they are asked for."""
+    decay = config.weight_decay
     before = []
     if config.clip_norm:
         before.append(optax.clip_by_global_norm(config.clip_norm))

@@ -1,6 +1,7 @@
 """Many steps as one compiled program: batches by their indices, loops on the device, seeds."""
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -10,6 +11,7 @@ from zoo.training.step import Batch, Metrics, TrainState
 
 Tree = TypeVar("Tree")
 Carry = TypeVar("Carry")
+SECONDS_PER_PIECE = 0.5
 
 
 def padded_order(order: jax.Array, batch_size: int) -> jax.Array:
@@ -41,6 +43,22 @@ def stack_seeds(trees: Sequence[Tree]) -> Tree:
 def take_seed(tree: Tree, index: int) -> Tree:
     """The tree of one of many seeds."""
     return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def pieces(start: int, num_steps: int) -> Iterator[tuple[int, int]]:
+    """Cuts the rest of an epoch into (start, stop): pieces of one call each, which is waited for.
+
+    They grow until a piece takes half a second, so that a progress bar moves and yet the device
+    seldom waits for the host. Where the cuts are does not change the result.
+    """
+    length = 1
+    while start < num_steps:
+        began = time.perf_counter()
+        stop = min(start + length, num_steps)
+        yield start, stop
+        seconds = time.perf_counter() - began
+        length = max(1, min(4 * length, int(length * SECONDS_PER_PIECE / seconds)))
+        start = stop
 
 
 def _over_batches(

@@ -12,8 +12,9 @@ from zoo.system.errors import DamagedError, ZooError
 from zoo.system.files import free_name
 from zoo.training import numerics
 from zoo.training.best import none_yet
-from zoo.training.checkpoint import Checkpoints, Snapshot
+from zoo.training.checkpoint import Checkpoints
 from zoo.training.history import History
+from zoo.training.snapshot import Snapshot
 from zoo.training.step import TrainState, num_steps
 
 _FROM_ITS_BEGINNING = "there is no good checkpoint, so the run starts from its beginning"
@@ -81,7 +82,7 @@ def starting_point(
     if steps not in (range(1, steps_per_epoch + 1) if found.progress else (0,)):
         raise ZooError(
             f"the newest checkpoint in {workdir} is of another run than its history: use another "
-            f"folder"
+            f"directory"
         )
     notes += _moved_to(known, first.history.environment)
     known.config = config  # num_epochs may have grown

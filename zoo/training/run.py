@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,12 +19,14 @@ import zoo.training.workdir
 from zoo.system.errors import DivergedError, StoppedError, ZooError
 from zoo.system.files import as_sentence, expanded
 from zoo.system.lock import locked
+from zoo.system.memory import shortage_as_sentence
 from zoo.training.best import Best, better_of
-from zoo.training.checkpoint import Checkpoints, Snapshot
+from zoo.training.checkpoint import Checkpoints
 from zoo.training.events import Log, log_test, log_whole, open_log
 from zoo.training.history import History
 from zoo.training.loop import Trainer
 from zoo.training.resume import first_snapshot, past_history, starting_point
+from zoo.training.snapshot import Snapshot
 from zoo.training.step import Progress, TrainState, all_finite, num_steps
 from zoo.training.terminal import Terminal, header_text, result_text
 
@@ -39,8 +41,8 @@ def train_and_evaluate(
 ) -> History:
     """Trains a net as the configuration says, or goes on with the run that `workdir` holds.
 
-    Writes into workdir: `history.json` after each epoch, `checkpoints/`, and `history.png` at the
-    end. A run that is complete is left as it is.
+    Writes `history.json` after each epoch, `checkpoints/`, and `history.png` at the end. A run that
+    is complete is left as it is.
 
     Args:
         config: as in configs/default.py.
@@ -48,17 +50,14 @@ def train_and_evaluate(
         quiet: print nothing but the result.
         log: called as log(numbers, step) after each epoch, `numbers` being its entry in the history
             (of many seeds the means, and each as "seed_3/loss"), and at the end with "test_loss"
-            and "test_accuracy". Where the run goes on, the epochs done before come first, so that
-            a log is always of the whole run. wandb's `run.log` and `mlflow.log_metrics` will do.
-            An error of the log ends the training, which can go on.
-        should_stop: asked every half second or so; once it says True, the run is saved as it is,
-            within an epoch, too, and ends with StoppedError.
+            and "test_accuracy"; of a run that goes on, for its earlier epochs first. wandb's
+            `run.log` and `mlflow.log_metrics` will do. Its errors end the run, which can go on.
+        should_stop: asked every half second or so; True saves the run and ends it.
 
     Raises:
         DivergedError: a loss is not finite any more.
         StoppedError: should_stop said so.
-        ZooError: the configuration, the data, the memory or the workdir does not do, or the disk
-            is full.
+        ZooError: the configuration, data, memory, workdir or disk does not do.
     """
     zoo.config.validate(config)
     workdir, terminal = expanded(workdir), Terminal(quiet)
@@ -67,21 +66,31 @@ def train_and_evaluate(
     if history and history.is_complete:
         _say_complete(history, workdir, terminal, log)
         return history
-    dataset = zoo.data.load(config.dataset, data_dir=config.data_dir, manual_dir=config.manual_dir)
-    trainer = Trainer(config, dataset, terminal)
-    first = first_snapshot(config, trainer.init(), trainer.data_sizes)
+    trainer, first = _load(config, terminal)
     zoo.training.workdir.make(workdir)
     with (
         locked(workdir),
         open_log(workdir, log, config.tensorboard) as write,
-        _memory_as_sentence(config),
+        shortage_as_sentence(
+            f"{config.model} with batches of {config.batch_size:,}",
+            "use a smaller config.batch_size or config.eval_batch_size, and the same command goes "
+            "on from the last checkpoint, if there is one",
+        ),
     ):
         history = Run(workdir, terminal, trainer, should_stop).go(first, write)
         _draw(history, workdir)
-    checkpoints = " and checkpoints" if config.checkpoint.every_epochs else ""
-    terminal.say(f"wrote history.json, history.png{checkpoints} to {workdir}")
-    terminal.result(result_text(history))
+    _tell(history, workdir, terminal)
     return history
+
+
+def _load(config: ml_collections.ConfigDict, terminal: Terminal) -> tuple[Trainer, Snapshot]:
+    """The run's data and net, and how it begins."""
+    with terminal.waiting(f"loading {config.dataset}"):
+        dataset = zoo.data.load(
+            config.dataset, data_dir=config.data_dir, manual_dir=config.manual_dir
+        )
+        trainer = Trainer(config, dataset, terminal)
+        return trainer, first_snapshot(config, trainer.init(), trainer.data_sizes)
 
 
 class Run:
@@ -179,12 +188,7 @@ class Run:
     def _after_piece(
         self, history: History, best: Best | None, state: TrainState, progress: Progress
     ) -> None:
-        """Between two pieces of an epoch: looks whether to stop or to save.
-
-        Raises:
-            DivergedError: a loss is not finite.
-            StoppedError: a stop was asked for.
-        """
+        """Between two pieces of an epoch: saves or stops, if it is time to."""
         step = num_steps(state)
         if not np.all(np.isfinite(progress.sums.loss_sum)):
             raise self._diverged("loss", step)
@@ -201,8 +205,8 @@ class Run:
 
     def _after_piece_of_test(self) -> None:
         if self._should_stop():
-            config = self._trainer.config
-            self._stop(self._place(config.num_epochs * self._trainer.steps_per_epoch, False))
+            epochs = self._trainer.config.num_epochs
+            self._stop(self._place(epochs * self._trainer.steps_per_epoch, False))
 
     def _save(self, snapshot: Snapshot) -> None:
         self._checkpoints.save(snapshot)
@@ -269,6 +273,12 @@ class Run:
         return (found or first).state
 
 
+def _tell(history: History, workdir: Path, terminal: Terminal) -> None:
+    checkpoints = " and checkpoints" if history.config["checkpoint"]["every_epochs"] else ""
+    terminal.say(f"wrote history.json, history.png{checkpoints} to {workdir}")
+    terminal.result(result_text(history))
+
+
 def _say_complete(history: History, workdir: Path, terminal: Terminal, log: Log | None) -> None:
     with open_log(workdir, log, history.config["tensorboard"]) as write:
         log_whole(history, write)
@@ -276,21 +286,6 @@ def _say_complete(history: History, workdir: Path, terminal: Terminal, log: Log 
         _draw(history, workdir)
     terminal.say(f"{workdir} is complete ({len(history.epochs)} epochs): nothing to do")
     terminal.result(result_text(history))
-
-
-@contextlib.contextmanager
-def _memory_as_sentence(config: ml_collections.ConfigDict) -> Iterator[None]:
-    """Makes a ZooError of the device's running out of memory."""
-    try:
-        yield
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        raise ZooError(
-            f"the device does not have enough memory for {config.model} with batches of "
-            f"{config.batch_size:,}: use a smaller config.batch_size or config.eval_batch_size, "
-            f"and the same command goes on from the last checkpoint, if there is one"
-        ) from None
 
 
 def _draw(history: History, workdir: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from zoo.system.text import metric_text
+from zoo.system.waiting import waiting
 from zoo.training.history import History, seeds_text
 from zoo.training.step import Metrics
 
@@ -39,6 +40,10 @@ class Terminal:
     def result(self, text: str) -> None:
         """A line that is always printed."""
         print(text, flush=True)
+
+    def waiting(self, what: str) -> contextlib.AbstractContextManager[None]:
+        """Shows what is being done, and for how long, where a bar would not move."""
+        return waiting(what, self._quiet)
 
     @contextlib.contextmanager
     def progress(self, title: str, num_images: int) -> Iterator[Callable[[int, Metrics], None]]:

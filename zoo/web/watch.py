@@ -77,6 +77,15 @@ def make_app(folder: Path) -> flask.Flask:
     app = flask.Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False  # unusual addresses are not corrected
     app.config["MAX_CONTENT_LENGTH"] = _MAX_DRAWING_BYTES
+    _protect(app)
+    _tell_errors(app)
+    _show_runs(app, folder)
+    _answer_drawings(app, folder)
+    return app
+
+
+def _protect(app: flask.Flask) -> None:
+    """Lets no other site ask, frame or run anything."""
 
     @app.before_request
     def refuse_other_sites() -> None:
@@ -99,6 +108,10 @@ def make_app(folder: Path) -> flask.Flask:
         response.headers["Cache-Control"] = "no-cache"
         return response
 
+
+def _tell_errors(app: flask.Flask) -> None:
+    """Answers errors with their sentence as plain text."""
+
     @app.errorhandler(ZooError)
     def tell(error: ZooError) -> flask.Response:
         return flask.Response(as_text(str(error)), 422, mimetype="text/plain")
@@ -107,6 +120,10 @@ def make_app(folder: Path) -> flask.Flask:
     def tell_plainly(error: HTTPException) -> flask.Response:
         text = error.description or error.name
         return flask.Response(text, error.code, mimetype="text/plain")
+
+
+def _show_runs(app: flask.Flask, folder: Path) -> None:
+    """The list of runs, the page of each, and their parts that are loaded again as they change."""
 
     @app.get("/")
     def index() -> str:
@@ -138,6 +155,10 @@ def make_app(folder: Path) -> flask.Flask:
         net = _view_net(workdir, newest_step(workdir))
         return pages.render("watch_net.html", net=net, kinds=views.KINDS)
 
+
+def _answer_drawings(app: flask.Flask, folder: Path) -> None:
+    """The page to draw on, and what a net says of a drawing."""
+
     @app.get("/draw")
     def draw() -> str:
         names = [run.name for run in _list(folder) if not run.problem]
@@ -157,8 +178,6 @@ def make_app(folder: Path) -> flask.Flask:
             "pixels": prepared.pixels.mean(axis=2).tolist(),  # as the net sees it, in grey
             "probabilities": probabilities.tolist(),
         }
-
-    return app
 
 
 @functools.lru_cache(maxsize=2)
