@@ -370,6 +370,27 @@ def test_importing_models_imports_no_other_dependency(run_python: Any) -> None:
     assert run_python("-c", code).stdout == "[]\n"
 
 
+def test_models_need_nothing_that_windows_or_macos_lacks(run_python: Any) -> None:
+    """The standard library's modules for one system alone are hidden; a net still predicts."""
+    code = """
+import sys
+HIDDEN = {"fcntl", "resource", "termios", "pty", "tty", "pwd", "grp", "syslog"}  # Windows has none
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name in HIDDEN:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Hide())
+for name in HIDDEN:
+    sys.modules.pop(name, None)
+import jax, zoo.models
+model = zoo.models.create_model("pooling_cnn3")
+images = jax.numpy.zeros((2, 28, 28, 1))
+variables = model.init(jax.random.key(0), images, train=False)
+print(model.apply(variables, images, train=False).shape, sorted(HIDDEN & set(sys.modules)))
+"""
+    assert run_python("-c", code).stdout == "(2, 10) []\n"
+
+
 def random_variables(model: ConvNet) -> Any:
     """Every array with different numbers."""
     rng = np.random.default_rng(0)

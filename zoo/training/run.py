@@ -90,6 +90,7 @@ def _load(config: ml_collections.ConfigDict, terminal: Terminal) -> tuple[Traine
             config.dataset, data_dir=config.data_dir, manual_dir=config.manual_dir
         )
         trainer = Trainer(config, dataset, terminal)
+    with terminal.waiting(f"initializing {config.model}"):
         return trainer, first_snapshot(config, trainer.init(), trainer.data_sizes)
 
 
