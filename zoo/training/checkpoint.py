@@ -215,7 +215,7 @@ def check_whole(checkpoint: Path) -> None:
         sums.check(checkpoint)
     except ValueError as error:
         raise DamagedError(f"the checkpoint {checkpoint} is damaged ({error})") from None
-    except OSError as error:  # no right to read it, or the disk fails: that is no damage yet
+    except OSError as error:  # no right to read it, or the disk fails: that is not damage yet
         raise ZooError(
             f"the checkpoint {checkpoint} cannot be read ({arrays.reason(error)}): repair that, "
             f"and the same command goes on from it"

@@ -1,4 +1,4 @@
-"""A run at one moment, and what of it is no array: `run.json` in a checkpoint."""
+"""A run at one moment, and what of it is not an array: `run.json` in a checkpoint."""
 
 import dataclasses
 import json

@@ -29,7 +29,7 @@ class Terminal:
         self._quiet = quiet
 
     def say(self, text: str) -> None:
-        """A line that --quiet leaves away."""
+        """A line that --quiet omits."""
         if not self._quiet:
             print(text, flush=True)
 
