@@ -29,6 +29,12 @@ def test_logits_agree_with_keras(name: str) -> None:
     [pytest.param(name, marks=marks(name)) for name in zoo.models.list_models()],
 )
 def test_fifty_steps_agree_with_keras(name: str, kind: str) -> None:
-    """The notebook's optimizer, without dropout: losses, and moving statistics at the end."""
+    """The notebook's optimizer, without dropout: losses, and moving statistics at the end.
+
+    Some training magnifies rounding errors to more than the tolerance (of the 19 nets that of
+    pairs_cnn6, on MNIST); there Keras is no farther away than the zoo from itself.
+    """
     found = training.train_in_zoo(name, kind)
-    assert max(training.deviations(found, training.golden(name, kind))) <= training.TOLERANCE
+    deviation = max(training.deviations(found, training.golden(name, kind)))
+    if deviation > training.TOLERANCE:
+        assert deviation <= training.magnified_rounding(name, kind) <= 100 * training.TOLERANCE
