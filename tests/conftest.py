@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 import zoo.cli
 import zoo.system.process
+import zoo.system.waiting
 from zoo.configs import default
 from zoo.data.idx import FILES
 from zoo.training import train_and_evaluate
@@ -103,8 +104,14 @@ def train_for_drawings(workdir: Path, data_dir: Path) -> None:
 
 
 @pytest.fixture
-def run_zoo(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Runs `zoo ARGUMENTS...` in this process; gives its status, output and errors."""
+def run_zoo(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs `zoo ARGUMENTS...` in this process; gives its status, output and errors.
+
+    However slow the machine, it does not say what it waits for.
+    """
+    monkeypatch.setattr(zoo.system.waiting, "SILENT_SECONDS", 3600.0)
 
     def run(*arguments: object) -> tuple[int, str, str]:
         status = zoo.system.process.status_of("zoo", lambda: zoo.cli.run([*map(str, arguments)]))

@@ -1,6 +1,7 @@
 """Scores of a trained net, compared with manual results and with those of its run."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
 import zoo.analysis.trained
+import zoo.system.waiting
 from zoo.analysis.evaluation import calibration_bins, evaluate, to_json, to_text, wilson
 from zoo.configs import default
 from zoo.system.errors import ZooError
@@ -169,9 +171,13 @@ def test_a_history_of_another_run_is_one_sentence(
         zoo.analysis.trained.load(run[0])
 
 
-def test_the_command(run: tuple[Path, History], run_zoo: Zoo) -> None:
+def test_the_command(
+    run: tuple[Path, History], run_zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
     status, said, error = run_zoo("evaluate", run[0], "--split=train")
     assert (status, error) == (0, "")
+    monkeypatch.setattr(zoo.system.waiting, "SILENT_SECONDS", 0.0)
+    assert re.fullmatch(r"evaluating (…|\.\.\.)\n", run_zoo("evaluate", run[0])[2])
     assert "on the train split of idx (57 images)" in said.splitlines()[0]
     assert json.loads(run_zoo("evaluate", run[0], "--json", "--seed=1")[1])["num_images"] == 20
     status, _, error = run_zoo("evaluate", run[0] / "nothing")

@@ -18,7 +18,7 @@ from zoo.system.waiting import waiting
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zoo.system.waiting, "_SILENT_SECONDS", 0.05)
+    monkeypatch.setattr(zoo.system.waiting, "SILENT_SECONDS", 0.05)
 
 
 def test_where_there_is_no_terminal_it_is_one_plain_line(
@@ -36,7 +36,9 @@ def test_a_short_wait_and_a_quiet_one_say_nothing(
 ) -> None:
     with waiting("compiling", quiet=True):
         time.sleep(0.2)
-    monkeypatch.setattr(zoo.system.waiting, "_SILENT_SECONDS", 60.0)
+    with waiting("loading", plainly=False):  # not on a terminal
+        time.sleep(0.2)
+    monkeypatch.setattr(zoo.system.waiting, "SILENT_SECONDS", 60.0)
     with waiting("compiling"):
         pass
     assert capfd.readouterr() == ("", "")

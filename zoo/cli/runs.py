@@ -39,9 +39,9 @@ def evaluate(run: Path, dataset: str | None, split: str, seed: int | None, as_js
     from zoo.analysis import evaluation, trained
 
     zoo.system.compilation.enable_cache()
+    net = trained.load(run, seed)
+    chosen = net.split(split, dataset)
     with waiting("evaluating"):
-        net = trained.load(run, seed)
-        chosen = net.split(split, dataset)
         found = evaluation.evaluate(net.logits(chosen.images), chosen.labels)
     if as_json:
         click.echo(evaluation.to_json(found))
@@ -79,9 +79,8 @@ def predict(
     if picture is not None:
         figures.check_output(picture)
     zoo.system.compilation.enable_cache()
-    with waiting("predicting"):
-        net = trained.load(run, seed)
-        found = prediction.predict(net, images)
+    net = trained.load(run, seed)
+    found = prediction.predict(net, images)
     click.echo(prediction.to_json(found) if as_json else prediction.to_text(found))
     if picture is not None:
         figures.save(pictures.predictions(net, found), picture)
@@ -125,11 +124,11 @@ def plot(
 
     figures.check_output(output)
     zoo.system.compilation.enable_cache()
+    if kind == "curves":
+        figures.save(draw_runs(runs), output)
+        return
+    net = trained.load(runs[0], seed)
     with waiting("drawing"):
-        if kind == "curves":
-            figures.save(draw_runs(runs), output)
-            return
-        net = trained.load(runs[0], seed)
         if image is not None:
             asked = prediction.predict(net, [image])[0]
             figure = pictures.activations(net, asked.pixels, asked.image)

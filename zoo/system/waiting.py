@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 from tqdm import tqdm
 
-_SILENT_SECONDS = 0.5  # a shorter wait is not worth a word
+SILENT_SECONDS = 0.5  # a shorter wait is not worth a word
 
 
 @contextlib.contextmanager
-def waiting(what: str, quiet: bool = False) -> Iterator[None]:
+def waiting(what: str, *, quiet: bool = False, plainly: bool = True) -> Iterator[None]:
     """Shows "compiling … 12 s" on standard error for as long as the block takes.
 
     On a terminal the line counts the seconds and is erased afterwards; elsewhere it is written
@@ -21,12 +21,13 @@ def waiting(what: str, quiet: bool = False) -> Iterator[None]:
     Args:
         what: what is being done, such as "compiling".
         quiet: show nothing.
+        plainly: show it where there is no terminal, too.
     """
     if quiet or sys.stderr is None:  # None: the process was started without it
         yield
         return
     is_over = threading.Event()
-    thread = threading.Thread(target=_show, args=(what, is_over), daemon=True)
+    thread = threading.Thread(target=_show, args=(what, plainly, is_over), daemon=True)
     thread.start()
     try:
         yield
@@ -35,15 +36,16 @@ def waiting(what: str, quiet: bool = False) -> Iterator[None]:
         thread.join()
 
 
-def _show(what: str, is_over: threading.Event) -> None:
+def _show(what: str, plainly: bool, is_over: threading.Event) -> None:
     began = time.monotonic()
-    if is_over.wait(_SILENT_SECONDS):
+    if is_over.wait(SILENT_SECONDS):
         return
     is_unicode = "utf" in (sys.stderr.encoding or "").lower()
     text = f"{what} {'…' if is_unicode else '...'}"
     with contextlib.suppress(OSError, ValueError):  # nobody reads it, or it is closed
         if not sys.stderr.isatty():
-            print(text, file=sys.stderr, flush=True)
+            if plainly:
+                print(text, file=sys.stderr, flush=True)
             return
         with tqdm(bar_format="{desc}", leave=False, dynamic_ncols=True) as line:
             while not is_over.is_set():

@@ -85,12 +85,12 @@ def train_and_evaluate(
 
 def _load(config: ml_collections.ConfigDict, terminal: Terminal) -> tuple[Trainer, Snapshot]:
     """The run's data and net, and how it begins."""
-    with terminal.waiting(f"loading {config.dataset}"):
+    with terminal.waiting(f"loading {config.dataset}", plainly=False):
         dataset = zoo.data.load(
             config.dataset, data_dir=config.data_dir, manual_dir=config.manual_dir
         )
         trainer = Trainer(config, dataset, terminal)
-    with terminal.waiting(f"initializing {config.model}"):
+    with terminal.waiting(f"initializing {config.model}", plainly=False):
         return trainer, first_snapshot(config, trainer.init(), trainer.data_sizes)
 
 

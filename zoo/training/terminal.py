@@ -41,9 +41,9 @@ class Terminal:
         """A line that is always printed."""
         print(text, flush=True)
 
-    def waiting(self, what: str) -> contextlib.AbstractContextManager[None]:
+    def waiting(self, what: str, plainly: bool = True) -> contextlib.AbstractContextManager[None]:
         """Shows what is being done, and for how long, where a bar would not move."""
-        return waiting(what, self._quiet)
+        return waiting(what, quiet=self._quiet, plainly=plainly)
 
     @contextlib.contextmanager
     def progress(self, title: str, num_images: int) -> Iterator[Callable[[int, Metrics], None]]:
