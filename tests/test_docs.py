@@ -273,6 +273,8 @@ def test_no_page_names_an_option_that_a_command_does_not_have() -> None:
     for page in PAGES:
         for span in re.findall(r"`(zoo [^`]*--[^`]*)`", page.read_text()):
             _, name, *words = span.split()
+            if name == "COMMAND":  # stands for each
+                continue
             known = {text for parameter in cli.commands[name].params for text in parameter.opts}
             for word in words:
                 if word.startswith("--"):

@@ -26,7 +26,7 @@ def table_of_nets() -> str:
     from zoo.models import MODELS
     from zoo.models.layers import Conv
     from zoo.reproduction.results import by_notebook, read
-    from zoo.training.terminal import mean_text
+    from zoo.system.text import mean_text
 
     runs = read(ROOT / "docs/results/reproduction.json")
     lines = [
