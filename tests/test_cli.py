@@ -49,6 +49,7 @@ def test_a_run_from_the_command_line(run_python: Run, idx_dir: Path, tmp_path: P
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.startswith("pooling_cnn3: 87,914 parameters, seed 0\n")
     assert "\r" not in result.stdout  # no bar where there is no terminal
+    assert "\ncompiling …\nepoch 1/2 " in result.stdout
     assert f"wrote history.json, history.png and checkpoints to {workdir}" in result.stdout
     assert json.loads((workdir / "history.json").read_text())["config"]["optimizer"][
         "learning_rate"

@@ -127,7 +127,7 @@ def test_a_folder_without_permission_is_one_sentence(
     locked.chmod(0o755)
     assert result.returncode == 2, result.stderr
     assert is_one_sentence(result.stderr), result.stderr
-    assert f"the run's folder {locked / 'run'} cannot be " in result.stderr
+    assert f"the run's directory {locked / 'run'} cannot be " in result.stderr
     assert result.stderr.endswith("name another\n")
 
 
@@ -175,7 +175,7 @@ def test_a_backslash_is_refused_as_no_checkpoint_could_be_read_there(
 ) -> None:
     status, error = train(*arguments(idx_dir, tmp_path / "back\\slash"))
     assert status == 2
-    assert "a folder with a backslash in its name: name another" in error
+    assert "a directory with a backslash in its name: name another" in error
 
 
 def test_a_folder_on_another_file_system_does(idx_dir: Path, tmp_path: Path) -> None:

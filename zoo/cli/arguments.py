@@ -3,6 +3,7 @@
 import difflib
 import itertools
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -43,6 +44,7 @@ def parse(arguments: Sequence[str], options: str = "--config FILE, ") -> Argumen
     absl.logging.set_verbosity(absl.logging.ERROR)
     values = flags.FlagValues()
     argv = ["", *arguments]
+    sys.modules.pop("config_config", None)  # else a file is executed in the one loaded before it
     holder = config_flags.DEFINE_config_file("config", None, "", sys_argv=argv, flag_values=values)
     flags.DEFINE_string("workdir", None, "", flag_values=values)
     flags.DEFINE_bool("quiet", False, "", flag_values=values)

@@ -41,9 +41,16 @@ class Terminal:
         """A line that is always printed."""
         print(text, flush=True)
 
-    def waiting(self, what: str, plainly: bool = True) -> contextlib.AbstractContextManager[None]:
-        """Shows what is being done, and for how long, where a bar would not move."""
-        return waiting(what, quiet=self._quiet, plainly=plainly)
+    @contextlib.contextmanager
+    def waiting(self, what: str, plainly: bool = True) -> Iterator[None]:
+        """Shows what is being done, and for how long, where a bar would not move.
+
+        Where there is no terminal, it is a plain line, or nothing if not `plainly`.
+        """
+        if plainly and not (sys.stderr and sys.stderr.isatty()):
+            self.say(f"{what} …")
+        with waiting(what, quiet=self._quiet, plainly=False):
+            yield
 
     @contextlib.contextmanager
     def progress(self, title: str, num_images: int) -> Iterator[Callable[[int, Metrics], None]]:
