@@ -1,6 +1,9 @@
 """Fixtures: golden facts of the nets, tiny data in the IDX format, tiny configurations."""
 
+import contextlib
+import fcntl
 import gzip
+import io
 import json
 import os
 import struct
@@ -15,6 +18,7 @@ import pytest
 from ml_collections import ConfigDict
 
 import zoo.cli
+import zoo.data
 import zoo.system.process
 import zoo.system.waiting
 from zoo.configs import default
@@ -46,13 +50,16 @@ def write_idx_dataset(
         write_idx(folder / FILES[split][1], labels)
 
 
+def directory_of_all_workers(factory: pytest.TempPathFactory) -> Path:
+    """A temporary directory that the processes of one test session share."""
+    base = factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Compiles a program once for all tests, those in other processes included."""
-    base = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        base = base.parent  # that of all workers
-    folder = str(base / "compilation_cache")
+    folder = str(directory_of_all_workers(tmp_path_factory) / "compilation_cache")
     settings = {
         "jax_compilation_cache_dir": folder,
         "jax_persistent_cache_min_compile_time_secs": 0.5,
@@ -93,13 +100,27 @@ def mnist_manual_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def train_for_drawings(workdir: Path, data_dir: Path) -> None:
+@pytest.fixture(scope="session")
+def mnist_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    """Where the genuine MNIST is prepared, once for all tests; None without ZOO_MNIST_DIR."""
+    if not REAL_MNIST_DIR:
+        return None
+    data_dir = directory_of_all_workers(tmp_path_factory) / "tensorflow_datasets"
+    data_dir.mkdir(exist_ok=True)
+    with (data_dir / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be preparing it
+        is_there = (data_dir / "mnist").exists()
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            zoo.data.load("mnist", data_dir=data_dir, manual_dir=REAL_MNIST_DIR)
+        assert is_there or f"Preparing mnist in {data_dir} (only once" in said.getvalue()
+    return data_dir
+
+
+def train_for_drawings(workdir: Path, data_dir: Path | None) -> None:
     """Trains a small net on MNIST if it is there, else on scikit-learn's blurred 8x8 digits."""
     config = default.get_config()
-    if REAL_MNIST_DIR:
-        config.update(dataset="mnist", num_epochs=3, batch_size=200)
-        config.data_dir = str(data_dir)
-        config.manual_dir = str(Path(REAL_MNIST_DIR).absolute())
+    if data_dir:
+        config.update(dataset="mnist", num_epochs=3, batch_size=200, data_dir=str(data_dir))
     train_and_evaluate(config, workdir, quiet=True)
 
 

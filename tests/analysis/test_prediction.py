@@ -37,9 +37,9 @@ def workdir(tiny_config: ConfigDict, tmp_path: Path) -> Path:
 
 
 @pytest.mark.full
-def test_drawn_digits_are_recognized(tmp_path: Path) -> None:
+def test_drawn_digits_are_recognized(tmp_path: Path, mnist_data_dir: Path | None) -> None:
     """At least 9 of 10 by a net trained on MNIST; 4 by one trained on blurred 8x8 digits."""
-    train_for_drawings(tmp_path / "run", tmp_path / "tfds")
+    train_for_drawings(tmp_path / "run", mnist_data_dir)
     files = write_ten(tmp_path)
     found = predict(zoo.analysis.trained.load(tmp_path / "run"), [str(path) for path, _ in files])
     right = [one.predicted == digit for one, (_, digit) in zip(found, files, strict=True)]

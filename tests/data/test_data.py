@@ -53,9 +53,14 @@ def published(mnist_manual_dir: Path) -> Any:
 
 @pytest.fixture(scope="session")
 def prepared_dir(
-    published: None, mnist_manual_dir: Path, tmp_path_factory: pytest.TempPathFactory
+    published: None,
+    mnist_manual_dir: Path,
+    mnist_data_dir: Path | None,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """A data_dir in which MNIST is prepared and cached."""
+    """A data_dir in which MNIST, or what stands for it, is prepared and cached."""
+    if mnist_data_dir:
+        return mnist_data_dir
     data_dir = tmp_path_factory.mktemp("tfds")
     load("mnist", data_dir=data_dir, manual_dir=mnist_manual_dir)
     return data_dir

@@ -206,8 +206,12 @@ def test_evaluation_is_deterministic_and_training_changes_only_batch_stats(name:
     "pooling_cnn5",
     "pooling_cnn7",
     "custom7",
+    "ablation_cnn5",
     "ablation_cnn7",
+    "ablation_cnn7_dropout",
     "kernels_cnn5",
+    "kernels_cnn7",
+    "pairs_cnn10",
     "vgg5",
 )
 def test_every_weight_gets_a_gradient_except_those_that_only_overlap_padding(name: str) -> None:

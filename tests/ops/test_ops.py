@@ -85,7 +85,7 @@ conv_cases = given(
 )
 
 
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=5, deadline=None, derandomize=True)
 @conv_cases
 def test_conv_and_its_gradients_equal_xla(dtype, case, seed):
     """Any kernel from 1x1 to 7x7, any map, any batch."""
@@ -206,8 +206,10 @@ def test_layers_on_a_constant_background_have_the_gradients_of_xla(**case):
     check_layers_on_a_ground(**case)
 
 
-@pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize("side", range(1, 8))
+@pytest.mark.parametrize(
+    ("side", "padding"),
+    [*((side, "SAME") for side in range(1, 8)), *((side, "VALID") for side in (2, 3, 5))],
+)
 def test_conv_equals_xla_for_every_square_kernel(side, padding):
     """From one channel (summed shifts), from a few (banded) and from many (Winograd)."""
     rng = np.random.default_rng(side)
@@ -536,7 +538,7 @@ def test_winograd_equals_xla(outputs, taps):
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @conv_cases
 def test_conv_and_its_gradients_equal_xla_in_many_cases(dtype, case, seed):
     """As above."""
@@ -544,7 +546,7 @@ def test_conv_and_its_gradients_equal_xla_in_many_cases(dtype, case, seed):
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @layers
 def test_many_layers_on_a_constant_background_have_the_gradients_of_xla(**case):
     """As above."""
@@ -552,7 +554,7 @@ def test_many_layers_on_a_constant_background_have_the_gradients_of_xla(**case):
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @conv_cases
 def test_conv_of_blank_parts_is_exactly_zero_in_many_cases(dtype, case, seed):
     """As above."""

@@ -38,10 +38,10 @@ FLAGS = (
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def runs(tmp_path_factory: pytest.TempPathFactory, mnist_data_dir: Path | None) -> Path:
     """A directory with a run that can recognize drawn digits, as far as its data allows."""
     folder = tmp_path_factory.mktemp("runs")
-    train_for_drawings(folder / "run", folder / "tfds")
+    train_for_drawings(folder / "run", mnist_data_dir)
     return folder
 
 
