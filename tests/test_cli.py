@@ -348,3 +348,21 @@ def test_mnist_through_train_py(
         assert "mnist: 60,000 training images" in result.stdout
         assert history.test["num_examples"] == 10_000
         assert history.test["accuracy"] > 0.9
+
+
+@pytest.mark.parametrize(("encoding", "spread"), [("ascii", "+-"), ("latin-1", "±")])
+def test_what_an_encoding_lacks_is_spelled(
+    idx_dir: Path, tmp_path: Path, encoding: str, spread: str
+) -> None:
+    arguments = tiny(idx_dir, tmp_path / "run", "--config.num_seeds=2", "--config.num_epochs=1")
+    result = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        encoding=encoding,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "\ncompiling ...\n" in result.stdout
+    assert re.search(rf"loss [\d.]+ {re.escape(spread)} [\d.]+, accuracy", result.stdout)

@@ -28,7 +28,7 @@ def test_where_there_is_no_terminal_it_is_one_plain_line(
         time.sleep(0.4)
     out, err = capfd.readouterr()
     assert out == ""
-    assert err in ("compiling …\n", "compiling ...\n")  # as the encoding allows
+    assert err == "compiling …\n"
 
 
 def test_a_short_wait_and_a_quiet_one_say_nothing(
@@ -55,8 +55,8 @@ def test_on_a_terminal_the_seconds_go_by_and_the_line_is_erased(
             time.sleep(1.3)
         shown = _read_waiting(ours)
     os.close(ours)
-    assert re.search(r"compiling (…|\.\.\.) 0 s", shown)
-    assert re.search(r"compiling (…|\.\.\.) 1 s", shown)
+    assert re.search(r"compiling … 0 s", shown)
+    assert re.search(r"compiling … 1 s", shown)
     assert "\n" not in shown
     assert shown.rsplit("\r", 2)[1].strip() == ""  # spaces over the last text
 

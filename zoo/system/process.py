@@ -1,6 +1,8 @@
 """How a command of the zoo ends: with one sentence and an exit status, without a traceback."""
 
+import codecs
 import contextlib
+import io
 import os
 import select
 import signal
@@ -11,6 +13,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from zoo.system.errors import StoppedError, ZooError
+from zoo.system.text import spell
 
 SECONDS_TO_STOP = 8.0  # time for saving after a stop request
 GOES_ON = "; the same command goes on from the last checkpoint, if there is one"
@@ -37,6 +40,7 @@ def run(program: str, main: Callable[[], int], on_stop: str = "", saves: bool = 
         saves: whether `main` polls `stop_requested`, then saves and raises StoppedError. It has
             eight seconds for that. A second signal stops the process at once.
     """
+    _print_in_any_encoding()
     _watch_signals(program, on_stop, SECONDS_TO_STOP if saves else 0.0)
     # An unreadable checkpoint leaves pending reads behind; their errors are of no interest.
     sys.unraisablehook = lambda unraisable: None
@@ -45,6 +49,14 @@ def run(program: str, main: Callable[[], int], on_stop: str = "", saves: bool = 
     with contextlib.suppress(OSError):
         sys.stdout.flush()
     os._exit(status)  # skips Orbax's thread pools, which print errors at exit
+
+
+def _print_in_any_encoding() -> None:
+    """Makes "+-" of a "±" where standard output is ASCII or Latin-1, instead of an error."""
+    codecs.register_error("zoo", spell)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None: the process was started without it
+            stream.reconfigure(errors="zoo")
 
 
 def _watch_signals(program: str, on_stop: str, seconds: float) -> None:
@@ -84,7 +96,7 @@ def _show_warning(
 
 def _say(text: str) -> None:
     with contextlib.suppress(OSError):  # the reader has closed the pipe
-        os.write(sys.stderr.fileno(), text.encode())
+        os.write(sys.stderr.fileno(), text.encode(errors="backslashreplace"))
 
 
 def status_of(program: str, main: Callable[[], int]) -> int:

@@ -1,7 +1,17 @@
-"""Numbers and tables as text."""
+"""Numbers and tables as text, and text for streams that know few characters."""
 
 import statistics
 from collections.abc import Sequence
+
+_SPELLINGS = {"±": "+-", "…": "...", "²": "^2", "█": "#", "\N{MULTIPLICATION SIGN}": "x"}
+
+
+def spell(error: UnicodeError) -> tuple[str, int]:
+    """Spells what an encoding lacks with what every encoding has; for `codecs.register_error`."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    missing = error.object[error.start : error.end]
+    return "".join(_SPELLINGS.get(character, "?") for character in missing), error.end
 
 
 def mean_text(value: float | Sequence[float], form: str) -> str:

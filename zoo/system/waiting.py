@@ -40,8 +40,7 @@ def _show(what: str, plainly: bool, is_over: threading.Event) -> None:
     began = time.monotonic()
     if is_over.wait(SILENT_SECONDS):
         return
-    is_unicode = "utf" in (sys.stderr.encoding or "").lower()
-    text = f"{what} {'…' if is_unicode else '...'}"
+    text = f"{what} …"
     with contextlib.suppress(OSError, ValueError):  # nobody reads it, or it is closed
         if not sys.stderr.isatty():
             if plainly:
