@@ -3,15 +3,18 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import absl.logging
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 import pytest
 
 import zoo.training.parameters
@@ -20,8 +23,9 @@ from zoo.models import ConvNet
 from zoo.models.layers import BatchNorm, Conv, Flatten, Head
 from zoo.system.errors import ZooError
 from zoo.training.best import better_of, none_yet
-from zoo.training.checkpoint import Checkpoints, Snapshot
+from zoo.training.checkpoint import Checkpoints
 from zoo.training.history import History
+from zoo.training.snapshot import Snapshot
 from zoo.training.step import Metrics, Progress, TrainState, create_train_state
 
 
@@ -102,6 +106,62 @@ def test_a_run_survives_bit_for_bit(tmp_path: Path) -> None:
     assert found.progress is not None
     assert found.progress.seconds == 1.25
     jax.tree.map(np.testing.assert_array_equal, found.progress.sums, sums)
+
+
+DIRECTORIES = (
+    *("lr=[1e-3]", "[a]", "a]b[c", "[!x]", "{a,b}", "*", "?", "**", "back\\slash", "a%20b%2Fc"),
+    *("a#b", "a&b=c;d", "~", "$HOME", "new\nline", "tab\there", "quote'\"", "Zähler 数字 🔢"),
+    *("-x", "a:b|c"),
+)
+
+
+@pytest.mark.parametrize("name", DIRECTORIES)
+def test_what_is_saved_in_a_directory_of_any_name_is_read_back(tmp_path: Path, name: str) -> None:
+    """With the name in the path and at its end; the checkpoints before are deleted as ever."""
+    (tmp_path / name).mkdir()
+    workdir = tmp_path / name / name
+    assert save_all(workdir, 2 * [metrics_of(0.5)], keep_last=1) == ["2"]
+    assert newest_step(workdir) == (2, [])
+    found = zoo.training.parameters.read(workdir)
+    jax.tree.map(np.testing.assert_array_equal, found.variables["params"], state_of(2).params)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("lost", ["manifest.ocdbt", "d", "_METADATA"])
+def test_a_save_that_does_not_read_back_deletes_nothing_and_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    """Orbax returns from saving as ever, but a part of it is not there."""
+    save = ocp.Checkpointer.save
+
+    def save_in_part(self: ocp.Checkpointer, directory: Path, **arguments: Any) -> None:
+        save(self, directory, **arguments)
+        for path in [*directory.rglob(lost)]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    assert save_all(tmp_path, 2 * [metrics_of(0.5)]) == ["1", "2"]
+    monkeypatch.setattr(ocp.Checkpointer, "save", save_in_part)
+    with pytest.raises(ZooError, match=r"cannot save a checkpoint in .* \(what was written cannot"):
+        checkpoints_of(tmp_path).save(snapshot_of(3))
+    assert names(tmp_path) == ["1", "2"]
+    assert newest_step(tmp_path) == (2, [])
+
+
+def test_what_orbax_warns_of_is_a_warning_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = ocp.Checkpointer.save
+
+    def save_and_warn(self: ocp.Checkpointer, directory: Path, **arguments: Any) -> None:
+        absl.logging.warning("the disk is\nslow")
+        absl.logging.warning("the disk is slow")
+        absl.logging.info("saved")
+        save(self, directory, **arguments)
+
+    monkeypatch.setattr(ocp.Checkpointer, "save", save_and_warn)
+    with pytest.warns(UserWarning, match="disk") as warned:
+        checkpoints_of(tmp_path).save(snapshot_of(1))
+    assert [str(each.message) for each in warned] == ["Orbax: the disk is slow"]
 
 
 def test_the_best_epoch_is_kept_beside_the_state(tmp_path: Path) -> None:

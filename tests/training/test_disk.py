@@ -151,10 +151,10 @@ def test_a_path_that_cannot_be_is_one_sentence(
 @pytest.mark.parametrize(
     "name",
     [
-        "with blanks, Zähler-数字-🔢",
+        "lr=[1e-3], Zähler-数字-🔢*",
         *(
             pytest.param(name, marks=pytest.mark.slow)
-            for name in ("new\nline", "-dash", "quote'\"$HOME")
+            for name in ("new\nline", "-dash", "quote'\"$HOME", "back\\slash")
         ),
     ],
 )
@@ -168,14 +168,6 @@ def test_any_name_of_a_folder_does(idx_dir: Path, tmp_path: Path, name: str) -> 
         assert status == 0, error
         assert error == ""
     assert len(zoo.training.history.read(run).epochs) == 2
-
-
-def test_a_backslash_is_refused_as_no_checkpoint_could_be_read_there(
-    idx_dir: Path, tmp_path: Path
-) -> None:
-    status, error = train(*arguments(idx_dir, tmp_path / "back\\slash"))
-    assert status == 2
-    assert "a directory with a backslash in its name: name another" in error
 
 
 def test_a_folder_on_another_file_system_does(idx_dir: Path, tmp_path: Path) -> None:

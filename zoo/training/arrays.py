@@ -1,39 +1,83 @@
 """Trees of arrays in directories, as Orbax writes them. Nothing else imports Orbax."""
 
+import contextlib
 import logging
-from collections.abc import Sequence
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import absl.logging
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
 from zoo.system.errors import ZooError
 from zoo.system.memory import available_bytes, bytes_text
+from zoo.system.notes import noted
 
 Tree = TypeVar("Tree")
 ERRORS = (ValueError, KeyError, TypeError, AttributeError, OSError)  # that reading may raise
-
-
-def quieten() -> None:
-    """Keeps Orbax and TensorStore from telling of errors that are raised here."""
-    absl.logging.set_verbosity(absl.logging.ERROR)
-    for name in ("absl", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+# A failed read leaves others behind whose errors asyncio would tell of; the first one is raised.
+logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+_PLAIN = re.compile(r"[\w./-]+", re.ASCII)
 
 
 def write(directory: Path, tree: Any) -> None:
-    """Writes a tree of arrays into a new directory.
+    """Writes a tree of arrays into a new directory, reads it back and compares.
 
     Raises:
-        ValueError: TensorStore cannot write it.
+        ValueError: TensorStore cannot write it, or it does not come back as it was.
         OSError: it cannot be written.
     """
     # As NumPy arrays: of JAX's, Orbax 0.12 keeps some kilobytes for ever with each save.
-    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
-        checkpointer.save(directory, args=ocp.args.StandardSave(jax.device_get(tree)))
+    tree = jax.device_get(tree)
+    with _opened(directory, ocp.StandardCheckpointHandler()) as (checkpointer, plain):
+        checkpointer.save(plain, args=ocp.args.StandardSave(tree))
+    try:
+        found = read(directory, like=tree)
+    except ERRORS as error:
+        raise ValueError(f"what was written cannot be read: {reason(error)}") from None
+    for path, one, other in zip(_shapes(tree), *map(jax.tree.leaves, (tree, found)), strict=True):
+        if np.asarray(one).tobytes() != np.asarray(other).tobytes():
+            raise ValueError(f"{path} was written, but is read otherwise")
+
+
+@contextlib.contextmanager
+def _opened(
+    directory: Path, handler: ocp.CheckpointHandler
+) -> Iterator[tuple[ocp.Checkpointer, Path]]:
+    """Orbax's object for one directory, and a path of it that Orbax takes as it is."""
+    with (
+        noted("Orbax"),
+        _plainly_named(directory) as plain,
+        ocp.Checkpointer(handler) as checkpointer,
+    ):
+        yield checkpointer, plain
+
+
+def _metadata(checkpointer: ocp.Checkpointer, directory: Path) -> Any:
+    """The tree that a directory holds, with shapes and types in place of arrays."""
+    found = checkpointer.metadata(directory).item_metadata
+    if found is None:
+        raise ValueError("the description of its arrays is missing or damaged")
+    return found.tree
+
+
+@contextlib.contextmanager
+def _plainly_named(directory: Path) -> Iterator[Path]:
+    """The directory by a path without characters that have a meaning to Orbax or TensorStore.
+
+    They take a path for a pattern ("[", "*", "?"), or a backslash in it for a "/", so such a
+    directory is reached through a link in a temporary directory.
+    """
+    if _PLAIN.fullmatch(str(directory)):
+        yield directory
+        return
+    with tempfile.TemporaryDirectory(prefix="zoo-") as temporary:
+        link = Path(temporary, "parent")
+        link.symlink_to(directory.parent)
+        yield link / directory.name
 
 
 def read(directory: Path, like: Tree) -> Tree:
@@ -43,11 +87,11 @@ def read(directory: Path, like: Tree) -> Tree:
         ERRORS: it cannot be read, or its arrays have other names or shapes.
     """
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
-        there = _shapes(checkpointer.metadata(directory).item_metadata.tree)
+    with _opened(directory, ocp.StandardCheckpointHandler()) as (checkpointer, plain):
+        there = _shapes(_metadata(checkpointer, plain))
         if other := sorted(dict(there.items() ^ _shapes(like).items())):
             raise ValueError(f"{other[0]} differs: it is of another net or optimizer")
-        return checkpointer.restore(directory, args=ocp.args.StandardRestore(abstract))
+        return checkpointer.restore(plain, args=ocp.args.StandardRestore(abstract))
 
 
 def read_parts(directory: Path, names: Sequence[str]) -> dict[str, Any]:
@@ -57,8 +101,8 @@ def read_parts(directory: Path, names: Sequence[str]) -> dict[str, Any]:
         ZooError: they need more memory than this machine has free.
         ERRORS: they cannot be read.
     """
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-        tree = checkpointer.metadata(directory).item_metadata.tree
+    with _opened(directory, ocp.PyTreeCheckpointHandler()) as (checkpointer, plain):
+        tree = _metadata(checkpointer, plain)
         wanted = {name: tree[name] for name in names if tree.get(name)}
         size = sum(
             np.prod(leaf.shape, dtype=float) * np.dtype(leaf.dtype).itemsize
@@ -71,7 +115,7 @@ def read_parts(directory: Path, names: Sequence[str]) -> dict[str, Any]:
             )
         as_arrays = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
         item = ocp.args.PyTreeRestore(wanted, restore_args=as_arrays, partial_restore=True)
-        return checkpointer.restore(directory, args=item)
+        return checkpointer.restore(plain, args=item)
 
 
 def reason(error: Exception) -> str:

@@ -54,7 +54,6 @@ class Checkpoints:
         Raises:
             OSError: the directory cannot be made or read.
         """
-        arrays.quieten()
         self._keep_last, self._keep_best, self._best_metric = keep_last, keep_best, best_metric
         self._directory = directory_of(workdir)
         self._directory.mkdir(exist_ok=True)

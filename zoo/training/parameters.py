@@ -29,7 +29,6 @@ def read(workdir: Path) -> Parameters:
     Raises:
         ZooError: there is no good checkpoint, or it cannot be read.
     """
-    arrays.quieten()
     directory = directory_of(workdir)
     if not directory.is_dir():
         raise ZooError(

@@ -15,11 +15,6 @@ def check(workdir: Path) -> None:
     """
     if re.match(r"\w{2,}:/", str(workdir)):  # Path has made gs:/ of gs://
         raise ZooError(f"a run's directory must be on this machine, not {str(workdir)!r}")
-    if "\\" in str(workdir.absolute()):
-        raise ZooError(
-            f"the run's directory {workdir} cannot be used: Orbax cannot read checkpoints in a "
-            f"directory with a backslash in its name: name another"
-        )
     try:
         existing = next(path for path in (workdir, *workdir.absolute().parents) if path.exists())
         is_directory, is_writable = existing.is_dir(), os.access(existing, os.W_OK)
