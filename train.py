@@ -9,7 +9,6 @@ python train.py --config configs/vgg5.py [--config.KEY=VALUE ...] [--workdir DIR
 
 import sys
 
-from zoo.cli.arguments import parse
 from zoo.system.process import GOES_ON, run, stop_requested
 
 
@@ -22,8 +21,10 @@ def main() -> int:
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__)
         return 0
+    from zoo.cli.arguments import parse  # only now: an error in an import is a sentence, too
+
     config, workdir, quiet = parse(sys.argv[1:])
-    from zoo.system.compilation import enable_cache  # only now: these take a second to import
+    from zoo.system.compilation import enable_cache
     from zoo.system.memory import use_one_arena
     from zoo.training import train_and_evaluate
 

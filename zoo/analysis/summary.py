@@ -14,6 +14,7 @@ import zoo.models
 from zoo.models import layers
 from zoo.models.net import named_layers
 from zoo.system.errors import ZooError
+from zoo.system.settings import usual_settings
 from zoo.system.text import table_text
 
 _FLOAT_BYTES = 4
@@ -47,6 +48,7 @@ class Summary:
 
 
 @functools.cache
+@usual_settings()
 def summarize(
     net: str,
     image_shape: tuple[int, int, int] = (28, 28, 1),

@@ -16,6 +16,7 @@ import zoo.models
 import zoo.training.history
 import zoo.training.parameters
 from zoo.system.errors import ZooError
+from zoo.system.settings import usual_settings
 from zoo.training.history import History
 
 _BATCH_SIZE = 500
@@ -45,6 +46,7 @@ class TrainedNet:
         height, width, channels = self.history.data["image_shape"]
         return height, width, channels
 
+    @usual_settings()
     def logits(self, images: np.ndarray) -> np.ndarray:
         """[N, classes] float32 of images [N, height, width, channels], uint8."""
         count = min(_BATCH_SIZE, len(images))
@@ -60,6 +62,7 @@ class TrainedNet:
         """[N, classes], each row with sum 1, of images [N, height, width, channels], uint8."""
         return softmax(self.logits(images))
 
+    @usual_settings()
     def intermediates(self, images: np.ndarray) -> dict[str, tuple[jax.Array]]:
         """{"conv_1_output": ([N, height, width, channels],), ...} of images, uint8."""
         return _apply_all(self.model, self.variables, images)
@@ -102,11 +105,13 @@ def _apply_all(model: zoo.models.ConvNet, variables: dict[str, Any], images: np.
     return outputs["intermediates"]
 
 
+@usual_settings()
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities [N, classes] float64 of logits [N, classes]."""
     return np.asarray(jax.nn.softmax(logits), np.float64)
 
 
+@usual_settings()
 def load(workdir: Path, seed: int | None = None) -> TrainedNet:
     """Loads the net of a run's newest checkpoint, or of its best epoch so far with holdout.
 

@@ -4,6 +4,7 @@ import difflib
 import itertools
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -49,8 +50,10 @@ def parse(arguments: Sequence[str], options: str = "--config FILE, ") -> Argumen
     flags.DEFINE_string("workdir", None, "", flag_values=values)
     flags.DEFINE_bool("quiet", False, "", flag_values=values)
     try:
-        unused = values(argv)[1:]
-        config = holder.value
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # ml_collections' load_module
+            unused = values(argv)[1:]
+            config = holder.value
     except flags.IllegalFlagValueError as error:
         override = re.match(r"flag --config\.([\w.]+)=(.*?): ", str(error), re.DOTALL)
         if override:

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import click
 
-from zoo.system.waiting import waiting
-
 RUNS_OR_RESULTS = click.argument(
     "runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN|RESULTS..."
 )
@@ -49,6 +47,7 @@ def report(runs: Sequence[Path], output: Path) -> None:
 
     import zoo.system.compilation
     from zoo.system.files import write_whole
+    from zoo.system.waiting import waiting
     from zoo.web import report
 
     report.check_output(output)

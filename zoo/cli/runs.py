@@ -6,7 +6,6 @@ from pathlib import Path
 import click
 
 from zoo.system.errors import ZooError
-from zoo.system.waiting import waiting
 
 RUN = click.argument("run", type=click.Path(path_type=Path))
 SEED = click.option(
@@ -37,6 +36,7 @@ def evaluate(run: Path, dataset: str | None, split: str, seed: int | None, as_js
     """
     import zoo.system.compilation
     from zoo.analysis import evaluation, trained
+    from zoo.system.waiting import waiting
 
     zoo.system.compilation.enable_cache()
     net = trained.load(run, seed)
@@ -120,6 +120,7 @@ def plot(
     import zoo.system.compilation
     from zoo.analysis import pictures, prediction, trained
     from zoo.system import figures
+    from zoo.system.waiting import waiting
     from zoo.training.curves import draw_runs
 
     figures.check_output(output)

@@ -21,7 +21,15 @@ def enable_cache() -> None:
     the next start. A damaged program is compiled and written again.
     """
     chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR")
-    folder = Path(chosen) if chosen else _default_folder()
+    try:
+        folder = Path(chosen) if chosen else _default_folder()
+    except RuntimeError:  # a user that is not in the system's list, as in some containers
+        warnings.warn(
+            "there is no home directory, so compiled programs are not cached: name a directory for "
+            "them in JAX_COMPILATION_CACHE_DIR",
+            stacklevel=2,
+        )
+        return
     if not chosen:
         with contextlib.suppress(OSError):
             folder.mkdir(

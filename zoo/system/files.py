@@ -78,7 +78,10 @@ def expanded(name: str | Path) -> Path:
     try:
         return Path(name).expanduser()
     except RuntimeError:  # ~nobody
-        raise ZooError(f"there is no home directory for {name}: give the full path") from None
+        raise ZooError(
+            f"{name} is in a home directory, which this user does not have: give the full path, or "
+            f"set HOME"
+        ) from None
 
 
 def free_name(path: Path) -> Path:

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from zoo.system.files import as_sentence
 @contextlib.contextmanager
 def locked(workdir: Path) -> Iterator[None]:
     """Holds the lock workdir/.lock; the system releases it when the process ends for any reason.
+
+    On a file system without locks (some of NFS and Lustre) it warns and holds nothing.
 
     Raises:
         ZooError: another process holds it.
@@ -27,4 +30,10 @@ def locked(workdir: Path) -> Iterator[None]:
             raise ZooError(
                 f"another process is training in {workdir}: wait for it, or use another directory"
             ) from None
+        except OSError as error:
+            warnings.warn(
+                f"{workdir} is on a file system that cannot lock it ({error.strerror}): make sure "
+                f"that no other process trains there",
+                stacklevel=3,
+            )
         yield

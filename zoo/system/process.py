@@ -41,6 +41,7 @@ def run(program: str, main: Callable[[], int], on_stop: str = "", saves: bool = 
             eight seconds for that. A second signal stops the process at once.
     """
     _print_in_any_encoding()
+    os.environ["MPLBACKEND"] = "agg"  # pictures are files; one of a notebook may not be installed
     _watch_signals(program, on_stop, SECONDS_TO_STOP if saves else 0.0)
     # An unreadable checkpoint leaves pending reads behind; their errors are of no interest.
     sys.unraisablehook = lambda unraisable: None
@@ -114,4 +115,14 @@ def status_of(program: str, main: Callable[[], int]) -> int:
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""
         print(f"{program}: {error.strerror or error}{place}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        if os.environ.get("ZOO_TRACEBACK"):
+            raise
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        print(
+            f"{program}: unexpected error ({text:.500}): if the environment is not its cause, "
+            f"report it with the traceback that ZOO_TRACEBACK=1 shows",
+            file=sys.stderr,
+        )
         return 2

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 import zoo.training.history
 from zoo.system.errors import ZooError
-from zoo.system.figures import COLORS, add_tooltips, plain
+from zoo.system.figures import COLORS, add_tooltips, plain, save
 from zoo.training.history import History
 
 METRICS = {"loss": (1, "", "loss (nats per image)"), "accuracy": (100, "%", "accuracy (%)")}
@@ -83,6 +83,17 @@ def draw_curve(axes: Axes, values: np.ndarray, name: str, unit: str, **look: Any
             for epoch, value, own in zip(epochs, mean, spread, strict=True)
         ],
     )
+
+
+def save_run(history: History, workdir: Path) -> None:
+    """Draws a run's curves into history.png in its directory.
+
+    Raises:
+        ZooError: as `draw_histories`.
+        OSError: it cannot be written.
+    """
+    (name,) = zoo.training.history.names([workdir])
+    save(draw_histories({name: history}), workdir / "history.png")
 
 
 def draw_runs(runs: Sequence[Path]) -> Figure:

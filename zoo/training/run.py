@@ -20,6 +20,7 @@ from zoo.system.errors import DivergedError, StoppedError, ZooError
 from zoo.system.files import as_sentence, expanded
 from zoo.system.lock import locked
 from zoo.system.memory import shortage_as_sentence
+from zoo.system.settings import usual_settings
 from zoo.training.best import Best, better_of
 from zoo.training.checkpoint import Checkpoints
 from zoo.training.events import Log, log_test, log_whole, open_log
@@ -31,6 +32,7 @@ from zoo.training.step import Progress, TrainState, all_finite, num_steps
 from zoo.training.terminal import Terminal, header_text, result_text
 
 
+@usual_settings()
 def train_and_evaluate(
     config: ml_collections.ConfigDict,
     workdir: str | Path,
@@ -78,7 +80,7 @@ def train_and_evaluate(
         ),
     ):
         history = Run(workdir, terminal, trainer, should_stop).go(first, write)
-        _draw(history, workdir)
+        _draw(history, workdir, terminal)
     _tell(history, workdir, terminal)
     return history
 
@@ -284,15 +286,17 @@ def _say_complete(history: History, workdir: Path, terminal: Terminal, log: Log 
     with open_log(workdir, log, history.config["tensorboard"]) as write:
         log_whole(history, write)
     if not (workdir / "history.png").exists():  # killed just before its end
-        _draw(history, workdir)
+        _draw(history, workdir, terminal)
     terminal.say(f"{workdir} is complete ({len(history.epochs)} epochs): nothing to do")
     terminal.result(result_text(history))
 
 
-def _draw(history: History, workdir: Path) -> None:
-    from zoo.system import figures  # only now: matplotlib takes half a second to import
-    from zoo.training.curves import draw_histories
+def _draw(history: History, workdir: Path, terminal: Terminal) -> None:
+    """Draws history.png; where that fails, the run is as good without it."""
+    try:
+        from zoo.training import curves  # only now: matplotlib takes half a second to import
 
-    (name,) = zoo.training.history.names([workdir])
-    with as_sentence(workdir):
-        figures.save(draw_histories({name: history}), workdir / "history.png")
+        curves.save_run(history, workdir)
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        terminal.note(f"history.png could not be drawn ({reason:.200})")
