@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 import re
 from typing import Any
 
@@ -15,25 +16,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zoo.models
+import zoo.models.layers
 from zoo.models import ConvNet, create_model, layer_shapes, list_models, min_image_size
 from zoo.models.layers import (
     BatchNorm,
     Conv,
     Dense,
     Dropout,
+    Flatten,
     Head,
     MaxPool,
-    glorot_normal,
-    glorot_uniform,
-    he_normal,
 )
 from zoo.models.net import named_layers
 
-INITIALIZERS = {
-    "glorot_uniform": glorot_uniform,
-    "glorot_normal": glorot_normal,
-    "he_normal": he_normal,
-}
 every_net = pytest.mark.parametrize("name", list_models())
 
 
@@ -150,7 +145,7 @@ def test_layer_settings_equal_the_notebooks(name: str) -> None:
     for golden in GOLDEN[name]["layers"]:
         layer = layers.pop(golden["name"])
         if isinstance(layer, Conv | Dense | Head):
-            assert layer.kernel_init is INITIALIZERS[golden["kernel_init"]]
+            assert layer.kernel_init == golden["kernel_init"]
         if isinstance(layer, Conv | MaxPool):
             assert layer.padding.lower() == golden["padding"]
         if isinstance(layer, MaxPool):
@@ -363,6 +358,30 @@ def test_a_net_is_an_ordinary_flax_module() -> None:
     images = jnp.zeros((2, 28, 28, 1))
     nnx.bridge.lazy_init(model, images, train=False)
     assert model(images, train=False).shape == (2, 10)
+
+
+@every_net
+def test_a_net_travels_and_reads_like_its_notebook(name: str) -> None:
+    model = create_model(name)
+    assert pickle.loads(pickle.dumps(model)) == model
+    text = repr(model.net)
+    assert eval(text, vars(zoo.models.layers)) == model.net
+    assert "0x" not in text
+    assert len(text) < 700
+
+
+def test_an_initializer_is_a_name_or_a_function() -> None:
+    images = jnp.zeros((1, 4, 4, 1))
+    kernels = [
+        ConvNet((Conv(2, 3, kernel_init=chosen), Flatten(), Head())).init(
+            jax.random.key(0), images, train=False
+        )["params"]["conv_1"]["kernel"]
+        for chosen in ("he_normal", jax.nn.initializers.he_normal(), "glorot_normal")
+    ]
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert not np.array_equal(kernels[0], kernels[2])
+    with pytest.raises(ValueError, match="unknown initializer 'he': known are glorot_uniform,"):
+        ConvNet((Flatten(), Head(kernel_init="he"))).init(jax.random.key(0), images, train=False)
 
 
 def test_importing_models_imports_no_other_dependency(run_python: Any) -> None:

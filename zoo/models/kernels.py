@@ -12,7 +12,6 @@ from zoo.models.layers import (
     Head,
     MaxPool,
     Net,
-    he_normal,
 )
 
 # 914,698 parameters. The notebook's table gives 0.9943; its log and evaluation give 0.9948.
@@ -25,7 +24,7 @@ KERNELS_CNN3: Net = (
     MaxPool(2),
     Dropout(0.25),
     Flatten(),
-    Dense(256, he_normal),
+    Dense(256, "he_normal"),
     Dropout(0.5),
     Head(),
 )
@@ -45,7 +44,7 @@ KERNELS_CNN5: Net = (
     MaxPool(2, padding="SAME"),
     Dropout(0.25),
     Flatten(),
-    Dense(256, he_normal),
+    Dense(256, "he_normal"),
     BatchNorm(),
     Dropout(0.5),
     Head(),
@@ -68,10 +67,10 @@ KERNELS_CNN7: Net = (
     MaxPool(2, stride=1),
     Dropout(0.25),
     Flatten(),
-    Dense(256, he_normal),
+    Dense(256, "he_normal"),
     BatchNorm(),
     Dropout(0.5),
-    Dense(128, he_normal),
+    Dense(128, "he_normal"),
     Dropout(0.25),
     Head(),
 )

@@ -18,9 +18,12 @@ from zoo.ops.windows import Padding
 
 Shape = tuple[int, ...]
 
-glorot_uniform = nn.initializers.glorot_uniform()
-glorot_normal = nn.initializers.glorot_normal()
-he_normal = nn.initializers.he_normal()
+Initializer = str | nn.initializers.Initializer  # a name from INITIALIZERS, or a function
+INITIALIZERS: dict[str, nn.initializers.Initializer] = {
+    "glorot_uniform": nn.initializers.glorot_uniform(),
+    "glorot_normal": nn.initializers.glorot_normal(),
+    "he_normal": nn.initializers.he_normal(),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +48,31 @@ class Layer(Protocol):
         """The layer's output for x: [B, *input_shape]; call it inside a compact Flax method."""
 
 
+def initializer(chosen: Initializer) -> nn.initializers.Initializer:
+    """The function of that name, or the function itself.
+
+    Raises:
+        ValueError: the name is not in `INITIALIZERS`.
+    """
+    if not isinstance(chosen, str):
+        return chosen
+    if chosen not in INITIALIZERS:
+        raise ValueError(f"unknown initializer {chosen!r}: known are {', '.join(INITIALIZERS)}")
+    return INITIALIZERS[chosen]
+
+
+def _short(layer: Any) -> str:
+    """A layer as in a net's list, such as Conv(32, 3): without what has its default."""
+    shown = []
+    for field in dataclasses.fields(layer):
+        value = getattr(layer, field.name)
+        if field.default is dataclasses.MISSING:
+            shown.append(repr(value))
+        elif value != field.default:
+            shown.append(f"{field.name}={value!r}")
+    return f"{type(layer).__name__}({', '.join(shown)})"
+
+
 def _window_size(size: int, window: int, stride: int, padding: Padding) -> int:
     """Output size along one axis (TensorFlow's convention, as in Keras)."""
     if padding == "SAME":
@@ -59,15 +87,16 @@ def _conv_of_stride_1(
     return zoo.ops.conv(x, kernel, padding)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Conv:
     """Convolution of stride 1 with a square kernel, bias and ReLU."""
 
     kind: ClassVar[str] = "conv"
+    __repr__ = _short
     features: int
     kernel_size: int  # side of the kernel, pixels
     padding: Padding = "VALID"
-    kernel_init: nn.initializers.Initializer = glorot_uniform
+    kernel_init: Initializer = "glorot_uniform"
 
     def output_shape(self, input_shape: Shape) -> Shape:
         height, width, _ = input_shape
@@ -82,7 +111,7 @@ class Conv:
             self.features,
             (self.kernel_size, self.kernel_size),
             padding=self.padding,
-            kernel_init=self.kernel_init,
+            kernel_init=initializer(self.kernel_init),
             dtype=context.dtype,
             name=context.name,
             conv_general_dilated=_conv_of_stride_1,
@@ -90,11 +119,12 @@ class Conv:
         return nn.relu(x)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class MaxPool:
     """Maximum over square windows; `SAME` pads with minus infinity."""
 
     kind: ClassVar[str] = "max_pool"
+    __repr__ = _short
     window: int  # side of the window, pixels
     stride: int | None = None  # pixels; None: the window, as in Keras
     padding: Padding = "VALID"
@@ -123,11 +153,12 @@ class _RandomDropout(nn.Module):
         return zoo.ops.dropout(x, self.rate, self.make_rng("dropout"))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Dropout:
     """Inverted dropout: in training, zero with probability `rate`, else divided by 1 - rate."""
 
     kind: ClassVar[str] = "dropout"
+    __repr__ = _short
     rate: float
 
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -139,11 +170,12 @@ class Dropout:
         return _RandomDropout(self.rate, name=context.name)(x)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class BatchNorm:
     """Batch normalization over all axes except the last, with Keras's constants."""
 
     kind: ClassVar[str] = "batch_norm"
+    __repr__ = _short
     momentum: float = 0.99
     epsilon: float = 1e-3
 
@@ -164,11 +196,12 @@ class BatchNorm:
         )(x, mask=mask)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Flatten:
     """[B, H, W, C] -> [B, H * W * C], channels fastest, as in Keras."""
 
     kind: ClassVar[str] = "flatten"
+    __repr__ = _short
 
     def output_shape(self, input_shape: Shape) -> Shape:
         height, width, channels = input_shape
@@ -178,32 +211,37 @@ class Flatten:
         return x.reshape(x.shape[0], -1)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Dense:
     """Dense layer with bias and ReLU."""
 
     kind: ClassVar[str] = "dense"
+    __repr__ = _short
     features: int
-    kernel_init: nn.initializers.Initializer = glorot_uniform
+    kernel_init: Initializer = "glorot_uniform"
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return (self.features,)
 
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
         x = nn.Dense(
-            self.features, kernel_init=self.kernel_init, dtype=context.dtype, name=context.name
+            self.features,
+            kernel_init=initializer(self.kernel_init),
+            dtype=context.dtype,
+            name=context.name,
         )(x)
         return nn.relu(x)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Head:
     """The last line of every net: a dense layer with `num_classes` logits.
 
     The notebooks' softmax is not part of it: it is part of the loss and of prediction.
     """
 
-    kernel_init: nn.initializers.Initializer = glorot_uniform
+    __repr__ = _short
+    kernel_init: Initializer = "glorot_uniform"
 
 
 Net = tuple[Layer | Head, ...]

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from zoo.models.layers import Context, Conv, Dense, Head, Layer, Net, Shape
+from zoo.models.layers import Context, Conv, Dense, Head, Layer, Net, Shape, initializer
 
 
 class ImageTooSmallError(ValueError):
@@ -132,6 +132,9 @@ class ConvNet(nn.Module):
         head = self.net[-1]
         if self.num_classes and isinstance(head, Head):
             x = nn.Dense(
-                self.num_classes, kernel_init=head.kernel_init, dtype=self.dtype, name="head"
+                self.num_classes,
+                kernel_init=initializer(head.kernel_init),
+                dtype=self.dtype,
+                name="head",
             )(x)
         return x.astype(jnp.promote_types(x.dtype, jnp.float32))

@@ -6,11 +6,11 @@ This is the only notebook that holds out validation data: the last 12,000 traini
 import functools
 
 from zoo.models import layers
-from zoo.models.layers import Dropout, Flatten, MaxPool, Net, glorot_normal
+from zoo.models.layers import Dropout, Flatten, MaxPool, Net
 
-Conv = functools.partial(layers.Conv, kernel_init=glorot_normal)
-Dense = functools.partial(layers.Dense, kernel_init=glorot_normal)
-Head = functools.partial(layers.Head, kernel_init=glorot_normal)
+Conv = functools.partial(layers.Conv, kernel_init="glorot_normal")
+Dense = functools.partial(layers.Dense, kernel_init="glorot_normal")
+Head = functools.partial(layers.Head, kernel_init="glorot_normal")
 
 # 87,914 parameters.
 POOLING_CNN3: Net = (
