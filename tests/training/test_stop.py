@@ -171,4 +171,4 @@ def test_a_run_that_keeps_no_checkpoints_says_so_when_it_is_stopped(
     wait_for_the_middle_of_the_first_epoch(process)
     status, _, said = stop(process, signal.SIGTERM)
     assert status == 128 + signal.SIGTERM
-    assert said[-1].endswith("it kept no checkpoint: the same command begins anew")
+    assert said[-1].endswith("(checkpoint.every_epochs=0): the same command starts over")
