@@ -546,7 +546,7 @@ def test_conv_and_its_gradients_equal_xla_in_many_cases(dtype, case, seed):
 
 
 @pytest.mark.slow
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @layers
 def test_many_layers_on_a_constant_background_have_the_gradients_of_xla(**case):
     """As above."""
