@@ -9,7 +9,7 @@ python train.py --config configs/vgg5.py [--config.KEY=VALUE ...] [--workdir DIR
 
 import sys
 
-from zoo.system.process import GOES_ON, run, stop_requested
+from zoo.system.process import GOES_ON, run
 
 
 def main() -> int:
@@ -21,16 +21,9 @@ def main() -> int:
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__)
         return 0
-    from zoo.cli.arguments import parse  # only now: an error in an import is a sentence, too
+    from zoo.cli.arguments import parse, start  # only now: an error in an import is a sentence, too
 
-    config, workdir, quiet = parse(sys.argv[1:])
-    from zoo.system.compilation import enable_cache
-    from zoo.system.memory import use_one_arena
-    from zoo.training import train_and_evaluate
-
-    use_one_arena()
-    enable_cache()
-    train_and_evaluate(config, workdir, quiet=quiet, should_stop=stop_requested)
+    start(parse(sys.argv[1:]))
     return 0
 
 

@@ -16,7 +16,7 @@ import zoo.models
 import zoo.training.history
 import zoo.training.parameters
 from zoo.system.errors import ZooError
-from zoo.system.settings import usual_settings
+from zoo.system.settings import check_devices, usual_settings
 from zoo.training.history import History
 
 _BATCH_SIZE = 500
@@ -49,6 +49,7 @@ class TrainedNet:
     @usual_settings()
     def logits(self, images: np.ndarray) -> np.ndarray:
         """[N, classes] float32 of images [N, height, width, channels], uint8."""
+        check_devices()
         count = min(_BATCH_SIZE, len(images))
         found = []
         for start in range(0, len(images), count):
@@ -65,6 +66,7 @@ class TrainedNet:
     @usual_settings()
     def intermediates(self, images: np.ndarray) -> dict[str, tuple[jax.Array]]:
         """{"conv_1_output": ([N, height, width, channels],), ...} of images, uint8."""
+        check_devices()
         return _apply_all(self.model, self.variables, images)
 
     def split(self, name: str, dataset: str | None = None) -> zoo.data.Split:

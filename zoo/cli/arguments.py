@@ -17,6 +17,8 @@ import zoo.config
 import zoo.configs
 import zoo.models
 from zoo.system.errors import ZooError
+from zoo.system.process import stop_requested
+from zoo.system.text import error_text
 
 
 class Arguments(NamedTuple):
@@ -62,8 +64,7 @@ def parse(arguments: Sequence[str], options: str = "--config FILE, ") -> Argumen
     except flags.UnrecognizedFlagError as error:
         raise ZooError(str(error)) from None
     except (Exception, SystemExit) as error:  # it is code: whatever it raises is for its author
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ZooError(f"the configuration file cannot be loaded: {reason}") from None
+        raise ZooError(f"the configuration file cannot be loaded: {error_text(error)}") from None
     if unused:
         raise ZooError(
             f"unexpected argument {unused[0]!r}: options are {options}"
@@ -104,6 +105,22 @@ def parse_named(name: str, arguments: Sequence[str]) -> Arguments:
     return parse([f"--config={name}", *arguments], options="")
 
 
+def start(arguments: Arguments) -> None:
+    """Trains, or goes on with a run, until it is complete or this process is asked to stop.
+
+    Raises:
+        ZooError: as `zoo.training.train_and_evaluate`.
+    """
+    from zoo.system.compilation import enable_cache  # only now: these take a second to import
+    from zoo.system.memory import use_one_arena
+    from zoo.training import train_and_evaluate
+
+    use_one_arena()
+    enable_cache()
+    config, workdir, quiet = arguments
+    train_and_evaluate(config, workdir, quiet=quiet, should_stop=stop_requested)
+
+
 def _default_workdir(config: ConfigDict) -> str:
     last = f"-{config.seed + config.num_seeds - 1}" if config.num_seeds > 1 else ""
     return f"runs/{config.model}-{config.dataset}-{config.seed}{last}"
@@ -122,7 +139,7 @@ def _check_config_file(arguments: Sequence[str]) -> None:
         if path.is_dir():
             raise ZooError(f"the configuration file {name!r} is a directory: name a file in it")
         if not path.is_file():
-            known = [str(file) for file in sorted(Path("configs").glob("*.py"))]
+            known = [str(file) for file in sorted(Path("configs").glob("[!_]*.py"))]
             near = difflib.get_close_matches(str(path), known, n=2)
             hint = f"did you mean {' or '.join(near)}?" if near else "try configs/default.py"
             raise ZooError(f"the configuration file {str(path)!r} does not exist: {hint}")

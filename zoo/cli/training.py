@@ -27,16 +27,9 @@ def train(net: str, arguments: Sequence[str]) -> None:
     given by --workdir, or to runs/NET-DATASET-SEED. --quiet prints nothing but the result. A run
     that was interrupted goes on when the same command is given again.
     """
-    from zoo.cli.arguments import parse_named
+    from zoo.cli.arguments import parse_named, start
 
-    config, workdir, quiet = parse_named(net, arguments)
-    import zoo.system.compilation  # only now: these take a second to import
-    import zoo.system.memory
-    from zoo.training import train_and_evaluate
-
-    zoo.system.memory.use_one_arena()
-    zoo.system.compilation.enable_cache()
-    train_and_evaluate(config, workdir, quiet=quiet, should_stop=stop_requested)
+    start(parse_named(net, arguments))
 
 
 @click.command(short_help="Train nets again and compare with the published results.")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from zoo.system.errors import StoppedError, ZooError
-from zoo.system.text import spell
+from zoo.system.text import error_text, spell
 
 SECONDS_TO_STOP = 8.0  # time for saving after a stop request
 GOES_ON = "; the same command goes on from the last checkpoint, if there is one"
@@ -119,10 +119,9 @@ def status_of(program: str, main: Callable[[], int]) -> int:
     except Exception as error:
         if os.environ.get("ZOO_TRACEBACK"):
             raise
-        text = " ".join(f"{type(error).__name__}: {error}".split())
         print(
-            f"{program}: unexpected error ({text:.500}): if the environment is not its cause, "
-            f"report it with the traceback that ZOO_TRACEBACK=1 shows",
+            f"{program}: unexpected error ({error_text(error):.500}): if the environment is not "
+            f"its cause, report it with the traceback that ZOO_TRACEBACK=1 shows",
             file=sys.stderr,
         )
         return 2

@@ -8,6 +8,8 @@ import jax
 
 from zoo.system.errors import ZooError
 
+_OF_PLATFORMS = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")
+
 
 @contextlib.contextmanager
 def usual_settings() -> Iterator[None]:
@@ -15,11 +17,7 @@ def usual_settings() -> Iterator[None]:
 
     So a run is the same under JAX_ENABLE_X64, JAX_DEFAULT_PRNG_IMPL, JAX_DISABLE_JIT and the like.
     Settings of this thread alone, within the block; it decorates functions, too.
-
-    Raises:
-        ZooError: JAX has no device.
     """
-    _check_devices()
     with (
         jax.enable_x64(False),
         jax.disable_jit(False),
@@ -33,7 +31,12 @@ def usual_settings() -> Iterator[None]:
         yield
 
 
-def _check_devices() -> None:
+def check_devices() -> None:
+    """Finds the devices before anything is computed; on a GPU, JAX reserves its memory with that.
+
+    Raises:
+        ZooError: there is none, or not the one that the environment asks for.
+    """
     try:
         jax.devices()
     except (RuntimeError, AssertionError) as error:  # without a message, if a plugin is missing
@@ -46,6 +49,3 @@ def _check_devices() -> None:
             f"JAX cannot use {variable}={os.environ[variable]}{reason}: unset it, set it to cpu, "
             f"or install JAX for that device"
         ) from None
-
-
-_OF_PLATFORMS = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")

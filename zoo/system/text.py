@@ -14,6 +14,11 @@ def spell(error: UnicodeError) -> tuple[str, int]:
     return "".join(_SPELLINGS.get(character, "?") for character in missing), error.end
 
 
+def error_text(error: BaseException) -> str:
+    """An unexpected error in a line: its type and what it says."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
 def mean_text(value: float | Sequence[float], form: str) -> str:
     """A value, or of several the mean ± their standard deviation; `form` such as ".2%"."""
     values = value if isinstance(value, Sequence) else [value]

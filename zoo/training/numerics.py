@@ -7,12 +7,12 @@ random numbers. Histories and checkpoints carry it, and a run that goes on acros
 from collections.abc import Mapping
 from typing import Any
 
-VERSION = 2
 CHANGES = {  # what a version changed
     2: "An output whose patch is blank is exactly zero. Before, rounding errors of Winograd's sums "
     "passed the ReLU there while biases were zero, and the first steps gave the biases the "
     "gradient of the blank background too.",
 }
+VERSION = max(CHANGES)
 
 
 def version_of(environment: Mapping[str, Any]) -> int:
@@ -22,7 +22,7 @@ def version_of(environment: Mapping[str, Any]) -> int:
 
 def note_on(before: int) -> str:
     """What a run says that was computed with that version and goes on with this one."""
-    changes = " ".join(CHANGES.get(version, "") for version in range(before + 1, VERSION + 1))
+    changes = " ".join(CHANGES[version] for version in range(before + 1, VERSION + 1))
     return (
         f"this run was computed with version {before} of the zoo's numerics and goes on with "
         f"version {VERSION}: it is not bit for bit the run of either version. {changes}".rstrip()

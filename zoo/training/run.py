@@ -14,22 +14,24 @@ import numpy as np
 import zoo.config
 import zoo.data
 import zoo.training.divergence
-import zoo.training.history
 import zoo.training.workdir
 from zoo.system.errors import DivergedError, StoppedError, ZooError
 from zoo.system.files import as_sentence, expanded
 from zoo.system.lock import locked
 from zoo.system.memory import shortage_as_sentence
-from zoo.system.settings import usual_settings
+from zoo.system.settings import check_devices, usual_settings
+from zoo.system.text import error_text
 from zoo.training.best import Best, better_of
 from zoo.training.checkpoint import Checkpoints
 from zoo.training.events import Log, log_test, log_whole, open_log
-from zoo.training.history import History
+from zoo.training.history import History, numbers
 from zoo.training.loop import Trainer
 from zoo.training.resume import first_snapshot, past_history, starting_point
 from zoo.training.snapshot import Snapshot
 from zoo.training.step import Progress, TrainState, all_finite, num_steps
 from zoo.training.terminal import Terminal, header_text, result_text
+
+_LOWER_RATE = "use a lower config.optimizer.learning_rate and another directory"
 
 
 @usual_settings()
@@ -87,6 +89,7 @@ def train_and_evaluate(
 
 def _load(config: ml_collections.ConfigDict, terminal: Terminal) -> tuple[Trainer, Snapshot]:
     """The run's data and net, and how it begins."""
+    check_devices()
     with terminal.waiting(f"loading {config.dataset}", plainly=False):
         dataset = zoo.data.load(
             config.dataset, data_dir=config.data_dir, manual_dir=config.manual_dir
@@ -141,11 +144,7 @@ class Run:
             self._finish_epoch(Snapshot(state, history, best), write)
         test = trainer.test(state, best, history.epochs[-1], self._after_piece_of_test)
         if not np.all(np.isfinite(test["loss"])):
-            raise DivergedError(
-                f"the loss on the test images is not finite; use a lower "
-                f"config.optimizer.learning_rate and another directory; what was saved before "
-                f"stays in {self._workdir}"
-            )
+            raise self._divergence("the loss on the test images is not finite", _LOWER_RATE)
         history.test = test
         self._write(history)
         log_test(history, write)
@@ -163,9 +162,8 @@ class Run:
         self._terminal.say(header_text(start.history, self._workdir))
         for note in notes:
             self._terminal.note(note)
-        if start.history.epochs or start.progress:
-            place = self._place(num_steps(start.state), bool(start.progress))
-            self._terminal.say(f"going on {place}")
+        if step := num_steps(start.state):
+            self._terminal.say(f"going on {self._place(step, bool(start.progress))}")
         return start
 
     def _finish_epoch(self, snapshot: Snapshot, write: Log) -> None:
@@ -184,7 +182,7 @@ class Run:
                 f"{record['skipped']:,} images were left out: the loss or the gradients of "
                 f"their batches were not finite"
             )
-        write(zoo.training.history.numbers(history, record), record["step"])
+        write(numbers(history, record), record["step"])
         if stop:
             self._stop(self._place(record["step"], False))
 
@@ -221,13 +219,11 @@ class Run:
 
     def _stop(self, place: str) -> NoReturn:
         if self._every_epochs:
-            raise StoppedError(
-                f"stopped {place}, saved in {self._workdir}: the same command goes on"
-            )
-        raise StoppedError(
-            f"stopped {place}; no checkpoint was kept (checkpoint.every_epochs=0): the same "
-            f"command starts over"
-        )
+            outcome = f", saved in {self._workdir}: the same command goes on"
+        else:
+            kept = "no checkpoint was kept (checkpoint.every_epochs=0)"
+            outcome = f"; {kept}: the same command starts over"
+        raise StoppedError(f"stopped {place}{outcome}")
 
     def _place(self, step: int, within: bool) -> str:
         """Such as "after epoch 2 of 30", or within an epoch "after batch 17 of 37 of epoch 3"."""
@@ -249,7 +245,7 @@ class Run:
         epoch = (step - 1) // trainer.steps_per_epoch + 1
         what = f"the {name} is not finite in epoch {epoch}"
         if trainer.config.on_nan == "skip":  # and still it is not: all batches, or validation
-            advice = "use a lower config.optimizer.learning_rate and another directory"
+            advice = _LOWER_RATE
         else:
             self._terminal.say(
                 f"{what}: training again from the last checkpoint, or the beginning, to see why"
@@ -264,6 +260,9 @@ class Run:
                 "use a lower config.optimizer.learning_rate, or config.optimizer.clip_norm, and "
                 "another directory, or go on here with --config.on_nan=skip"
             )
+        return self._divergence(what, advice)
+
+    def _divergence(self, what: str, advice: str) -> DivergedError:
         return DivergedError(f"{what}; {advice}; what was saved before stays in {self._workdir}")
 
     def _last_good(self) -> TrainState:
@@ -294,9 +293,8 @@ def _say_complete(history: History, workdir: Path, terminal: Terminal, log: Log 
 def _draw(history: History, workdir: Path, terminal: Terminal) -> None:
     """Draws history.png; where that fails, the run is as good without it."""
     try:
-        from zoo.training import curves  # only now: matplotlib takes half a second to import
+        from zoo.training.curves import save_run  # only now: matplotlib takes half a second
 
-        curves.save_run(history, workdir)
+        save_run(history, workdir)
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        terminal.note(f"history.png could not be drawn ({reason:.200})")
+        terminal.note(f"history.png could not be drawn ({error_text(error):.200})")
