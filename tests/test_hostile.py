@@ -143,6 +143,7 @@ def test_a_pickle_in_place_of_an_idx_file_is_one_sentence(tmp_path: Path, marker
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax's own
+@pytest.mark.filterwarnings("ignore:Orbax:UserWarning")  # a file that it can do without
 def test_a_pickle_in_a_checkpoint_is_not_unpickled(
     run: Path, marker: Path, tiny_config: ConfigDict
 ) -> None:
