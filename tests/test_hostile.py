@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorstore
+from conftest import MNIST
 from ml_collections import ConfigDict
 from PIL import Image
 from test_checkpoint import each_file, rewrite
@@ -24,6 +25,7 @@ from test_training import files_of
 import zoo.analysis.trained
 import zoo.data
 import zoo.data.images
+import zoo.data.preparation
 import zoo.training.history
 import zoo.training.parameters
 from zoo.data.idx import read_idx
@@ -359,7 +361,7 @@ def test_an_image_with_not_a_number_in_it_is_one_sentence() -> None:
     values = np.zeros((9, 9), np.float32)
     values[3, 3] = np.nan
     with pytest.raises(ZooError):
-        zoo.data.images.prepare(Image.fromarray(values), (28, 28, 1), "image")
+        zoo.data.preparation.prepare(Image.fromarray(values), (28, 28, 1), MNIST, "image")
 
 
 def test_no_module_of_the_zoo_unpickles_or_evaluates() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REAL_MNIST_DIR, train_for_drawings
+from conftest import MNIST, REAL_MNIST_DIR, train_for_drawings
 from drawings import draw_strokes, write_ten
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +21,7 @@ from PIL import Image
 import zoo.analysis.trained
 import zoo.data.images
 from zoo.analysis.prediction import Prediction, bar, predict, to_json, to_text
-from zoo.data.images import prepare
+from zoo.data.preparation import Prepared, prepare
 from zoo.system.errors import ZooError
 from zoo.training import train_and_evaluate
 
@@ -44,80 +44,6 @@ def test_drawn_digits_are_recognized(tmp_path: Path, mnist_data_dir: Path | None
     found = predict(zoo.analysis.trained.load(tmp_path / "run"), [str(path) for path, _ in files])
     right = [one.predicted == digit for one, (_, digit) in zip(found, files, strict=True)]
     assert sum(right) >= (9 if REAL_MNIST_DIR else 4), [one.predicted for one in found]
-
-
-def test_a_drawing_is_cropped_centred_and_inverted(tmp_path: Path) -> None:
-    pictures = [
-        prepare(draw_strokes(4, size, ink, paper), SHAPE, "four")
-        for size, ink, paper in ((400, "black", "white"), (100, "white", "black"))
-    ]
-    assert [picture.is_inverted for picture in pictures] == [True, False]
-    for picture in pictures:
-        pixels = picture.pixels[..., 0].astype(float)
-        rows, columns = np.nonzero(pixels > 64)
-        assert rows.max() - rows.min() + 1 in (19, 20, 21)
-        assert columns.max() - columns.min() + 1 <= 20
-        for axis in (0, 1):
-            centre = (pixels.sum(axis=1 - axis) * np.arange(28)).sum() / pixels.sum()
-            assert centre == pytest.approx(13.5, abs=0.6)
-    difference = pictures[0].pixels.astype(float) - pictures[1].pixels
-    assert np.abs(difference).mean() < 5  # of 255
-
-
-def test_an_image_of_the_right_size_keeps_its_pixels() -> None:
-    pixels = np.zeros((28, 28), np.uint8)
-    pixels[3:9, 5:7] = 200
-    kept = prepare(Image.fromarray(pixels), SHAPE, "image")
-    np.testing.assert_array_equal(kept.pixels[..., 0], pixels)
-    inverted = prepare(Image.fromarray(255 - pixels), SHAPE, "image")
-    assert inverted.is_inverted
-    np.testing.assert_array_equal(inverted.pixels[..., 0], pixels)
-
-
-@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
-def test_more_than_eight_bits_are_scaled_not_clipped(mode: str) -> None:
-    values = np.full((40, 40), 60_000, np.uint16)
-    values[10:30, 18:22] = 20_000
-    if mode == "I;16":
-        image = Image.fromarray(values)
-    else:
-        image = Image.fromarray(values.astype(np.int32 if mode == "I" else np.float32))
-    assert image.mode == mode
-    found = prepare(image, SHAPE, "deep")
-    assert found.is_inverted
-    assert found.pixels.max() == 255
-
-
-def test_colour_images_for_a_net_of_three_channels_are_resized() -> None:
-    image = Image.new("RGB", (50, 40), (255, 0, 10))
-    found = prepare(image, (20, 30, 3), "red")
-    assert found.pixels.shape == (20, 30, 3)
-    assert (found.pixels == (255, 0, 10)).all()
-    with pytest.raises(ZooError, match="1 or 3 channels, and the net takes 2"):
-        prepare(image, (20, 30, 2), "red")
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    st.integers(1, 40),
-    st.integers(1, 40),
-    st.sampled_from(["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "F", "YCbCr", "PA"]),
-    st.integers(0, 2**32 - 1),
-)
-def test_any_image_is_prepared_or_refused_in_one_sentence(
-    width: int, height: int, mode: str, seed: int
-) -> None:
-    rng = np.random.default_rng(seed)
-    grey = Image.fromarray(rng.integers(0, 256, (height, width), dtype=np.uint8))
-    image = grey.convert("P").convert("PA") if mode == "PA" else grey.convert(mode)
-    if np.ptp(np.asarray(grey)) < 13:  # a twentieth of the range
-        with pytest.raises(ZooError, match="only one colour"):
-            prepare(Image.new("L", (width, height), 7), SHAPE, "image")
-        return
-    found = prepare(image, SHAPE, "image")
-    assert found.pixels.shape == SHAPE
-    assert found.pixels.dtype == np.uint8
-    assert found.pixels.max() > 0
 
 
 def png(width: int, height: int, data: bytes) -> bytes:
@@ -165,7 +91,7 @@ def test_an_unusable_image_is_one_sentence(tmp_path: Path, name: str) -> None:
     content, sentence = BAD_FILES[name]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ZooError, match=sentence):
-        prepare(zoo.data.images.read(tmp_path / name), SHAPE, tmp_path / name)
+        prepare(zoo.data.images.read(tmp_path / name), SHAPE, MNIST, tmp_path / name)
 
 
 @settings(max_examples=50, deadline=None)
@@ -179,7 +105,7 @@ def test_a_damaged_file_is_read_or_refused(
     path = tmp_path_factory.getbasetemp() / f"damaged-{os.getpid()}"
     path.write_bytes(content[: data.draw(st.integers(1, len(content)))])
     with contextlib.suppress(ZooError):  # anything else fails the test
-        assert prepare(zoo.data.images.read(path), SHAPE, path).pixels.shape == SHAPE
+        assert prepare(zoo.data.images.read(path), SHAPE, MNIST, path).pixels.shape == SHAPE
 
 
 def test_missing_files_and_directories(tmp_path: Path) -> None:
@@ -194,9 +120,10 @@ def test_missing_files_and_directories(tmp_path: Path) -> None:
 
 def test_the_answer_as_text_and_json() -> None:
     pixels = np.zeros(SHAPE, np.uint8)
-    prediction = Prediction("a.png", pixels, True, None, np.array([0.05, 0.8, 0.15]))
+    prepared = Prepared(pixels, is_inverted=True, notes=("2 specks left out",))
+    prediction = Prediction("a.png", prepared, None, np.array([0.05, 0.8, 0.15]))
     lines = to_text([prediction]).splitlines()
-    assert lines[0] == "a.png (dark on light, so inverted)"
+    assert lines[0] == "a.png (inverted, 2 specks left out)"
     assert [line.split()[0] for line in lines[1:]] == ["1", "2", "0"]
     assert lines[1].endswith(" 80.00%")
     assert lines[1].count("█") == 24
@@ -206,9 +133,23 @@ def test_the_answer_as_text_and_json() -> None:
             "predicted": 1,
             "label": None,
             "inverted": True,
+            "notes": ["2 specks left out"],
+            "unsure": False,
             "probabilities": [0.05, 0.8, 0.15],
         }
     ]
+
+
+@pytest.mark.parametrize(("is_faint", "why"), [(True, "is faint"), (False, "no class is probable")])
+def test_an_unsure_answer_says_so_and_shows_what_the_net_sees(is_faint: bool, why: str) -> None:
+    pixels = np.zeros((4, 4, 1), np.uint8)
+    pixels[1:4, 1] = 255
+    shares = np.array([0.1, 0.9]) if is_faint else np.array([0.5, 0.5])
+    prediction = Prediction("a.png", Prepared(pixels, is_faint=is_faint), None, shares)
+    assert json.loads(to_json([prediction]))[0]["unsure"]
+    lines = to_text([prediction]).splitlines()
+    assert why in lines[3]
+    assert lines[4:] == ["   ▄", "   █"]
 
 
 @given(st.floats(0, 1))

@@ -17,7 +17,10 @@ from PIL import Image
 
 import zoo.cli.arguments
 import zoo.config
+import zoo.data
+import zoo.data.framing
 import zoo.data.images
+import zoo.data.preparation
 import zoo.training.checkpoint
 import zoo.training.history
 import zoo.training.snapshot
@@ -30,6 +33,7 @@ _FOLDER = tempfile.TemporaryDirectory(
     prefix="zoo-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None
 )
 _PATH = Path(_FOLDER.name)
+_FRAMING = zoo.data.framing.learn(zoo.data.load("digits").train.images)
 
 
 def idx(content: bytes) -> None:
@@ -62,8 +66,8 @@ def config(content: bytes) -> None:
 def image(content: bytes) -> None:
     """An image file, brought into the form of a net's images."""
     found = zoo.data.images.decode(io.BytesIO(content), "image", max_pixels=1_000_000)
-    for shape in ((28, 28, 1), (32, 32, 3)):
-        pixels = zoo.data.images.prepare(found, shape, "image").pixels
+    for shape, framing in (((28, 28, 1), _FRAMING), ((28, 28, 1), None), ((32, 32, 3), None)):
+        pixels = zoo.data.preparation.prepare(found, shape, framing, "image").pixels
         assert pixels.shape == shape
 
 

@@ -12,9 +12,11 @@ import numpy as np
 from tqdm import tqdm
 
 import zoo.data
+import zoo.data.framing
 import zoo.models
 import zoo.training.history
 import zoo.training.parameters
+from zoo.data.framing import Framing
 from zoo.system.errors import ZooError
 from zoo.system.settings import check_devices, usual_settings
 from zoo.training.history import History
@@ -45,6 +47,17 @@ class TrainedNet:
             raise ZooError(f"{self.workdir} was trained by an older version: train it again")
         height, width, channels = self.history.data["image_shape"]
         return height, width, channels
+
+    @functools.cached_property
+    def framing(self) -> Framing | None:
+        """How drawings lie in the training images; of an old run, learnt from them now.
+
+        Raises:
+            ZooError: it is an old run, and its images are not there.
+        """
+        if self.history.framing is None:
+            return zoo.data.framing.learn(self.split("train").images)
+        return zoo.data.framing.from_content(self.history.framing) if self.history.framing else None
 
     @usual_settings()
     def logits(self, images: np.ndarray) -> np.ndarray:

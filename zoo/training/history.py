@@ -5,7 +5,8 @@
      "epochs": [{"epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy",
                  "learning_rate", "seconds", "images_per_second"}, ...],
      "test": {"loss", "accuracy", "num_examples", "epoch"} or null until the run is complete,
-     "earlier_environments": [{..., "until_epoch"}, ...]}
+     "earlier_environments": [{..., "until_epoch"}, ...],
+     "framing": {...}}
 
 Losses are in nats per image, accuracies are fractions; in a run of many seeds (num_seeds above 1
 in its configuration) each is a list with a number per seed. `test.epoch` is the epoch whose
@@ -15,7 +16,9 @@ training batches, with dropout and before each update, as Keras reports them.
 `images_per_second` is that of training alone. `learning_rate` is that of the epoch's last update.
 With on_nan=skip, `skipped` is the number of images in batches that were left out. `environment` is
 that of the last start, with the version of the numerics (`zoo.training.numerics`); where a run went
-on with other versions or on another device, the earlier ones follow.
+on with other versions or on another device, the earlier ones follow. `framing` tells how drawings
+lie in the training images (`zoo.data.framing`), so that pictures of one's own are brought to that;
+it is empty where they are in colour or not drawings, and null in runs of before.
 """
 
 import dataclasses
@@ -35,6 +38,7 @@ import jax
 
 import zoo
 import zoo.config
+import zoo.data.framing
 import zoo.training.numerics
 from zoo.system import forms
 from zoo.system.errors import DamagedError, ZooError
@@ -64,6 +68,7 @@ class History:
     epochs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     test: dict[str, Any] | None = None
     earlier_environments: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    framing: dict[str, Any] | None = None
 
     @property
     def num_seeds(self) -> int:
@@ -164,6 +169,8 @@ def _check_form(history: History) -> None:
     forms.check(history.environment, {})
     forms.check(zoo.training.numerics.version_of(history.environment), forms.whole(1))
     forms.check(history.earlier_environments, [{}])
+    if history.framing:
+        zoo.data.framing.from_content(history.framing)
     forms.check(history.model, {"name": forms.text, "num_params": forms.whole(1)})
     forms.check(history.data, _DATA)
     shape = history.data.get("image_shape", [1, 1, 1])  # the first runs do not tell it

@@ -12,6 +12,7 @@ import ml_collections
 import numpy as np
 
 import zoo.data
+import zoo.data.framing
 import zoo.models
 import zoo.system.memory
 import zoo.training.optim
@@ -71,6 +72,7 @@ class Trainer:
             "num_classes": dataset.num_classes,
             "image_shape": list(dataset.train.images.shape[1:]),  # height, width, channels
         }
+        self.framing = zoo.data.framing.learn(train_split.images)
         self._batch_size = min(config.batch_size, self.num_train)
         self.steps_per_epoch = math.ceil(self.num_train / self._batch_size)
         self._schedule = zoo.training.optim.make_schedule(

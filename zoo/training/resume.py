@@ -8,6 +8,7 @@ import ml_collections
 
 import zoo.config
 import zoo.training.history
+from zoo.data.framing import Framing
 from zoo.system.errors import DamagedError, ZooError
 from zoo.system.files import free_name
 from zoo.training import numerics
@@ -85,6 +86,8 @@ def starting_point(
             f"directory"
         )
     notes += _moved_to(known, first.history.environment)
+    if known.framing is None:
+        known.framing = first.history.framing
     known.config = config  # num_epochs may have grown
     return found, notes
 
@@ -119,7 +122,10 @@ def _moved_to(history: History, environment: dict[str, Any]) -> list[str]:
 
 
 def first_snapshot(
-    config: ml_collections.ConfigDict, state: TrainState, data: dict[str, Any]
+    config: ml_collections.ConfigDict,
+    state: TrainState,
+    data: dict[str, Any],
+    framing: Framing | None = None,
 ) -> Snapshot:
     """A run that begins here and now."""
     # Parameters with the moving statistics, as Keras counts them, of all seeds.
@@ -129,5 +135,6 @@ def first_snapshot(
         environment=zoo.training.history.environment(),
         model={"name": config.model, "num_params": num_params // config.num_seeds},
         data=data,
+        framing=framing.to_content() if framing else {},
     )
     return Snapshot(state, history, none_yet(state) if config.validation == "holdout" else None)

@@ -20,6 +20,7 @@ import zoo.training.history
 from zoo.analysis import trained
 from zoo.analysis.trained import TrainedNet
 from zoo.data import images
+from zoo.data.preparation import prepare
 from zoo.system.errors import ZooError
 from zoo.system.files import as_text
 from zoo.system.text import mean_text
@@ -171,7 +172,7 @@ def _answer_drawings(app: flask.Flask, folder: Path) -> None:
         net = _load_net(workdir, newest_step(workdir))
         file = io.BytesIO(flask.request.get_data())
         picture = images.decode(file, "the drawing", _MAX_DRAWING_PIXELS)
-        prepared = images.prepare(picture, net.image_shape, "the drawing")
+        prepared = prepare(picture, net.image_shape, net.framing, "the drawing")
         probabilities = net.probabilities(prepared.pixels[None])[0]
         return {
             "epoch": net.epoch,

@@ -1,0 +1,216 @@
+"""Pictures of one's own, brought to the form of the training images."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from alterations import ALTERATIONS
+from conftest import MNIST, REAL_MNIST_DIR
+from drawings import FORMS, KINDS, draw_strokes, write_many
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import zoo.data
+import zoo.data.framing
+import zoo.data.images
+from zoo.data.idx import FILES, read_idx
+from zoo.data.preparation import prepare
+from zoo.system.errors import ZooError
+
+SHAPE = (28, 28, 1)
+
+
+def mnist_images(split: str, count: int) -> np.ndarray:
+    """[count, 28, 28] uint8: MNIST's, or without it strokes that are framed as its digits are."""
+    if REAL_MNIST_DIR:
+        return read_idx(Path(REAL_MNIST_DIR, FILES[split][0]), num_axes=3)[:count]
+    drawn = [
+        draw_strokes(number % 10, 100, "white", "black", 0.08 + number / count / 40)
+        for number in range(count)
+    ]
+    return np.stack([prepare(each, SHAPE, MNIST, "drawn").pixels[..., 0] for each in drawn])
+
+
+@pytest.fixture(scope="module")
+def test_images() -> np.ndarray:
+    return mnist_images("test", 30)
+
+
+def likeness(one: np.ndarray, other: np.ndarray) -> float:
+    """The correlation of two images' pixels."""
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+
+
+@pytest.mark.parametrize("name", ALTERATIONS)
+def test_an_altered_test_image_is_seen_as_it_was(test_images: np.ndarray, name: str) -> None:
+    rng = np.random.default_rng(0)
+    found = []
+    for image in test_images:
+        prepared = prepare(ALTERATIONS[name](image, rng), SHAPE, MNIST, name)
+        found.append(likeness(prepared.pixels, image))
+    assert np.median(found) > 0.95, found
+    assert np.mean(np.array(found) > 0.8) >= 0.9, found
+
+
+def test_a_test_image_in_a_file_keeps_its_pixels(test_images: np.ndarray) -> None:
+    for image in test_images:
+        for picture in (image, 255 - image):
+            found = prepare(Image.fromarray(picture), SHAPE, MNIST, "image")
+            np.testing.assert_array_equal(found.pixels[..., 0], image)
+
+
+def test_framing_is_learnt_from_the_training_images() -> None:
+    found = zoo.data.framing.learn(mnist_images("train", 2000)[..., None])
+    assert found is not None
+    assert found.by_mass
+    for field in ("ground", "ink", "side", "side_low", "side_high", "row", "column"):
+        assert getattr(found, field) == pytest.approx(getattr(MNIST, field), abs=0.05), field
+
+
+def test_digits_fill_their_images_and_are_seen_so() -> None:
+    """The dataset of the quick start, whose digits have no margin above and below."""
+    dataset = zoo.data.load("digits")
+    framing = zoo.data.framing.learn(dataset.train.images)
+    assert framing is not None
+    assert framing.side == 1.0
+    for image in dataset.test.images[:40, ..., 0]:
+        picture = Image.fromarray(image)
+        for size, least in ((28, 1.0), (56, 0.98)):
+            resized = picture.resize((size, size), Image.Resampling.BICUBIC)
+            if size == 28:
+                np.testing.assert_array_equal(np.asarray(resized), image)
+            for each in (resized, Image.eval(resized, lambda value: 255 - value)):
+                seen = prepare(each, SHAPE, framing, "digit").pixels[..., 0]
+                assert likeness(seen, image) >= least - 1e-9
+
+
+@pytest.mark.parametrize("kind", ["colour", "photographs", "blank"])
+def test_images_that_are_no_drawings_have_no_framing(kind: str) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (50, 28, 28, 1), dtype=np.uint8)
+    if kind == "colour":
+        images = np.repeat(images, 3, axis=3)
+    elif kind == "blank":
+        images[...] = 7
+    assert zoo.data.framing.learn(images) is None
+    if kind == "photographs":  # only resized, whatever they show
+        picture = Image.fromarray(images[0, ..., 0])
+        found = prepare(picture, SHAPE, None, "photograph")
+        np.testing.assert_array_equal(found.pixels, images[0])
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("by_mass", [False, True])
+def test_a_drawing_gets_the_framing_of_the_dataset(dark: bool, by_mass: bool) -> None:
+    """Of a dataset with grey ink, somewhere else, in images that are not square."""
+    ground, ink = (0.9, 0.3) if dark else (0.2, 0.7)
+    framing = dataclasses.replace(
+        MNIST, ground=ground, ink=ink, ink_low=ink, ink_high=ink, side=0.5, side_low=0.45,
+        side_high=0.55, by_mass=by_mass, row=0.4, column=0.6, row_distance=0.0, column_distance=0.0,
+    )  # fmt: skip
+    drawing = draw_strokes(7, 100, "black", "white")
+    seen = prepare(drawing, (40, 60, 1), framing, "seven").pixels[..., 0] / 255
+    assert np.median(seen) == pytest.approx(ground, abs=0.01)
+    strongest = seen.min() if dark else seen.max()
+    assert strongest == pytest.approx(ink, abs=0.02)
+    rows, columns = np.nonzero(np.abs(seen - ground) > 0.3 * abs(ink - ground))
+    assert (rows.max() + 1 - rows.min()) / 40 == pytest.approx(0.5, abs=0.03)
+    if not by_mass:
+        assert (rows.max() + 1 + rows.min()) / 80 == pytest.approx(0.4, abs=0.03)
+        assert (columns.max() + 1 + columns.min()) / 120 == pytest.approx(0.6, abs=0.03)
+
+
+def test_framing_survives_a_history() -> None:
+    content = MNIST.to_content()
+    assert zoo.data.framing.from_content(content) == MNIST
+    for wrong in (
+        {**content, "ink": 0.0},
+        {**content, "side": 2},
+        {**content, "by_mass": 1},
+        {**content, "more": 1},
+        {name: value for name, value in content.items() if name != "row"},
+        [],
+    ):
+        with pytest.raises(ValueError, match=r".*"):
+            zoo.data.framing.from_content(wrong)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_more_than_eight_bits_are_scaled_not_clipped(mode: str) -> None:
+    for largest in (1023, 60_000):
+        values = np.full((40, 40), largest, np.uint16)
+        values[10:30, 18:22] = largest // 3
+        if mode == "I;16":
+            image = Image.fromarray(values)
+        else:
+            image = Image.fromarray(values.astype(np.int32 if mode == "I" else np.float32))
+        assert image.mode == mode
+        found = prepare(image, SHAPE, MNIST, "deep")
+        assert found.is_inverted
+        assert found.pixels.max() == 255
+
+
+def test_colour_images_for_a_net_of_three_channels_are_resized() -> None:
+    image = Image.new("RGB", (50, 40), (255, 0, 10))
+    found = prepare(image, (20, 30, 3), None, "red")
+    assert found.pixels.shape == (20, 30, 3)
+    assert (found.pixels == (255, 0, 10)).all()
+    with pytest.raises(ZooError, match="1 or 3 channels, and the net takes 2"):
+        prepare(image, (20, 30, 2), None, "red")
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *FORMS])
+def test_what_is_drawn_in_any_way_is_found(tmp_path: Path, kind: str) -> None:
+    """In its usual place and size, and as bright on dark."""
+    for path, _, _ in write_many(tmp_path, [kind], per_digit=1):
+        found = prepare(zoo.data.images.read(path), SHAPE, MNIST, path)
+        assert MNIST.fits(found.pixels[..., 0] / 255, 28, 28), path
+        assert np.median(found.pixels) == 0
+        assert found.pixels.max() > 200
+
+
+def test_a_faint_drawing_is_told() -> None:
+    rng = np.random.default_rng(0)
+    levels = np.asarray(draw_strokes(3, 100, "#dddddd", "white").convert("L"), float)
+    noisy = Image.fromarray(
+        np.clip(levels - 20 + rng.normal(0, 9, levels.shape), 0, 255).astype(np.uint8)
+    )
+    assert prepare(noisy, SHAPE, MNIST, "three").is_faint
+    clear = prepare(draw_strokes(3, 100, "#dddddd", "white"), SHAPE, MNIST, "three")
+    assert not clear.is_faint
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.sampled_from(["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "F", "YCbCr", "PA"]),
+    st.sampled_from(["noise", "black", "white", "one pixel", "one line", "halves"]),
+    st.integers(0, 2**32 - 1),
+)
+def test_any_image_is_prepared_or_refused_in_one_sentence(
+    width: int, height: int, mode: str, content: str, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    levels = np.full((height, width), 255 if content == "white" else 0, np.uint8)
+    match content:
+        case "noise":
+            levels = rng.integers(0, 256, (height, width), dtype=np.uint8)
+        case "one pixel":
+            levels[rng.integers(height), rng.integers(width)] = 255
+        case "one line":
+            levels[rng.integers(height)] = 255
+        case "halves":
+            levels[: height // 2] = 255
+    grey = Image.fromarray(levels)
+    image = grey.convert("P").convert("PA") if mode == "PA" else grey.convert(mode)
+    try:
+        found = prepare(image, SHAPE, MNIST, "image")
+    except ZooError as error:
+        refusal = str(error)
+        assert refusal == "image has only one colour: nothing is drawn on it"
+        return
+    assert found.pixels.shape == SHAPE
+    assert found.pixels.dtype == np.uint8
+    assert found.pixels.max() > 0

@@ -1,0 +1,220 @@
+"""Finds what is drawn in a picture: on uneven ground, in any colour, beside specks and rulings.
+
+The ground is what remains where a morphological closing (for dark ink; an opening for bright ink)
+has removed everything narrower than a stroke may be: it follows shadows, smooth or sharp. The
+difference is known as the black (or white) top-hat (Serra 1982).
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+from scipy import ndimage
+
+from zoo.data.framing import INK
+
+_WIDEST = 0.4  # of the picture's shorter side: strokes are narrower
+_WINDOW = 2.5  # strokes' widths: crossings and blots are narrower
+_BAND = 0.15  # of each side: the margin, where ground is more frequent than ink
+_EDGE = 0.06  # of each side: what lies within it all, along the border, is the photograph's edge
+_RULING = 0.05  # of the side across: rulings are thinner
+_RULED = 0.8  # of the side along: rulings are longer
+_FRINGE = 0.01  # of the side across: beside a ruling, where it is blurred
+_FAINTER_THAN_PEN = 0.7  # of the strongest ink: such rulings can be told from the strokes on them
+_SLANTS = np.tan(np.radians(np.arange(-6, 6.5, 0.5)))  # of rulings
+_NOISES = 4  # so many standard deviations of the ground are still ground
+_FAINT = 0.02  # contrasts below that are none
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    """What is drawn in a picture."""
+
+    ink: np.ndarray  # [rows, columns]: 0 is ground, 1 is the strongest ink
+    is_dark: bool  # it is darker than the ground
+    is_faint: bool  # it is hardly stronger than the noise of the ground
+    notes: tuple[str, ...]  # what was left out of it
+
+
+@dataclasses.dataclass(frozen=True)
+class _Relief:
+    """Differences of one channel from its local ground."""
+
+    height: np.ndarray  # [rows, columns], 0 where there is ground
+    contrast: float  # the height of the strongest ink
+    noise: float  # of the ground, a standard deviation
+
+    @property
+    def is_faint(self) -> bool:
+        return 2 * _NOISES * self.noise > self.contrast
+
+    def drawing(self) -> tuple[np.ndarray, tuple[str, ...]]:
+        """The ink, 0 to 1, and what was left out of it."""
+        low = self.contrast / 2 if self.is_faint else _NOISES * self.noise
+        return cleaned(np.clip((self.height - low) / (self.contrast - low), 0, 1))
+
+
+def find(picture: np.ndarray) -> Drawing | None:
+    """What is drawn in a picture [rows, columns, red/green/blue], 0 to 1; None if nothing is."""
+    widest = _WIDEST * min(picture.shape[:2])
+    grey = picture @ np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow's "L"
+    channels = [grey]
+    if np.ptp(picture, axis=2).max() > _FAINT:
+        channels += [*np.moveaxis(picture, 2, 0)]
+    reliefs = [_relief(channel, _is_dark(channel), widest) for channel in channels]
+    best = int(np.argmax([relief.contrast for relief in reliefs]))
+    if reliefs[best].contrast < 2 * reliefs[0].contrast:
+        best = 0  # one colour alone has more noise, so only where brightness shows much less
+    channel, relief = channels[best], reliefs[best]
+    if relief.contrast < _FAINT:
+        return None
+    is_dark = _is_dark(channel)
+    ink, notes = relief.drawing()
+    if not (ink > INK).any():
+        return None
+    # Once more, with what is known of the strokes: the narrower they are, the better the ground.
+    strokes = np.pad(ink > 0.5, 1)
+    depth = ndimage.distance_transform_edt(strokes)[strokes]  # to the nearest ground
+    window = _WINDOW * 2 * np.percentile(depth, 98) if len(depth) else widest
+    if window < widest:
+        again = _relief(channel, is_dark, window)
+        better, notes_again = again.drawing()
+        if (better > INK).any():
+            relief, ink, notes = again, better, notes_again
+    return Drawing(ink, is_dark, relief.is_faint, notes)
+
+
+def _relief(channel: np.ndarray, is_dark: bool, window: float) -> _Relief:
+    """The differences from a ground without anything narrower than that many pixels."""
+    size, shorter = max(3, round(window)), min(channel.shape)
+    smooth = ndimage.gaussian_filter(channel, 0.01 * shorter) if shorter > 60 else channel
+    if is_dark:
+        ground = ndimage.grey_closing(smooth, size=(size, size), mode="nearest")
+        height = (ground - channel) / np.maximum(ground, 0.1)  # shadows dim the ink, too
+    else:
+        height = channel - ndimage.grey_opening(smooth, size=(size, size), mode="nearest")
+    height = height - np.median(height)  # noise lifts a closing
+    spread = height[height < 0]
+    noise = 1.25 * float(np.abs(spread).mean()) if len(spread) else 0.0
+    strongest = np.sort(height, axis=None)[-min(max(5, height.size // 1000), height.size)]
+    contrast = float(np.percentile(height[height >= strongest / 2], 75)) if strongest > 0 else 0.0
+    return _Relief(np.maximum(height, 0), contrast, noise)
+
+
+def _is_dark(channel: np.ndarray) -> bool:
+    """Whether what differs from most of the picture, apart from smooth shadows, is darker."""
+    levels = channel[tuple(slice(None, None, -(-length // 32)) for length in channel.shape)]
+    rows, columns = np.meshgrid(*(np.linspace(-1, 1, n) for n in levels.shape), indexing="ij")
+    powers = np.stack(
+        [rows**i * columns**k for i in range(3) for k in range(3 - i)], axis=-1
+    ).reshape(-1, 6)
+    in_margin = np.maximum(np.abs(rows), np.abs(columns)) > 1 - 2 * _BAND
+    importance = np.where(in_margin, 1.0, 0.3).ravel()  # most of the margin is ground
+    weights, levels = importance, levels.ravel()
+    for _ in range(10):  # a robust fit: what is far off counts less and less
+        root = np.sqrt(weights)
+        factors = np.linalg.lstsq(powers * root[:, None], levels * root, rcond=None)[0]
+        off = levels - powers @ factors
+        spread = np.average(np.abs(off), weights=weights) + 1e-6
+        weights = importance / (1 + (off / spread) ** 2)
+    return bool((off**3).sum() < 0)
+
+
+def cleaned(ink: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Without rulings, edges of the photograph, and specks."""
+    bare, num_rulings = _without_rulings(ink)
+    if (bare > INK).any():
+        ink = bare
+    else:  # whoever draws a dash
+        num_rulings = 0
+    labels, count = ndimage.label(ink > INK, structure=np.ones((3, 3)))
+    if not count:
+        return ink, ()
+    boxes = ndimage.find_objects(labels)
+    areas = np.bincount(labels.ravel())[1:]
+    is_edge = np.array([_is_edge(each, ink.shape) for each in boxes])
+    if is_edge.all():
+        is_edge[:] = False
+    main = int(np.where(is_edge, 0, areas).argmax())
+    distances = ndimage.distance_transform_edt(labels != main + 1)
+    longer = max(part.stop - part.start for part in boxes[main])
+    away = ndimage.minimum(distances, labels, np.arange(1, count + 1)) / longer
+    is_speck = ~is_edge & (areas < (0.02 + 0.6 * away) * areas[main])
+    is_kept = np.concatenate([[False], ~is_edge & ~is_speck])
+    blur = 1 + round(_FRINGE * min(ink.shape))
+    around = ndimage.binary_dilation(is_kept[labels], np.ones((3, 3)), iterations=blur)
+    others = ndimage.binary_dilation((labels > 0) & ~is_kept[labels], np.ones((3, 3)))
+    notes = [
+        f"{number} {one if number == 1 else many} left out"
+        for number, one, many in (
+            (num_rulings, "ruling", "rulings"),
+            (int(is_edge.sum()), "edge", "edges"),
+            (int(is_speck.sum()), "speck", "specks"),
+        )
+        if number
+    ]
+    return np.where(around & ~(others & ~is_kept[labels]), ink, 0), tuple(notes)
+
+
+def _is_edge(ranges: tuple[slice, slice], shape: tuple[int, ...]) -> bool:
+    """Whether it lies along a border, within the outermost part of the picture."""
+    return any(
+        part.stop <= _EDGE * whole + 1 or part.start >= (1 - _EDGE) * whole - 1
+        for part, whole in zip(ranges, shape, strict=True)
+    ) and any(
+        part.start == 0 or part.stop == whole for part, whole in zip(ranges, shape, strict=True)
+    )
+
+
+def _without_rulings(ink: np.ndarray) -> tuple[np.ndarray, int]:
+    """The drawing without lines from border to border, and their number."""
+    level, total = ink, 0
+    for is_vertical in (False, True):
+        level, count = _without_level_lines(level.T if is_vertical else level)
+        level = level.T if is_vertical else level
+        total += count
+    return level, total
+
+
+def _without_level_lines(ink: np.ndarray) -> tuple[np.ndarray, int]:
+    """Without those that run from left to right, which may slant a little."""
+    height = len(ink)
+    thickest, fringe = max(1, round(_RULING * height)), round(_FRINGE * height)
+    lines = np.zeros(ink.shape, bool)
+    pen = np.zeros(ink.shape, bool)  # ink that crosses a ruling and is stronger
+    count = 0
+    for rows, columns in _level_lines(ink):
+        if np.ptp(rows[columns == columns[0]]) >= thickest:
+            continue
+        line = np.zeros(ink.shape, bool)
+        line[rows, columns] = True
+        level = np.median(ink[line])
+        line = ndimage.binary_dilation(line, np.ones((2 * fringe + 3 if fringe else 1, 1)))
+        if level < _FAINTER_THAN_PEN:
+            pen |= line & (ink > (1 + level) / 2)
+        lines |= line
+        count += 1
+    bare = np.where(lines & ~pen, 0, ink)
+    bridged = ndimage.grey_closing(bare, size=(thickest + 2 * fringe + 2, 3))
+    return np.where(lines, np.maximum(bare, bridged), ink), count
+
+
+def _level_lines(ink: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(rows, columns) of the inked pixels of each line across, all of the same slant."""
+    height, width = ink.shape
+    rows, columns = np.nonzero(ink > INK)
+    best, sharpest = None, 0.0
+    for slant in _SLANTS:
+        starts = np.rint(rows - slant * (columns - width / 2)).astype(int)  # in the middle column
+        lengths = np.bincount(starts[(starts >= 0) & (starts < height)], minlength=height)
+        is_line = lengths > _RULED * width
+        if (sharpness := float((lengths[is_line] ** 2).sum())) > sharpest:
+            best, sharpest = (starts, is_line), sharpness
+    if best is not None:
+        starts, is_line = best
+        bands, count = ndimage.label(is_line)
+        band_of = np.where(
+            (starts >= 0) & (starts < height), bands[np.clip(starts, 0, height - 1)], 0
+        )
+        for band in range(1, count + 1):
+            yield rows[band_of == band], columns[band_of == band]

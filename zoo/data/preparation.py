@@ -1,0 +1,97 @@
+"""Brings a person's picture to the form of the images that a net was trained on."""
+
+import dataclasses
+
+import numpy as np
+from PIL import Image
+
+import zoo.data.ink
+from zoo.data.framing import INK, Framing, resized
+from zoo.system.errors import ZooError
+
+_LARGE = 512  # pixels of a side; more do not help to recognize a digit
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """An image in the form that a net takes."""
+
+    pixels: np.ndarray  # [height, width, channels] uint8
+    is_inverted: bool = False  # its ink is darker, and that of the training images brighter, or so
+    is_faint: bool = False  # the ink is hardly stronger than the noise of the ground
+    notes: tuple[str, ...] = ()  # such as "2 specks left out"
+
+
+def prepare(
+    image: Image.Image,
+    image_shape: tuple[int, int, int],
+    framing: Framing | None,
+    name: object,
+) -> Prepared:
+    """Converts an image to the form of a net's training images.
+
+    What is drawn gets their ground and ink. It keeps its size and place in the image if those are
+    usual among them; otherwise it is cropped, scaled and placed as theirs are.
+
+    Args:
+        image: of any size and colour, transparent or not.
+        image_shape: (height, width, channels) of the net's images.
+        framing: of its training images; None: the image is only resized.
+        name: for error messages.
+
+    Raises:
+        ZooError: the image is blank, or the net's images have neither 1 nor 3 channels.
+    """
+    height, width, channels = image_shape
+    if channels not in (1, 3):
+        raise ZooError(f"an image file has 1 or 3 channels, and the net takes {channels}")
+    if image.mode == "F" and not np.isfinite(np.asarray(image)).all():
+        raise ZooError(f"{name} has pixels that are not finite numbers")
+    image = _flattened(image)
+    if channels == 1 and not np.ptp(np.asarray(image), axis=(0, 1)).any():
+        raise ZooError(f"{name} has only one colour: nothing is drawn on it")
+    if framing is None or channels == 3:
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
+        pixels = np.asarray(image if channels == 3 else image.convert("L"))
+        return Prepared(pixels.reshape(image_shape))
+    if max(image.size) > _LARGE:
+        image = image.copy()
+        image.thumbnail((_LARGE, _LARGE))
+    grey = np.asarray(image.convert("L"))  # [rows, columns] uint8
+    for levels, is_inverted in ((grey, False), (255 - grey, True)):
+        if framing.has_levels(levels / 255):
+            if levels.shape == (height, width):  # as a file made of an image of the dataset
+                return Prepared(levels[..., None], is_inverted)
+            ink, is_faint = framing.to_ink(levels / 255), False
+            fits = framing.fits(ink, height, width)
+            ink, notes = (ink, ()) if fits else zoo.data.ink.cleaned(ink)
+            break
+    else:
+        found = zoo.data.ink.find(np.asarray(image, np.float64) / 255)
+        if found is None:
+            raise ZooError(f"{name} has only one colour: nothing is drawn on it")
+        ink, notes, is_faint = found.ink, found.notes, found.is_faint
+        is_inverted = found.is_dark == (framing.ink > framing.ground)
+    seen = (resized if framing.fits(ink, height, width) else framing.place)(ink, height, width)
+    levels = framing.to_grey(seen / max(seen.max(), INK))  # thin strokes have become fainter
+    pixels = np.rint(255 * levels).astype(np.uint8)[..., None]
+    return Prepared(pixels, is_inverted, is_faint, notes)
+
+
+def _flattened(image: Image.Image) -> Image.Image:
+    """Red, green and blue of 8 bits, over black or white where it is transparent.
+
+    Over whichever contrasts more with the visible part.
+    """
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):  # Pillow would clip at 255
+        values = np.maximum(np.asarray(image, np.float64), 0)
+        grey = 255 / max(values.max(), 1) * values  # of 16 bits, cameras use 10 or 12
+        return Image.fromarray(np.rint(grey).astype(np.uint8)).convert("RGB")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    visible = np.asarray(image)[..., 3] / 255
+    brightness = np.asarray(image.convert("RGB").convert("L")) / 255
+    mean = (visible * brightness).sum() / max(visible.sum(), 1e-9)
+    canvas = Image.new("RGBA", image.size, "black" if mean > 0.5 else "white")
+    return Image.alpha_composite(canvas, image).convert("RGB")
