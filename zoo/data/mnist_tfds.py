@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import absl.logging
 import numpy as np
 import requests
 import tensorflow_datasets as tfds
@@ -27,11 +26,12 @@ from tensorflow_datasets.core.download.util import DownloadError
 from tensorflow_datasets.image_classification import mnist as stock
 from tqdm import tqdm
 
+from zoo.data.cache import Arrays
 from zoo.data.idx import FILENAMES, FILES, read_idx
 from zoo.system.errors import ZooError
+from zoo.system.notes import noted
 
-Arrays = dict[str, np.ndarray]
-
+_NO_MATTER = ("OpenCV is not installed",)  # Pillow is enough
 _STOCK_BUILDERS = {
     "mnist": stock.MNIST,
     "fashion_mnist": stock.FashionMNIST,
@@ -79,7 +79,10 @@ def prepare(name: str, version: str, data_dir: Path, manual_dir: Path | None) ->
         f"Preparing {name} in {data_dir} (only once; takes about half a minute)", file=sys.stderr
     )
     try:
-        with contextlib.redirect_stdout(None):  # TFDS prints messages
+        with (
+            noted("TFDS", _NO_MATTER),
+            contextlib.redirect_stdout(None),  # TFDS prints messages
+        ):
             builder.download_and_prepare(
                 download_config=tfds.download.DownloadConfig(
                     manual_dir=manual_dir, try_download_gcs=False
@@ -95,6 +98,22 @@ def prepare(name: str, version: str, data_dir: Path, manual_dir: Path | None) ->
                 f"{name} cannot be prepared in {data_dir} ({reason}): name another directory with "
                 f"--config.data_dir=DIR"
             ) from None
+
+
+def read_published(name: str, manual_dir: Path) -> Arrays:
+    """Reads the published files, all of which are there, in the form of `read_prepared`.
+
+    Raises:
+        ZooError: they are damaged, or not the published ones.
+    """
+    _check_manual_files(name, manual_dir)
+    return {
+        split: (
+            read_idx(manual_dir / images, num_axes=3)[..., None],
+            read_idx(manual_dir / labels, num_axes=1).astype(np.int32),
+        )
+        for split, (images, labels) in FILES.items()
+    }
 
 
 def _check_manual_files(name: str, manual_dir: Path | None) -> list[str]:
@@ -140,7 +159,7 @@ def _unavailable(name: str, reason: str, manual_dir: Path | None) -> str:
     )
 
 
-def read_prepared(version_dir: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def read_prepared(version_dir: Path) -> Arrays:
     """Decodes a prepared dataset: {split: (images [N, H, W, 1] uint8, labels [N] int32)}.
 
     Examples are in the order of the IDX files. TFDS stores them sorted by the hash of their
@@ -150,7 +169,8 @@ def read_prepared(version_dir: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]
         ZooError: the prepared dataset is damaged.
     """
     try:
-        return _decode(version_dir)
+        with noted("TFDS", _NO_MATTER):
+            return _decode(version_dir)
     except (RuntimeError, OSError, ValueError, KeyError, ParseError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ZooError(
@@ -159,8 +179,7 @@ def read_prepared(version_dir: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]
         ) from None
 
 
-def _decode(version_dir: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    absl.logging.set_verbosity(absl.logging.ERROR)  # "OpenCV is not installed": Pillow is enough
+def _decode(version_dir: Path) -> Arrays:
     builder = tfds.builder_from_directory(version_dir)
     splits = {}
     for split in ("train", "test"):
