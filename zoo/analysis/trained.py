@@ -74,8 +74,8 @@ class TrainedNet:
     def split(self, name: str, dataset: str | None = None) -> zoo.data.Split:
         """The split "test", "validation" or "train" of the run's dataset or of another dataset.
 
-        The run's dataset must have the content with which it was trained. Naming a dataset
-        together with a directory of IDX files (`given.manual_dir`) scores any content.
+        The run's dataset must have the content with which it was trained. Any content will do
+        where both the dataset and, in `given`, its directory are named.
 
         Raises:
             ZooError: unknown dataset; it is not found or, of the run's, has other content; images
@@ -83,7 +83,7 @@ class TrainedNet:
         """
         config = self.history.config
         wanted = dataset or config["dataset"]
-        own = wanted == config["dataset"] and not (dataset and self.given.manual_dir)
+        own = wanted == config["dataset"] and not (dataset and any(self.given))
         if wanted == "idx" and not (own or self.given.manual_dir):
             raise ZooError(
                 f"{self.workdir} was not trained on idx, so its IDX files are not known: name "
@@ -99,6 +99,12 @@ class TrainedNet:
                 f"{'x'.join(map(str, found[0]))}, but {self.workdir} was trained on "
                 f"{self.history.data['num_classes']} classes and images of "
                 f"{'x'.join(map(str, self.image_shape))}"
+            )
+        if own and len(loaded.test) != self.history.data["num_test"]:  # there may be no checksum
+            raise ZooError(
+                f"{loaded.name} has {len(loaded.test):,} test images here, but had "
+                f"{self.history.data['num_test']:,} where {self.workdir} was trained: name the "
+                f"directory of that data with --data-dir=DIR or --manual-dir=DIR"
             )
         train, validation = zoo.data.split_validation(loaded, config["validation"])
         return {"train": train, "validation": validation, "test": loaded.test}[name]

@@ -24,7 +24,7 @@ import numpy as np
 from zoo.data import cache
 from zoo.data.idx import FILENAMES, FILES, read_idx
 from zoo.system.errors import ZooError
-from zoo.system.files import expanded
+from zoo.system.files import expanded, is_address
 
 _TFDS_VERSION = "3.0.1"
 TFDS_DEFAULT_DIR = "~/tensorflow_datasets"
@@ -92,6 +92,11 @@ def load(
     if name == "idx":
         return _load_idx(manual_path)
     data_path = expanded(data_dir or _default_data_dir())
+    if is_address(data_path):
+        raise ZooError(
+            f"a dataset's directory must be on this machine, not {str(data_path)!r}: name another "
+            f"with --config.data_dir=DIR or TFDS_DATA_DIR"
+        )
     dataset = read_prepared(name, data_path)
     if dataset is None:
         from zoo.data import mnist_tfds

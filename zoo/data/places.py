@@ -12,7 +12,7 @@ from typing import NamedTuple
 from zoo.data.datasets import TFDS_DEFAULT_DIR, Dataset, Split, check_name, load, read_prepared
 from zoo.data.idx import FILES
 from zoo.system.errors import ZooError
-from zoo.system.files import expanded
+from zoo.system.files import expanded, shown
 
 
 class DataDirs(NamedTuple):
@@ -23,6 +23,7 @@ class DataDirs(NamedTuple):
 
 
 NOWHERE = DataDirs()
+_MOST_PARTS = 8  # of a path of which the end is looked for: a stranger's may be endless
 
 
 class _Place(NamedTuple):
@@ -64,12 +65,13 @@ def find(
         for path in filter(os.path.isdir, place.paths):
             try:
                 dataset = place.read(name, path)
+                if dataset and sha256 not in (None, dataset.sha256):
+                    raise ZooError(_other_data(dataset, path, workdir, sha256))
             except ZooError as error:
-                problems.append(str(error))
+                if path == place.paths[0]:  # the others are guesses
+                    problems.append(str(error))
                 continue
-            if dataset and sha256 and dataset.sha256 != sha256:
-                problems.append(_other_data(dataset, path, workdir, sha256))
-            elif dataset:
+            if dataset:
                 return dataset
     raise ZooError(problems[0] if problems else _not_found(name, places))
 
@@ -108,14 +110,15 @@ def _moved(directory: str, workdir: Path | None) -> Iterator[Path]:
     """
     if not directory:
         return
-    path = expanded(directory)
-    if path.is_absolute():
-        yield path
-    for start in range(path.is_absolute(), len(path.parts)):
+    try:
+        path = expanded(directory)
+    except ZooError:  # the home directory of a user of another machine
+        path = Path(directory)
+    yield path
+    first = max(len(path.parts) - _MOST_PARTS, path.is_absolute())
+    for start in range(first, len(path.parts)):
         for parent in workdir.absolute().parents if workdir else ():
             yield parent.joinpath(*path.parts[start:])
-    if not path.is_absolute():
-        yield path
 
 
 def _read_files(name: str, manual_dir: Path) -> Dataset | None:
@@ -131,17 +134,22 @@ def _read_files(name: str, manual_dir: Path) -> Dataset | None:
 
 
 def _other_data(dataset: Dataset, path: Path, workdir: Path | None, sha256: str) -> str:
-    where = "of this version of scikit-learn" if dataset.name == "digits" else f"in {_shown(path)}"
+    name, where = dataset.name, f" in {shown(path)}"
+    advice = (
+        f"name the directory of that data, or score this one by zoo evaluate --dataset={name} with "
+        f"its directory"
+    )
+    if name == "digits":
+        where, advice = "", "install the versions of scikit-learn and Pillow that its run had"
     return (
-        f"{dataset.name} {where} is not the data that {workdir} was trained on (sha256 "
-        f"{dataset.sha256[:12]}... and {sha256[:12]}...): name the directory of that data with "
-        f"--data-dir=DIR or --manual-dir=DIR, or give --dataset to score other data"
+        f"{name}{where} is not the data that {workdir} was trained on (sha256 "
+        f"{dataset.sha256[:16]} here, {sha256[:16]} there): {advice}"
     )
 
 
 def _not_found(name: str, places: list[_Place]) -> str:
-    looked = [_shown(place.paths[0]) for place in places if place.paths]
-    text = f"{name} is not in {', '.join(looked)}" if looked else f"{name} is not found"
+    looked = [shown(place.paths[0]) for place in places if place.paths]
+    text = f"{name} is not in {' or '.join(looked)}" if looked else f"{name} is not found"
     if name == "idx":
         return f"{text}: name the directory of its IDX files with --manual-dir=DIR"
     variable = " or ZOO_MNIST_DIR" if name == "mnist" else ""
@@ -150,7 +158,3 @@ def _not_found(name: str, places: list[_Place]) -> str:
         f"published files with --manual-dir=DIR{variable}, or prepare it with python -c "
         f"\"import zoo.data; zoo.data.load('{name}')\""
     )
-
-
-def _shown(path: Path) -> str:
-    return str(path) if str(path).isprintable() else repr(str(path))
