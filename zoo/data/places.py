@@ -94,11 +94,18 @@ def _known(name: str, hint: DataDirs, workdir: Path | None) -> list[_Place]:
     environment = os.environ.get("TFDS_DATA_DIR"), os.environ.get("ZOO_MNIST_DIR")
     places = []
     if environment[0]:
-        places.append(_Place([expanded(environment[0])], read_prepared))
+        places.append(_Place([_expanded(environment[0])], read_prepared))
     if environment[1] and name == "mnist":
-        places.append(_Place([expanded(environment[1])], _read_files))
+        places.append(_Place([_expanded(environment[1])], _read_files))
     places.append(_Place([*_moved(hint.data_dir, workdir)], read_prepared))
-    return [*places, from_files, _Place([expanded(TFDS_DEFAULT_DIR)], read_prepared)]
+    return [*places, from_files, _Place([_expanded(TFDS_DEFAULT_DIR)], read_prepared)]
+
+
+def _expanded(directory: str) -> Path:
+    try:
+        return expanded(directory)
+    except ZooError:  # in the home directory of a user of another machine
+        return Path(directory)
 
 
 def _moved(directory: str, workdir: Path | None) -> Iterator[Path]:
@@ -110,10 +117,7 @@ def _moved(directory: str, workdir: Path | None) -> Iterator[Path]:
     """
     if not directory:
         return
-    try:
-        path = expanded(directory)
-    except ZooError:  # the home directory of a user of another machine
-        path = Path(directory)
+    path = _expanded(directory)
     yield path
     first = max(len(path.parts) - _MOST_PARTS, path.is_absolute())
     for start in range(first, len(path.parts)):
