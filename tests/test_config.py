@@ -1,6 +1,8 @@
 """Configurations: one per net, as its notebook trained; wrong ones are a sentence."""
 
 import importlib
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -173,7 +175,8 @@ def test_another_configuration_cannot_go_on_with_a_run(
 def test_more_epochs_and_other_places_can_go_on_with_a_run() -> None:
     old, new = default.get_config(), default.get_config()
     new.num_epochs = 99
-    new.data_dir = "/elsewhere"
+    new.update(data_dir="/elsewhere", manual_dir="/elsewhere", dataset="idx")
+    old.update(dataset="idx")
     new.checkpoint.keep_last = 5
     check_same_run(old.to_dict(), new.to_dict(), "runs/x")
     new.checkpoint.best_metric = "val_loss"
@@ -185,3 +188,26 @@ def test_more_epochs_and_other_places_can_go_on_with_a_run() -> None:
     old.optimizer.schedule = new.optimizer.schedule = "cosine"
     with pytest.raises(ZooError, match=r"its cosine schedule was made for 30"):
         check_same_run(old.to_dict(), new.to_dict(), "runs/x")
+
+
+def test_a_package_configs_of_the_users_own_is_never_imported(tmp_path: Path) -> None:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/__init__.py").write_text("raise RuntimeError('imported')")
+    for name in ("default", "vgg5"):
+        (tmp_path / f"configs/{name}.py").write_text((ROOT / f"configs/{name}.py").read_text())
+    (tmp_path / "zoo_of_theirs.py").write_text(
+        "import zoo.config\n"
+        "from zoo.cli.arguments import parse, parse_named\n"
+        "print(zoo.config.load('vgg5').model)\n"
+        "print(parse(['--config=configs/vgg5.py']).config.model)\n"
+        "print(parse_named('configs/vgg5.py', []).config.model)\n"
+        "print(parse_named('vgg5', []).config.model)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "zoo_of_theirs.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.stdout, result.stderr) == (4 * "vgg5\n", "")

@@ -220,7 +220,7 @@ def check_command(words: list[str]) -> None:
         case ["sphinx-build", *_, source, target]:
             assert (ROOT / source / "conf.py").exists()
             assert f"{Path(target).parent}/" in (ROOT / ".gitignore").read_text()
-        case ["python3", "-m", "venv", _] | [".", _] | ["export", _]:
+        case ["python3", "-m", "venv", _] | [".", _] | ["export", _] | ["mv", _, _]:
             pass
         case ["ruff" | "lint-imports" | "mypy", *_]:
             pass

@@ -90,15 +90,15 @@ def pickled_npy(marker: Path) -> bytes:
 
 def test_a_pickled_array_in_the_data_cache_is_not_unpickled(tmp_path: Path, marker: Path) -> None:
     cache = tmp_path / "decoded"
-    split = zoo.data.Split(np.zeros((3, 4, 4, 1), np.uint8), np.zeros(3, np.int32))
-    zoo.data.datasets._write_cache(cache, {"train": split, "test": split})
-    assert zoo.data.datasets._read_cache(cache) is not None
+    split = np.zeros((3, 4, 4, 1), np.uint8), np.zeros(3, np.int32)
+    zoo.data.cache.write(cache, {"train": split, "test": split})
+    assert zoo.data.cache.read(cache) is not None
     content = pickled_npy(marker)
     (cache / "test_labels.npy").write_bytes(content)
     manifest = json.loads((cache / "manifest.json").read_text())
     manifest["test_labels.npy"] = hashlib.sha256(content).hexdigest()
     (cache / "manifest.json").write_text(json.dumps(manifest))
-    assert zoo.data.datasets._read_cache(cache) is None
+    assert zoo.data.cache.read(cache) is None
     assert not marker.exists()
 
 
@@ -115,24 +115,24 @@ def test_a_pickled_array_in_the_data_cache_is_not_unpickled(tmp_path: Path, mark
 )
 def test_an_array_file_with_a_hostile_header_is_decoded_again(tmp_path: Path, header: str) -> None:
     cache = tmp_path / "decoded"
-    split = zoo.data.Split(np.zeros((3, 4, 4, 1), np.uint8), np.zeros(3, np.int32))
-    zoo.data.datasets._write_cache(cache, {"train": split, "test": split})
+    split = np.zeros((3, 4, 4, 1), np.uint8), np.zeros(3, np.int32)
+    zoo.data.cache.write(cache, {"train": split, "test": split})
     text = header.encode().ljust(118 if len(header) < 118 else len(header)) + b"\n"
     content = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + bytes(100)
     (cache / "test_images.npy").write_bytes(content)
     manifest = json.loads((cache / "manifest.json").read_text())
     manifest["test_images.npy"] = hashlib.sha256(content).hexdigest()
     (cache / "manifest.json").write_text(json.dumps(manifest))
-    assert zoo.data.datasets._read_cache(cache) is None
+    assert zoo.data.cache.read(cache) is None
 
 
 @pytest.mark.parametrize("manifest", ["[" * 100_000, "null", '{"../../x": 1}', "9" * 10_000])
 def test_a_hostile_manifest_is_not_a_cache(tmp_path: Path, manifest: str) -> None:
     cache = tmp_path / "decoded"
-    split = zoo.data.Split(np.zeros((3, 4, 4, 1), np.uint8), np.zeros(3, np.int32))
-    zoo.data.datasets._write_cache(cache, {"train": split, "test": split})
+    split = np.zeros((3, 4, 4, 1), np.uint8), np.zeros(3, np.int32)
+    zoo.data.cache.write(cache, {"train": split, "test": split})
     (cache / "manifest.json").write_text(manifest)
-    assert zoo.data.datasets._read_cache(cache) is None
+    assert zoo.data.cache.read(cache) is None
 
 
 def test_a_pickle_in_place_of_an_idx_file_is_one_sentence(tmp_path: Path, marker: Path) -> None:

@@ -5,6 +5,7 @@ The keys, with their units and defaults, stand in `configs/default.py`.
 
 import difflib
 import importlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -74,7 +75,7 @@ _KEYS = {
     "num_seeds": _whole(1, 10_000),
     "dataset": _one_of(*DATASETS),
     "data_dir": _text(is_free=True),
-    "manual_dir": _text(is_free=True),  # but with the dataset idx
+    "manual_dir": _text(is_free=True),
     "validation": _one_of("holdout", "holdout_last", "test"),
     "num_epochs": _whole(1, is_free=True),  # may grow
     "batch_size": _whole(1),
@@ -192,6 +193,15 @@ def flatten(config: ConfigDict | Mapping[str, Any], prefix: str = "") -> dict[st
     return flat
 
 
+def to_keep(config: ConfigDict) -> dict[str, Any]:
+    """The configuration as a history keeps it: no directory is relative to the current one."""
+    kept = config.to_dict()
+    for key in ("data_dir", "manual_dir"):
+        if kept[key] and not kept[key].startswith("~"):
+            kept[key] = os.path.abspath(kept[key])
+    return kept
+
+
 def changes_result(key: str) -> bool:
     """Whether a setting, such as "optimizer.name", is of what is computed, its seeds apart."""
     return key == "num_epochs" or not (key in ("seed", "num_seeds") or _KEYS[key].is_free)
@@ -205,8 +215,6 @@ def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -
     """
     before, now = _BEFORE | flatten(old), flatten(new)
     free = {name for name, key in _KEYS.items() if key.is_free}
-    if now["dataset"] == "idx":
-        free.remove("manual_dir")  # it says which dataset that is
     if now["validation"] == "holdout":
         free.remove("checkpoint.best_metric")  # it decides which epoch is tested
     differing = [

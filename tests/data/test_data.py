@@ -221,9 +221,9 @@ def flip_a_byte(path: Path) -> None:
 
 def test_a_cache_of_another_shape_is_not_used(own_copy: Path) -> None:
     cache = own_copy / "mnist/3.0.1/decoded"
-    split = zoo.data.Split(np.zeros((4, 28, 28, 1), np.uint8), np.zeros(3, np.int32))
-    zoo.data.datasets._write_cache(cache, {"train": split, "test": split})
-    assert zoo.data.datasets._read_cache(cache) is None
+    split = np.zeros((4, 28, 28, 1), np.uint8), np.zeros(3, np.int32)
+    zoo.data.cache.write(cache, {"train": split, "test": split})
+    assert zoo.data.cache.read(cache) is None
 
 
 def test_a_dataset_directory_that_cannot_be_written_is_still_usable(

@@ -291,7 +291,8 @@ def small_mnist(tmp_path_factory: pytest.TempPathFactory) -> str:
     dataset = zoo.data.load("idx", manual_dir=folder)
     cache = folder / "tfds/mnist/3.0.1/decoded"
     cache.mkdir(parents=True)
-    zoo.data.datasets._write_cache(cache, {"train": dataset.train, "test": dataset.test})
+    splits = {"train": dataset.train, "test": dataset.test}
+    zoo.data.cache.write(cache, {name: (one.images, one.labels) for name, one in splits.items()})
     return str(folder / "tfds")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import unprivileged
 from conftest import ROOT
 from test_training import files_of, untimed
 
@@ -96,16 +97,10 @@ def test_a_full_disk_names_what_could_not_be_written(idx_dir: Path, tmp_path: Pa
     assert "make room" in error
 
 
-UNPRIVILEGED = """
-import ctypes, os, runpy
+UNPRIVILEGED = f"""
+{unprivileged.PREAMBLE}
+import runpy
 
-if os.geteuid() == 0:  # whom no mode of a folder keeps out: lay that right down (capabilities(7))
-    libc = ctypes.CDLL(None, use_errno=True)
-    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
-    rights = (ctypes.c_uint32 * 6)()
-    assert libc.capget(header, rights) == 0
-    rights[0] &= ~(1 << 1 | 1 << 2)  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-    assert libc.capset(header, rights) == 0
 runpy.run_path("train.py", run_name="__main__")
 """
 

@@ -16,6 +16,7 @@ import zoo.data.framing
 import zoo.models
 import zoo.training.history
 import zoo.training.parameters
+from zoo.data import NOWHERE, DataDirs
 from zoo.data.framing import Framing
 from zoo.system.errors import ZooError
 from zoo.system.settings import check_devices, usual_settings
@@ -34,6 +35,7 @@ class TrainedNet:
     variables: dict[str, Any]
     seed: int
     epoch: int  # the parameters are those after this epoch
+    given: DataDirs = NOWHERE  # where data lies, if the user says so
 
     @property
     def name(self) -> str:
@@ -85,18 +87,24 @@ class TrainedNet:
     def split(self, name: str, dataset: str | None = None) -> zoo.data.Split:
         """The split "test", "validation" or "train" of the run's dataset or of another dataset.
 
+        The run's dataset must have the content with which it was trained. Any content will do
+        where both the dataset and, in `given`, its directory are named.
+
         Raises:
-            ZooError: unknown dataset, or images or classes that do not match the net.
+            ZooError: unknown dataset; it is not found or, of the run's, has other content; images
+                or classes do not match the net.
         """
         config = self.history.config
-        same = dataset in (None, config["dataset"])
-        if dataset == "idx" and not same:
-            raise ZooError(f"{self.workdir} was not trained on idx, so its IDX files are not known")
-        loaded = zoo.data.load(
-            dataset or config["dataset"],
-            data_dir=config["data_dir"],
-            manual_dir=config["manual_dir"] if same else None,
-        )
+        wanted = dataset or config["dataset"]
+        own = wanted == config["dataset"] and not (dataset and any(self.given))
+        if wanted == "idx" and not (own or self.given.manual_dir):
+            raise ZooError(
+                f"{self.workdir} was not trained on idx, so its IDX files are not known: name "
+                f"their directory with --manual-dir=DIR"
+            )
+        hint = DataDirs(config["data_dir"], config["manual_dir"] if own else "")
+        sha256 = self.history.data.get("sha256") if own else None
+        loaded = zoo.data.find(wanted, self.given, hint, self.workdir, sha256)
         found = (loaded.train.images.shape[1:], loaded.num_classes)
         if found != (self.image_shape, self.history.data["num_classes"]):
             raise ZooError(
@@ -104,6 +112,12 @@ class TrainedNet:
                 f"{'x'.join(map(str, found[0]))}, but {self.workdir} was trained on "
                 f"{self.history.data['num_classes']} classes and images of "
                 f"{'x'.join(map(str, self.image_shape))}"
+            )
+        if own and len(loaded.test) != self.history.data["num_test"]:  # there may be no checksum
+            raise ZooError(
+                f"{loaded.name} has {len(loaded.test):,} test images here, but had "
+                f"{self.history.data['num_test']:,} where {self.workdir} was trained: name the "
+                f"directory of that data with --data-dir=DIR or --manual-dir=DIR"
             )
         train, validation = zoo.data.split_validation(loaded, config["validation"])
         return {"train": train, "validation": validation, "test": loaded.test}[name]
@@ -127,12 +141,13 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 @usual_settings()
-def load(workdir: Path, seed: int | None = None) -> TrainedNet:
+def load(workdir: Path, seed: int | None = None, given: DataDirs = NOWHERE) -> TrainedNet:
     """Loads the net of a run's newest checkpoint, or of its best epoch so far with holdout.
 
     Args:
         workdir: directory of the run, which may still be in progress.
         seed: one of the run's seeds; None: the first.
+        given: where its data lies on this machine; none: as `zoo.data.find` finds it.
 
     Raises:
         ZooError: there is no run, no checkpoint, or no such seed.
@@ -169,7 +184,7 @@ def load(workdir: Path, seed: int | None = None) -> TrainedNet:
         )
     except ValueError as error:
         raise ZooError(f"{workdir}: {error}") from None
-    net = TrainedNet(workdir, history, model, variables, seed, int(epoch[seed - first]))
+    net = TrainedNet(workdir, history, model, variables, seed, int(epoch[seed - first]), given)
     _check_shapes(net)
     return net
 

@@ -2,8 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from zoo.cli.options import data_dirs
+
+if TYPE_CHECKING:
+    from zoo.data import DataDirs
 
 RUNS_OR_RESULTS = click.argument(
     "runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN|RESULTS..."
@@ -37,7 +43,8 @@ def compare(runs: Sequence[Path], output: Path | None) -> None:
 @click.command(short_help="Write a report of runs: one HTML file.")
 @RUNS_OR_RESULTS
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help=".html")
-def report(runs: Sequence[Path], output: Path) -> None:
+@data_dirs
+def report(runs: Sequence[Path], output: Path, given: "DataDirs") -> None:
     """Write a report of runs: directories, or files such as docs/results/reproduction.json.
 
     The HTML file is self-contained: curves, scores, pictures of each net, the published results
@@ -53,7 +60,7 @@ def report(runs: Sequence[Path], output: Path) -> None:
     report.check_output(output)
     zoo.system.compilation.enable_cache()
     with waiting("drawing the report"):
-        page = report.make(runs, datetime.date.today())
+        page = report.make(runs, datetime.date.today(), given)
     write_whole(output, page)
     click.echo(f"wrote {output} ({len(page.encode()) / 1e6:.1f} MB)")
 
@@ -67,7 +74,8 @@ def report(runs: Sequence[Path], output: Path) -> None:
     type=click.IntRange(0, 65_535),
     help="Port on this machine; 0: any free port.",
 )
-def watch(folder: Path, port: int) -> None:
+@data_dirs
+def watch(folder: Path, port: int, given: "DataDirs") -> None:
     """Show the runs in the directory RUNS live in a browser.
 
     The pages are only available on this machine (127.0.0.1). On one of them you can draw a digit
@@ -79,7 +87,7 @@ def watch(folder: Path, port: int) -> None:
     from zoo.web import watch
 
     jax.config.update("jax_platforms", "cpu")  # the GPU and its memory are for the runs
-    server = watch.serve(folder, port)
+    server = watch.serve(folder, port, given)
     zoo.system.compilation.enable_cache()
     click.echo(
         f"http://{watch.HOST}:{server.effective_port} shows the runs in {folder}; Ctrl-C stops"

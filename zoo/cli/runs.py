@@ -2,10 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from zoo.cli.options import data_dirs
 from zoo.system.errors import ZooError
+
+if TYPE_CHECKING:
+    from zoo.data import DataDirs
 
 RUN = click.argument("run", type=click.Path(path_type=Path))
 SEED = click.option(
@@ -26,9 +31,17 @@ SEED = click.option(
     show_default=True,
     type=click.Choice(["test", "validation", "train"]),
 )
+@data_dirs
 @SEED
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
-def evaluate(run: Path, dataset: str | None, split: str, seed: int | None, as_json: bool) -> None:
+def evaluate(
+    run: Path,
+    dataset: str | None,
+    split: str,
+    given: "DataDirs",
+    seed: int | None,
+    as_json: bool,
+) -> None:
     """Score the net of the run in directory RUN on labelled images.
 
     Uses the parameters of the newest checkpoint, or of the best epoch so far if the run was
@@ -39,7 +52,7 @@ def evaluate(run: Path, dataset: str | None, split: str, seed: int | None, as_js
     from zoo.system.waiting import waiting
 
     zoo.system.compilation.enable_cache()
-    net = trained.load(run, seed)
+    net = trained.load(run, seed, given)
     chosen = net.split(split, dataset)
     with waiting("evaluating"):
         found = evaluation.evaluate(net.logits(chosen.images), chosen.labels)
@@ -56,6 +69,7 @@ def evaluate(run: Path, dataset: str | None, split: str, seed: int | None, as_js
 @click.command(short_help="Predict the classes of images with a run's net.")
 @RUN
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@data_dirs
 @SEED
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @click.option(
@@ -65,7 +79,12 @@ def evaluate(run: Path, dataset: str | None, split: str, seed: int | None, as_js
     help="Also draw images and probabilities; .png, .svg or .pdf",
 )
 def predict(
-    run: Path, images: Sequence[str], seed: int | None, as_json: bool, picture: Path | None
+    run: Path,
+    images: Sequence[str],
+    given: "DataDirs",
+    seed: int | None,
+    as_json: bool,
+    picture: Path | None,
 ) -> None:
     """Predict the class of each IMAGE with the net of the run in directory RUN.
 
@@ -79,7 +98,7 @@ def predict(
     if picture is not None:
         figures.check_output(picture)
     zoo.system.compilation.enable_cache()
-    net = trained.load(run, seed)
+    net = trained.load(run, seed, given)
     found = prediction.predict(net, images)
     click.echo(prediction.to_json(found) if as_json else prediction.to_text(found))
     if picture is not None:
@@ -100,9 +119,15 @@ def predict(
     ),
 )
 @click.option("--image", help="Image for --kind=activations: a file or the number of a test image.")
+@data_dirs
 @SEED
 def plot(
-    runs: Sequence[Path], output: Path, kind: str, image: str | None, seed: int | None
+    runs: Sequence[Path],
+    output: Path,
+    kind: str,
+    image: str | None,
+    given: "DataDirs",
+    seed: int | None,
 ) -> None:
     """Draw the runs in the directories RUN into one picture.
 
@@ -128,7 +153,7 @@ def plot(
     if kind == "curves":
         figures.save(draw_runs(runs), output)
         return
-    net = trained.load(runs[0], seed)
+    net = trained.load(runs[0], seed, given)
     with waiting("drawing"):
         if image is not None:
             asked = prediction.predict(net, [image])[0]

@@ -10,14 +10,18 @@ from zoo.data.datasets import (
     load,
     split_validation,
 )
+from zoo.data.places import NOWHERE, DataDirs, find
 
 __all__ = [
     "DATASETS",
+    "NOWHERE",
     "TFDS_DATASETS",
+    "DataDirs",
     "Dataset",
     "Split",
     "Validation",
     "check",
+    "find",
     "load",
     "split_validation",
 ]

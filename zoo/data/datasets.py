@@ -12,23 +12,22 @@ milliseconds. A missing dataset is an error that says what to do; it is never re
 
 import dataclasses
 import difflib
+import functools
 import hashlib
-import io
-import json
 import os
 import warnings
 from pathlib import Path
-from tokenize import TokenError
 from typing import Literal
 
 import numpy as np
 
+from zoo.data import cache
 from zoo.data.idx import FILENAMES, FILES, read_idx
-from zoo.system import forms
 from zoo.system.errors import ZooError
-from zoo.system.files import expanded, write_whole
+from zoo.system.files import expanded, is_address
 
 _TFDS_VERSION = "3.0.1"
+TFDS_DEFAULT_DIR = "~/tensorflow_datasets"
 TFDS_DATASETS = ("mnist", "fashion_mnist", "kmnist")
 DATASETS = ("digits", *TFDS_DATASETS, "idx")
 
@@ -58,6 +57,16 @@ class Dataset:
     test: Split
     num_classes: int
 
+    @functools.cached_property
+    def sha256(self) -> str:
+        """The checksum of its images and labels, wherever they lie and however they are stored."""
+        digest = hashlib.sha256()
+        for split in (self.train, self.test):
+            for array in (split.images, split.labels.astype("<i4", copy=False)):
+                digest.update(f"{array.dtype.str} {array.shape}".encode())
+                digest.update(np.ascontiguousarray(array).reshape(-1).data)
+        return digest.hexdigest()
+
 
 def load(
     name: str, *, data_dir: str | Path | None = None, manual_dir: str | Path | None = None
@@ -74,10 +83,7 @@ def load(
     Raises:
         ZooError: unknown name; the dataset is missing and cannot be downloaded; damaged files.
     """
-    if name not in DATASETS:
-        near = difflib.get_close_matches(name, DATASETS, n=2)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(DATASETS)}"
-        raise ZooError(f"unknown dataset {name!r}: {hint}")
+    check_name(name)
     if not manual_dir and name == "mnist":
         manual_dir = os.environ.get("ZOO_MNIST_DIR")
     manual_path = expanded(manual_dir) if manual_dir else None
@@ -86,7 +92,27 @@ def load(
     if name == "idx":
         return _load_idx(manual_path)
     data_path = expanded(data_dir or _default_data_dir())
-    return _load_tfds(name, data_path, manual_path)
+    if is_address(data_path):
+        raise ZooError(
+            f"a dataset's directory must be on this machine, not {str(data_path)!r}: name another "
+            f"with --config.data_dir=DIR or TFDS_DATA_DIR"
+        )
+    dataset = read_prepared(name, data_path)
+    if dataset is None:
+        from zoo.data import mnist_tfds
+
+        mnist_tfds.prepare(name, _TFDS_VERSION, data_path, manual_path)
+        dataset = read_prepared(name, data_path)
+    assert dataset is not None
+    return dataset
+
+
+def check_name(name: str) -> None:
+    """Raises ZooError unless it is one of `DATASETS`."""
+    if name not in DATASETS:
+        near = difflib.get_close_matches(name, DATASETS, n=2)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(DATASETS)}"
+        raise ZooError(f"unknown dataset {name!r}: {hint}")
 
 
 def split_validation(dataset: Dataset, validation: Validation) -> tuple[Split, Split]:
@@ -146,7 +172,7 @@ def check(dataset: Dataset) -> None:
 
 def _default_data_dir() -> str:
     # As tfds.core.constants.get_default_data_dir, without importing TFDS.
-    return os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
+    return os.environ.get("TFDS_DATA_DIR") or TFDS_DEFAULT_DIR
 
 
 def _load_digits() -> Dataset:
@@ -216,67 +242,27 @@ def _gzipped_or_plain(path: Path) -> Path:
     return plain if plain.exists() and not path.exists() else path
 
 
-def _load_tfds(name: str, data_dir: Path, manual_dir: Path | None) -> Dataset:
+def read_prepared(name: str, data_dir: Path) -> Dataset | None:
+    """The TFDS dataset of that name, None if it is not prepared in data_dir.
+
+    Writes nothing but the cache beside it.
+
+    Raises:
+        ZooError: it is damaged.
+    """
     version_dir = data_dir / name / _TFDS_VERSION
     cache_dir = version_dir / "decoded"
-    splits = _read_cache(cache_dir)
-    if splits is None:
+    arrays = cache.read(cache_dir)
+    if arrays is None:
+        if not os.path.exists(version_dir / "dataset_info.json"):
+            return None
         from zoo.data import mnist_tfds
 
-        if (cache_dir / "manifest.json").exists():
+        if os.path.exists(cache_dir / "manifest.json"):
             warnings.warn(f"{cache_dir} is damaged: images are decoded again", stacklevel=2)
-        if not (version_dir / "dataset_info.json").exists():
-            mnist_tfds.prepare(name, _TFDS_VERSION, data_dir, manual_dir)
-        splits = {
-            split: Split(images, labels)
-            for split, (images, labels) in mnist_tfds.read_prepared(version_dir).items()
-        }
+        arrays = mnist_tfds.read_prepared(version_dir)
         try:
-            _write_cache(cache_dir, splits)
+            cache.write(cache_dir, arrays)
         except OSError as error:  # a read-only dataset directory is still usable
             warnings.warn(f"decoded images are not cached: {error}", stacklevel=2)
-    return Dataset(name, splits["train"], splits["test"], num_classes=10)
-
-
-def _write_cache(cache_dir: Path, splits: dict[str, Split]) -> None:
-    """Writes one .npy per array and, last, a manifest with their sha256; each file atomically."""
-    cache_dir.mkdir(exist_ok=True)
-    for left in cache_dir.glob("*.tmp"):  # left by a killed process
-        left.unlink(missing_ok=True)
-    manifest = {}
-    for split_name, split in splits.items():
-        for field in ("images", "labels"):
-            file = io.BytesIO()
-            np.save(file, getattr(split, field), allow_pickle=False)
-            filename = f"{split_name}_{field}.npy"
-            write_whole(cache_dir / filename, file.getvalue())
-            manifest[filename] = hashlib.sha256(file.getvalue()).hexdigest()
-    write_whole(cache_dir / "manifest.json", json.dumps(manifest, indent=2))
-
-
-def _read_cache(cache_dir: Path) -> dict[str, Split] | None:
-    """The memory-mapped splits, or None if there is no cache or it is not valid."""
-    try:
-        manifest = forms.read_json(cache_dir / "manifest.json")
-        arrays = {}
-        for filename in (
-            "train_images.npy",
-            "train_labels.npy",
-            "test_images.npy",
-            "test_labels.npy",
-        ):
-            path = cache_dir / filename
-            if hashlib.sha256(path.read_bytes()).hexdigest() != manifest[filename]:
-                return None
-            arrays[path.stem] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, KeyError, TypeError, SyntaxError, TokenError, MemoryError):
-        return None
-    splits = {}
-    for split in ("train", "test"):
-        images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
-        if (images.dtype, labels.dtype) != (np.uint8, np.int32) or images.ndim != 4:
-            return None
-        if labels.shape != images.shape[:1]:
-            return None
-        splits[split] = Split(images, labels)
-    return splits
+    return Dataset(name, Split(*arrays["train"]), Split(*arrays["test"]), num_classes=10)

@@ -8,13 +8,13 @@ Only `zoo.data` imports this module, and only when nothing is cached: it imports
 """
 
 import contextlib
+import os
 import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import absl.logging
 import numpy as np
 import requests
 import tensorflow_datasets as tfds
@@ -27,11 +27,13 @@ from tensorflow_datasets.core.download.util import DownloadError
 from tensorflow_datasets.image_classification import mnist as stock
 from tqdm import tqdm
 
+from zoo.data.cache import Arrays
 from zoo.data.idx import FILENAMES, FILES, read_idx
 from zoo.system.errors import ZooError
+from zoo.system.files import shown
+from zoo.system.notes import noted
 
-Arrays = dict[str, np.ndarray]
-
+_NO_MATTER = ("OpenCV is not installed",)  # Pillow is enough
 _STOCK_BUILDERS = {
     "mnist": stock.MNIST,
     "fashion_mnist": stock.FashionMNIST,
@@ -68,33 +70,65 @@ def prepare(name: str, version: str, data_dir: Path, manual_dir: Path | None) ->
         raise ZooError(
             f"manual_dir is not a directory: {manual_dir}: name the one with the downloaded files"
         )
+    version_dir = data_dir / name / version
+    info = version_dir / "dataset_info.json"
+    if os.path.exists(version_dir) and not os.path.exists(info):  # TFDS would take it for prepared
+        raise ZooError(
+            f"{shown(version_dir)} holds no prepared dataset ({info.name} is missing): "
+            f"delete this directory, and the dataset is prepared again"
+        )
     for filename in _check_manual_files(name, manual_dir):
         _check_reachable(name, _STOCK_BUILDERS[name].URL + filename, manual_dir)
-    parent = _STOCK_BUILDERS[name]
-    kind = type(parent)(parent.__name__, (_WithoutTensorFlow, parent), {}, skip_registration=True)
-    builder = kind(data_dir=data_dir, version=version, file_format="array_record")
-    if not sys.stderr.isatty():
-        tfds.disable_progress_bar()
-    tqdm.write(  # above whatever moves on the terminal
-        f"Preparing {name} in {data_dir} (only once; takes about half a minute)", file=sys.stderr
-    )
     try:
-        with contextlib.redirect_stdout(None):  # TFDS prints messages
-            builder.download_and_prepare(
-                download_config=tfds.download.DownloadConfig(
-                    manual_dir=manual_dir, try_download_gcs=False
-                )
-            )
+        version_dir.parent.mkdir(parents=True, exist_ok=True)
+        tqdm.write(  # above whatever moves on the terminal
+            f"Preparing {name} in {shown(data_dir)} (only once; takes about half a minute)",
+            file=sys.stderr,
+        )
+        _download_and_prepare(name, version, data_dir, manual_dir)
     except (requests.RequestException, DownloadError, NonMatchingChecksumError) as error:
         reason = f"the download failed ({str(error).splitlines()[0]})"
         raise ZooError(_unavailable(name, reason, manual_dir)) from None
     except (OSError, RuntimeError) as error:  # array_record raises RuntimeError when a disk is full
-        if not builder.is_prepared():  # else another process was faster
+        if not os.path.exists(info):
             reason = " ".join(str(error).split())[:200]
             raise ZooError(
-                f"{name} cannot be prepared in {data_dir} ({reason}): name another directory with "
-                f"--config.data_dir=DIR"
-            ) from None
+                f"{name} cannot be prepared in {shown(data_dir)} ({reason}): name another "
+                f"directory with --config.data_dir=DIR or TFDS_DATA_DIR"
+            ) from None  # else another process was faster
+
+
+def _download_and_prepare(name: str, version: str, data_dir: Path, manual_dir: Path | None) -> None:
+    parent = _STOCK_BUILDERS[name]
+    kind = type(parent)(parent.__name__, (_WithoutTensorFlow, parent), {}, skip_registration=True)
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    with (
+        noted("TFDS", _NO_MATTER),
+        contextlib.redirect_stdout(None),  # TFDS prints messages
+    ):
+        builder = kind(data_dir=data_dir, version=version, file_format="array_record")
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(
+                manual_dir=manual_dir, try_download_gcs=False
+            )
+        )
+
+
+def read_published(name: str, manual_dir: Path) -> Arrays:
+    """Reads the published files, all of which are there, in the form of `read_prepared`.
+
+    Raises:
+        ZooError: they are damaged, or not the published ones.
+    """
+    _check_manual_files(name, manual_dir)
+    return {
+        split: (
+            read_idx(manual_dir / images, num_axes=3)[..., None],
+            read_idx(manual_dir / labels, num_axes=1).astype(np.int32),
+        )
+        for split, (images, labels) in FILES.items()
+    }
 
 
 def _check_manual_files(name: str, manual_dir: Path | None) -> list[str]:
@@ -140,7 +174,7 @@ def _unavailable(name: str, reason: str, manual_dir: Path | None) -> str:
     )
 
 
-def read_prepared(version_dir: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def read_prepared(version_dir: Path) -> Arrays:
     """Decodes a prepared dataset: {split: (images [N, H, W, 1] uint8, labels [N] int32)}.
 
     Examples are in the order of the IDX files. TFDS stores them sorted by the hash of their
@@ -150,7 +184,8 @@ def read_prepared(version_dir: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]
         ZooError: the prepared dataset is damaged.
     """
     try:
-        return _decode(version_dir)
+        with noted("TFDS", _NO_MATTER):
+            return _decode(version_dir)
     except (RuntimeError, OSError, ValueError, KeyError, ParseError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ZooError(
@@ -159,8 +194,7 @@ def read_prepared(version_dir: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]
         ) from None
 
 
-def _decode(version_dir: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    absl.logging.set_verbosity(absl.logging.ERROR)  # "OpenCV is not installed": Pillow is enough
+def _decode(version_dir: Path) -> Arrays:
     builder = tfds.builder_from_directory(version_dir)
     splits = {}
     for split in ("train", "test"):

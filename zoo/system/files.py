@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,6 +85,11 @@ def expanded(name: str | Path) -> Path:
         ) from None
 
 
+def is_address(path: Path) -> bool:
+    """Whether it was an address, such as gs://bucket/name, of which Path has made gs:/bucket."""
+    return re.match(r"\w{2,}:/", str(path)) is not None
+
+
 def free_name(path: Path) -> Path:
     """That path, or if it exists, the first unused one of "NAME-2", "NAME-3", ..."""
     number, free = 1, path
@@ -96,3 +102,8 @@ def free_name(path: Path) -> Path:
 def as_text(name: str) -> str:
     """A file name with question marks in place of bytes that cannot be decoded."""
     return name.encode(errors="replace").decode()
+
+
+def shown(path: Path) -> str:
+    """The path as it may stand in a message: quoted, if it would break the line."""
+    return str(path) if str(path).isprintable() else repr(str(path))

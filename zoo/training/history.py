@@ -1,7 +1,7 @@
 """A run's history: one JSON file that is always whole::
 
     {"format": 2, "config": {...}, "environment": {...}, "model": {"name", "num_params"},
-     "data": {"num_train", "num_val", "num_test", "num_classes", "image_shape"},
+     "data": {"num_train", "num_val", "num_test", "num_classes", "image_shape", "sha256"},
      "epochs": [{"epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy",
                  "learning_rate", "seconds", "images_per_second"}, ...],
      "test": {"loss", "accuracy", "num_examples", "epoch"} or null until the run is complete,
@@ -16,9 +16,12 @@ training batches, with dropout and before each update, as Keras reports them.
 `images_per_second` is that of training alone. `learning_rate` is that of the epoch's last update.
 With on_nan=skip, `skipped` is the number of images in batches that were left out. `environment` is
 that of the last start, with the version of the numerics (`zoo.training.numerics`); where a run went
-on with other versions or on another device, the earlier ones follow. `framing` tells how drawings
-lie in the training images (`zoo.data.framing`), so that pictures of one's own are brought to that;
-it is empty where they are in colour or not drawings, and null in runs of before.
+on with other versions or on another device, the earlier ones follow. `data.sha256` is the checksum
+of all images and labels (`zoo.data.Dataset.sha256`), by which the data is known wherever it lies;
+`data_dir` and `manual_dir` in `config` only tell where it was at the last start.
+`framing` tells how drawings lie in the training images (`zoo.data.framing`), so that pictures of
+one's own are brought to that; it is empty where they are in colour or not drawings, and null in
+runs of before.
 """
 
 import dataclasses
@@ -173,6 +176,7 @@ def _check_form(history: History) -> None:
         zoo.data.framing.from_content(history.framing)
     forms.check(history.model, {"name": forms.text, "num_params": forms.whole(1)})
     forms.check(history.data, _DATA)
+    forms.check(history.data.get("sha256", ""), forms.text)
     shape = history.data.get("image_shape", [1, 1, 1])  # the first runs do not tell it
     forms.check(shape, [forms.whole(1)])
     if len(shape) != 3 or math.prod(shape) > _MAX_VALUES:

@@ -71,6 +71,7 @@ class Trainer:
             "num_test": len(dataset.test),
             "num_classes": dataset.num_classes,
             "image_shape": list(dataset.train.images.shape[1:]),  # height, width, channels
+            "sha256": dataset.sha256,
         }
         self.framing = zoo.data.framing.learn(train_split.images)
         self._batch_size = min(config.batch_size, self.num_train)

@@ -7,6 +7,7 @@ import jax
 import ml_collections
 
 import zoo.config
+import zoo.data
 import zoo.training.history
 from zoo.data.framing import Framing
 from zoo.system.errors import DamagedError, ZooError
@@ -19,6 +20,10 @@ from zoo.training.snapshot import Snapshot
 from zoo.training.step import TrainState, num_steps
 
 _FROM_ITS_BEGINNING = "there is no good checkpoint, so the run starts from its beginning"
+_NO_CHECKSUM = (
+    "an earlier version, which kept no checksum of the data, began this run: that the data is the "
+    "same is known of its numbers and shape only"
+)
 
 
 def past_history(config: ml_collections.ConfigDict, workdir: Path) -> History | None:
@@ -33,9 +38,39 @@ def past_history(config: ml_collections.ConfigDict, workdir: Path) -> History | 
         history = zoo.training.history.read(workdir)
     except DamagedError:
         return None
-    zoo.config.check_same_run(history.config, config.to_dict(), str(workdir))
-    history.config = config.to_dict()  # num_epochs may have grown
+    kept = zoo.config.to_keep(config)
+    zoo.config.check_same_run(history.config, kept, str(workdir))
+    moved = kept["manual_dir"] != history.config["manual_dir"]
+    history.config = kept  # num_epochs may have grown
+    if config.dataset == "idx" and moved and history.is_complete:  # no more data is read for it
+        _check_same_data(history, _content(config), workdir)
     return history
+
+
+def _content(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """What a history tells of the dataset that a configuration names."""
+    dataset = zoo.data.load(config.dataset, manual_dir=config.manual_dir)
+    return {
+        "num_test": len(dataset.test),
+        "num_classes": dataset.num_classes,
+        "image_shape": list(dataset.train.images.shape[1:]),
+        "sha256": dataset.sha256,
+    }
+
+
+def _check_same_data(history: History, data: dict[str, Any], workdir: Path) -> None:
+    """Raises ZooError if the data is not that of the history, as far as both tell of it."""
+    differing = [
+        f"{key} {history.data[key]!s:.16} there, {value!s:.16} here"
+        for key, value in data.items()
+        if history.data.get(key, value) != value
+    ]
+    if differing:
+        raise ZooError(
+            f"{workdir} holds a run on other data ({'; '.join(differing)}): name the directory of "
+            f"the same data with --config.manual_dir=DIR or --config.data_dir=DIR, or use another "
+            f"directory for the run"
+        )
 
 
 def starting_point(
@@ -66,11 +101,7 @@ def starting_point(
         return first, notes
 
     zoo.config.check_same_run(known.config, config, str(workdir))
-    if known.data != data:
-        raise ZooError(
-            f"{workdir} holds a run on other data ({known.data} there, {data} here): give the same "
-            f"data, or use another directory"
-        )
+    _check_same_data(known, data, workdir)
     if found is None:
         if known.test is not None:
             raise ZooError(
@@ -88,7 +119,10 @@ def starting_point(
     notes += _moved_to(known, first.history.environment)
     if known.framing is None:
         known.framing = first.history.framing
-    known.config = config  # num_epochs may have grown
+    known.config = config  # num_epochs may have grown, and the data may have moved
+    if "sha256" not in known.data:
+        notes.append(_NO_CHECKSUM)
+    known.data |= data
     return found, notes
 
 
@@ -131,7 +165,7 @@ def first_snapshot(
     # Parameters with the moving statistics, as Keras counts them, of all seeds.
     num_params = sum(leaf.size for leaf in jax.tree.leaves((state.params, state.batch_stats)))
     history = History(
-        config=config.to_dict(),
+        config=zoo.config.to_keep(config),
         environment=zoo.training.history.environment(),
         model={"name": config.model, "num_params": num_params // config.num_seeds},
         data=data,

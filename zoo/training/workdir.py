@@ -1,10 +1,10 @@
 """The directory of a run."""
 
 import os
-import re
 from pathlib import Path
 
 from zoo.system.errors import ZooError
+from zoo.system.files import is_address
 
 
 def check(workdir: Path) -> None:
@@ -13,7 +13,7 @@ def check(workdir: Path) -> None:
     Raises:
         ZooError: it cannot.
     """
-    if re.match(r"\w{2,}:/", str(workdir)):  # Path has made gs:/ of gs://
+    if is_address(workdir):
         raise ZooError(f"a run's directory must be on this machine, not {str(workdir)!r}")
     try:
         existing = next(path for path in (workdir, *workdir.absolute().parents) if path.exists())

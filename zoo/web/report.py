@@ -11,6 +11,7 @@ from markupsafe import Markup
 import zoo
 import zoo.reproduction.results
 import zoo.training.history
+from zoo.data import NOWHERE, DataDirs
 from zoo.reproduction import page
 from zoo.system import figures
 from zoo.system.errors import ZooError
@@ -46,17 +47,18 @@ def check_output(path: Path) -> None:
     check_target(path)
 
 
-def make(paths: Sequence[Path], date: datetime.date) -> str:
+def make(paths: Sequence[Path], date: datetime.date, given: DataDirs = NOWHERE) -> str:
     """The report of run directories and results files.
 
-    A run may still be in progress; without a checkpoint or its data, only its history is shown.
+    A run may still be in progress; without a checkpoint or its data, which is looked for in the
+    given directories as `zoo.data.find` does, only its history is shown.
 
     Raises:
         ZooError: neither a run directory nor a results file.
     """
     names = zoo.training.history.names(paths)
     sections = [
-        _section(path, name, f"p{number}")
+        _section(path, name, f"p{number}", given)
         for number, (path, name) in enumerate(zip(paths, names, strict=True), 1)
     ]
     title = sections[0].name if len(sections) == 1 else "Runs of the CNN zoo"
@@ -71,12 +73,12 @@ def make(paths: Sequence[Path], date: datetime.date) -> str:
     )
 
 
-def _section(path: Path, name: str, prefix: str) -> Section:
+def _section(path: Path, name: str, prefix: str, given: DataDirs) -> Section:
     if path.is_file():
         return Section("The notebooks' results, reproduced", page=_results_page(path))
     run = views.view_run(path, name, prefix)
     try:
-        return Section(run.name, run, views.view_net(path, prefix))
+        return Section(run.name, run, views.view_net(path, prefix, given))
     except ZooError as error:
         return Section(run.name, run, problem=str(error))
 

@@ -16,6 +16,7 @@ import zoo.training.history
 from zoo.analysis import evaluation, pictures, summary, trained
 from zoo.analysis.evaluation import Evaluation
 from zoo.analysis.significance import binomial_error, distance
+from zoo.data import NOWHERE, DataDirs
 from zoo.reproduction.results import is_mnist
 from zoo.system import figures
 from zoo.system.errors import ZooError
@@ -101,13 +102,17 @@ def view_run(workdir: Path, name: str, prefix: str) -> RunView:
     )
 
 
-def view_net(workdir: Path, prefix: str) -> NetView:
+def view_net(workdir: Path, prefix: str, given: DataDirs = NOWHERE) -> NetView:
     """Scores the run's net (of its first seed) on its test set and draws it.
+
+    Args:
+        workdir, prefix: as for `view_run`.
+        given: where its data lies, as for `zoo.data.find`.
 
     Raises:
         ZooError: no checkpoint, or no data.
     """
-    net = trained.load(workdir)
+    net = trained.load(workdir, given=given)
     split = net.split("test")
     logits = net.logits(split.images)
     probabilities = trained.softmax(logits)

@@ -19,7 +19,7 @@ import zoo
 import zoo.training.history
 from zoo.analysis import trained
 from zoo.analysis.trained import TrainedNet
-from zoo.data import images
+from zoo.data import NOWHERE, DataDirs, images
 from zoo.data.preparation import prepare
 from zoo.system.errors import ZooError
 from zoo.system.files import as_text
@@ -49,12 +49,13 @@ class ListedRun:
     changed: str = ""  # how long ago
 
 
-def serve(folder: Path, port: int) -> waitress.server.BaseWSGIServer:
+def serve(folder: Path, port: int, given: DataDirs = NOWHERE) -> waitress.server.BaseWSGIServer:
     """Creates a server that listens; its `run()` answers until the process ends.
 
     Args:
         folder: contains run directories, or is one.
         port: a port of this machine; 0: any free port.
+        given: where the data of the runs lies, as for `zoo.data.find`.
 
     Raises:
         ZooError: no such directory; the port is in use or not allowed.
@@ -70,17 +71,17 @@ def serve(folder: Path, port: int) -> waitress.server.BaseWSGIServer:
         raise ZooError(
             f"port {port} of {HOST} cannot be used ({error.strerror}): name another with --port"
         ) from None
-    return waitress.create_server(make_app(folder), sockets=[listener])
+    return waitress.create_server(make_app(folder, given), sockets=[listener])
 
 
-def make_app(folder: Path) -> flask.Flask:
+def make_app(folder: Path, given: DataDirs = NOWHERE) -> flask.Flask:
     """Creates the app with the pages of the runs in the directory."""
     app = flask.Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False  # unusual addresses are not corrected
     app.config["MAX_CONTENT_LENGTH"] = _MAX_DRAWING_BYTES
     _protect(app)
     _tell_errors(app)
-    _show_runs(app, folder)
+    _show_runs(app, folder, given)
     _answer_drawings(app, folder)
     return app
 
@@ -123,7 +124,7 @@ def _tell_errors(app: flask.Flask) -> None:
         return flask.Response(text, error.code, mimetype="text/plain")
 
 
-def _show_runs(app: flask.Flask, folder: Path) -> None:
+def _show_runs(app: flask.Flask, folder: Path, given: DataDirs) -> None:
     """The list of runs, the page of each, and their parts that are loaded again as they change."""
 
     @app.get("/")
@@ -153,7 +154,7 @@ def _show_runs(app: flask.Flask, folder: Path) -> None:
     @app.get("/parts/net/<path:name>")
     def part_net(name: str) -> str:
         workdir = _find(folder, name)
-        net = _view_net(workdir, newest_step(workdir))
+        net = _view_net(workdir, newest_step(workdir), given)
         return pages.render("watch_net.html", net=net, kinds=views.KINDS)
 
 
@@ -188,8 +189,8 @@ def _load_net(workdir: Path, newest_step: int) -> TrainedNet:
 
 
 @functools.lru_cache(maxsize=4)
-def _view_net(workdir: Path, newest_step: int) -> views.NetView:
-    return views.view_net(workdir, "net")
+def _view_net(workdir: Path, newest_step: int, given: DataDirs) -> views.NetView:
+    return views.view_net(workdir, "net", given)
 
 
 @functools.lru_cache(maxsize=1000)

@@ -1,0 +1,58 @@
+"""The decoded arrays of a prepared dataset, kept beside it with their checksums."""
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from tokenize import TokenError
+
+import numpy as np
+
+from zoo.system import forms
+from zoo.system.files import write_whole
+
+Arrays = dict[str, tuple[np.ndarray, np.ndarray]]  # split -> (images uint8, labels int32)
+
+
+def write(cache_dir: Path, arrays: Arrays) -> None:
+    """Writes one .npy per array and, last, a manifest with their sha256; each file atomically."""
+    cache_dir.mkdir(exist_ok=True)
+    for left in cache_dir.glob("*.tmp"):  # left by a killed process
+        left.unlink(missing_ok=True)
+    manifest = {}
+    for split, pair in arrays.items():
+        for field, array in zip(("images", "labels"), pair, strict=True):
+            file = io.BytesIO()
+            np.save(file, array, allow_pickle=False)
+            filename = f"{split}_{field}.npy"
+            write_whole(cache_dir / filename, file.getvalue())
+            manifest[filename] = hashlib.sha256(file.getvalue()).hexdigest()
+    write_whole(cache_dir / "manifest.json", json.dumps(manifest, indent=2))
+
+
+def read(cache_dir: Path) -> Arrays | None:
+    """The memory-mapped arrays, or None if there is no cache or it is not valid."""
+    try:
+        manifest = forms.read_json(cache_dir / "manifest.json")
+        found = {}
+        for filename in (
+            "train_images.npy",
+            "train_labels.npy",
+            "test_images.npy",
+            "test_labels.npy",
+        ):
+            path = cache_dir / filename
+            if hashlib.sha256(path.read_bytes()).hexdigest() != manifest[filename]:
+                return None
+            found[path.stem] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, KeyError, TypeError, SyntaxError, TokenError, MemoryError):
+        return None
+    arrays = {}
+    for split in ("train", "test"):
+        images, labels = found[f"{split}_images"], found[f"{split}_labels"]
+        if (images.dtype, labels.dtype) != (np.uint8, np.int32) or images.ndim != 4:
+            return None
+        if labels.shape != images.shape[:1]:
+            return None
+        arrays[split] = (images, labels)
+    return arrays

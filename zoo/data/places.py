@@ -1,0 +1,164 @@
+"""Where a run's data lies on this machine, which need not be where the run had it.
+
+Finding and reading it prepares nothing, makes no directory, and writes nothing but the cache of
+decoded arrays beside a prepared dataset.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from zoo.data.datasets import TFDS_DEFAULT_DIR, Dataset, Split, check_name, load, read_prepared
+from zoo.data.idx import FILES
+from zoo.system.errors import ZooError
+from zoo.system.files import expanded, shown
+
+
+class DataDirs(NamedTuple):
+    """Two directories; "" where none is named."""
+
+    data_dir: str = ""  # of datasets that TFDS prepared
+    manual_dir: str = ""  # of IDX files
+
+
+NOWHERE = DataDirs()
+_MOST_PARTS = 8  # of a path of which the end is looked for: a stranger's may be endless
+
+
+class _Place(NamedTuple):
+    """A directory, or several if it may have moved, and how a dataset is read from it."""
+
+    paths: list[Path]  # the likeliest first
+    read: Callable[[str, Path], Dataset | None]  # None: it is not there
+
+
+def find(
+    name: str,
+    given: DataDirs = NOWHERE,
+    hint: DataDirs = NOWHERE,
+    workdir: Path | None = None,
+    sha256: str | None = None,
+) -> Dataset:
+    """Returns the dataset of that name from the first directory that holds it.
+
+    The directories are those given. If none is: that of the environment variable TFDS_DATA_DIR;
+    for mnist, that of ZOO_MNIST_DIR; those of the hint; ~/tensorflow_datasets.
+
+    Args:
+        name: one of `DATASETS`.
+        given: where it is, as the user says.
+        hint: where a run had it, perhaps on another machine.
+        workdir: the directory of that run, with which its data may have moved.
+        sha256: the checksum of that run's data; None: any data will do.
+
+    Raises:
+        ZooError: unknown name; it is in none of the directories, or damaged, or is other data.
+    """
+    check_name(name)
+    if name == "digits":
+        places = [_Place([Path()], lambda name, path: load(name))]  # wherever scikit-learn lies
+    else:
+        places = _given(name, given) or _known(name, hint, workdir)
+    problems = []
+    for place in places:
+        for path in filter(os.path.isdir, place.paths):
+            try:
+                dataset = place.read(name, path)
+                if dataset and sha256 not in (None, dataset.sha256):
+                    raise ZooError(_other_data(dataset, path, workdir, sha256))
+            except ZooError as error:
+                if path == place.paths[0]:  # the others are guesses
+                    problems.append(str(error))
+                continue
+            if dataset:
+                return dataset
+    raise ZooError(problems[0] if problems else _not_found(name, places))
+
+
+def _given(name: str, given: DataDirs) -> list[_Place]:
+    """What the user names, as far as it is of use for that dataset."""
+    places = []
+    if given.data_dir and name != "idx":
+        places.append(_Place([expanded(given.data_dir)], read_prepared))
+    if given.manual_dir:
+        places.append(_Place([expanded(given.manual_dir)], _read_files))
+    return places
+
+
+def _known(name: str, hint: DataDirs, workdir: Path | None) -> list[_Place]:
+    """Where a dataset may be of which the user does not say it."""
+    from_files = _Place([*_moved(hint.manual_dir, workdir)], _read_files)
+    if name == "idx":
+        return [from_files]
+    environment = os.environ.get("TFDS_DATA_DIR"), os.environ.get("ZOO_MNIST_DIR")
+    places = []
+    if environment[0]:
+        places.append(_Place([_expanded(environment[0])], read_prepared))
+    if environment[1] and name == "mnist":
+        places.append(_Place([_expanded(environment[1])], _read_files))
+    places.append(_Place([*_moved(hint.data_dir, workdir)], read_prepared))
+    return [*places, from_files, _Place([_expanded(TFDS_DEFAULT_DIR)], read_prepared)]
+
+
+def _expanded(directory: str) -> Path:
+    try:
+        return expanded(directory)
+    except ZooError:  # in the home directory of a user of another machine
+        return Path(directory)
+
+
+def _moved(directory: str, workdir: Path | None) -> Iterator[Path]:
+    """Where a run's directory of data may be now.
+
+    That is where it was or, if it was copied or moved together with the run, at the end of its
+    old path below a directory that is above the run: of /old/project/data/bars, for a run in
+    /new/project/runs/1, at last /new/project/data/bars.
+    """
+    if not directory:
+        return
+    path = _expanded(directory)
+    yield path
+    first = max(len(path.parts) - _MOST_PARTS, path.is_absolute())
+    for start in range(first, len(path.parts)):
+        for parent in workdir.absolute().parents if workdir else ():
+            yield parent.joinpath(*path.parts[start:])
+
+
+def _read_files(name: str, manual_dir: Path) -> Dataset | None:
+    """The dataset from its IDX files; for a TFDS dataset the published ones."""
+    if name == "idx":
+        return load(name, manual_dir=manual_dir)
+    if not all(os.path.exists(manual_dir / file) for pair in FILES.values() for file in pair):
+        return None
+    from zoo.data import mnist_tfds  # only now: it imports TFDS
+
+    splits = mnist_tfds.read_published(name, manual_dir)
+    return Dataset(name, Split(*splits["train"]), Split(*splits["test"]), num_classes=10)
+
+
+def _other_data(dataset: Dataset, path: Path, workdir: Path | None, sha256: str) -> str:
+    name, where = dataset.name, f" in {shown(path)}"
+    advice = (
+        f"name the directory of that data, or score this one by zoo evaluate --dataset={name} with "
+        f"its directory"
+    )
+    if name == "digits":
+        where, advice = "", "install the versions of scikit-learn and Pillow that its run had"
+    return (
+        f"{name}{where} is not the data that {workdir} was trained on (sha256 "
+        f"{dataset.sha256[:16]} here, {sha256[:16]} there): {advice}"
+    )
+
+
+def _not_found(name: str, places: list[_Place]) -> str:
+    looked = [shown(place.paths[0]) for place in places if place.paths]
+    text = f"{name} is not in {' or '.join(looked)}" if looked else f"{name} is not found"
+    if name == "idx":
+        return f"{text}: name the directory of its IDX files with --manual-dir=DIR"
+    variable = " or ZOO_MNIST_DIR" if name == "mnist" else ""
+    return (
+        f"{text}: name the directory in which TFDS prepared it with --data-dir=DIR, or that of its "
+        f"published files with --manual-dir=DIR{variable}, or prepare it with python -c "
+        f"\"import zoo.data; zoo.data.load('{name}')\""
+    )
