@@ -71,6 +71,14 @@ def test_scores_by_hand() -> None:
     assert "0 taken for 1: 1 of 2" in to_text(found)
 
 
+def test_a_class_without_images_or_predictions_is_not_listed() -> None:
+    """Labels from 1: no image is of class 0; class 3 has none either, but is predicted."""
+    labels, predicted = np.array([1, 2, 2]), np.array([1, 2, 3])
+    found = evaluate(np.log(np.where(np.arange(5) == predicted[:, None], 0.8, 0.05)), labels)
+    assert [(score.label, score.num_images) for score in found.classes] == [(1, 1), (2, 2), (3, 0)]
+    assert "2 taken for 3: 1 of 2" in to_text(found)
+
+
 def test_bins_of_confidence_include_their_upper_end() -> None:
     counts, sums, rights = calibration_bins(np.array([0.2, 0.21, 1.0]), np.array([1, 0, 1]))
     assert counts.tolist() == [0, 0, 1, 1] + [0] * 10 + [1]  # 0.2 = 3/15 belongs to the third
