@@ -485,7 +485,7 @@ def test_keras_weights_may_come_one_by_one() -> None:
         jax.tree.map(np.testing.assert_array_equal, found, variables)
 
 
-@pytest.mark.parametrize("name", ["kernels_cnn5", "ablation_cnn3"])
+@pytest.mark.parametrize("name", ["kernels_cnn3", "pairs_cnn6", "ablation_cnn3"])
 def test_channels_first_weights_are_converted_and_back(name: str) -> None:
     """One kernel has its rows in another order, that of the first layer after Flatten."""
     model = zoo.models.create_model(name)
