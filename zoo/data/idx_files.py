@@ -43,7 +43,8 @@ def find_idx_files(manual_dir: Path) -> dict[str, Path]:
             f"--config.manual_dir=DIR"
         )
     chosen = max([*here, *below], key=len)  # the first of those that have the most
-    return {name: _the_one(name, paths) for name, paths in chosen.items()}
+    names = [name for pair in FILES.values() for name in pair]
+    return {name: _the_one(name, chosen[name]) for name in names if name in chosen}
 
 
 def all_idx_files(manual_dir: Path) -> dict[str, Path]:
