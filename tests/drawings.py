@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
+
+from zoo.system import figures
 
 # Corners of the strokes in a box of 1 x 1, from its upper left.
 STROKES = {
@@ -69,3 +73,17 @@ def _transparent(image: Image.Image) -> Image.Image:
     image = image.convert("RGBA")
     image.putalpha(Image.eval(grey, lambda value: 255 - value))
     return image
+
+
+def size_in_pixels(figure: Figure, path: Path) -> tuple[int, int]:
+    """(width, height) of the picture, saved there as PNG.
+
+    Raises:
+        AssertionError: it has ink at its very edge, as of a text that is cut.
+    """
+    figures.save(figure, path)
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("L"))
+    for edge in (pixels[:2], pixels[-2:], pixels[:, :2], pixels[:, -2:]):
+        assert edge.min() == 255, f"{path.name} loses text"
+    return pixels.shape[1], pixels.shape[0]
