@@ -220,6 +220,20 @@ def test_mnist_is_prepared_from_unpacked_files(
     np.testing.assert_array_equal(found.test.labels, expected.test.labels)
 
 
+def test_of_the_same_content_twice_the_published_file_is_taken(
+    published: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As torchvision leaves both; the sum of the unpacked one may not be known."""
+    monkeypatch.delitem(mnist_tfds._UNPACKED, "mnist")
+    both = place(tmp_path / "published", published, str)
+    found = load("mnist", data_dir=tmp_path / "tfds", manual_dir=both)
+    assert len(found.train) == 20
+    for name in NAMES:
+        (both / name).unlink()
+    with pytest.raises(ZooError, match=r"of mnist only the \.gz as published is known\): get the"):
+        load("mnist", data_dir=tmp_path / "other", manual_dir=both)
+
+
 def test_another_content_is_not_mnist(published: dict[str, bytes], tmp_path: Path) -> None:
     write_idx_dataset(tmp_path / "other", num_train=20, num_test=10, seed=1)
     with pytest.raises(ZooError, match=r"is not the file that mnist was published with"):

@@ -93,7 +93,8 @@ def _the_one(name: str, paths: list[Path]) -> Path:
             f"{unpacked[0]} and {unpacked[1]} may both be {name}, and they differ: rename or "
             f"remove the wrong one"
         )
-    return unpacked[0]
+    # Of kmnist and fashion_mnist only the .gz has a known sum; torchvision keeps it beside the other.
+    return next((path for path in unpacked if path.name == name), unpacked[0])
 
 
 def _below(directory: Path, depth: int = _DEPTH) -> Iterator[Path]:
