@@ -93,7 +93,7 @@ def _the_one(name: str, paths: list[Path]) -> Path:
             f"{unpacked[0]} and {unpacked[1]} may both be {name}, and they differ: rename or "
             f"remove the wrong one"
         )
-    # Of kmnist and fashion_mnist only the .gz has a known sum; torchvision keeps it beside the other.
+    # torchvision keeps both, and of kmnist and fashion_mnist only the .gz has a known sum.
     return next((path for path in unpacked if path.name == name), unpacked[0])
 
 
