@@ -9,7 +9,10 @@ python train.py --config configs/vgg5.py [--config.KEY=VALUE ...] [--workdir DIR
 
 import sys
 
+import zoo
 from zoo.system.process import GOES_ON, run
+
+_HELP = {"-h", "-help", "--help", "--helpshort", "--helpfull"}  # the last two are absl's
 
 
 def main() -> int:
@@ -18,8 +21,11 @@ def main() -> int:
     Raises:
         ZooError: something that the user gave is wrong.
     """
-    if {"-h", "--help"} & set(sys.argv[1:]):
+    if _HELP & set(sys.argv[1:]):
         print(__doc__)
+        return 0
+    if "--version" in sys.argv[1:]:
+        print(f"train.py, version {zoo.__version__}")
         return 0
     from zoo.cli.arguments import parse, start  # only now: an error in an import is a sentence, too
 

@@ -20,12 +20,16 @@ import pytest
 from conftest import ROOT, write_idx, write_idx_dataset
 
 import train
+import zoo
 import zoo.system.process
 import zoo.training.history
+from zoo.cli.arguments import parse
 from zoo.data.idx import FILES
+from zoo.system.errors import ZooError
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 CONFIG = "--config=configs/default.py"
+DEFAULT = f"--config={ROOT / 'configs/default.py'}"  # from any directory
 
 
 def tiny(idx_dir: Path, workdir: Path, *more: str) -> list[str]:
@@ -189,6 +193,17 @@ NO_NETWORK = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0
         (["--config.model=VGG5"], "unknown net 'VGG5': did you mean vgg5"),
         (["--workdir=gs://bucket/run"], "a run's directory must be on this machine"),
         (["--config=EMPTY"], "the configuration file cannot be loaded: AttributeError"),
+        (["--workdir"], "--workdir needs a directory: try --workdir runs/first"),
+        (["--workdir="], "--workdir needs a directory: try"),
+        (["--workdir", "--quiet"], "--workdir needs a directory: try"),
+        (["--workdir=a", "--workdir=b"], "--workdir is given twice, 'a' and 'b': give it once"),
+        (["--quiet=maybe"], "--quiet must be true or false, not 'maybe'"),
+        (
+            ["--flagfile=TMP/none"],
+            "--flagfile cannot be read (No such file or directory: 'TMP/none",
+        ),
+        (["--flagfile=TMP"], "--flagfile cannot be read (Is a directory: 'TMP'): give a file"),
+        (["--config.num_classes=5"], "unknown key config.num_classes: it follows from the dataset"),
         (["--workdri=x"], "Unknown command line flag 'workdri'. Did you mean: workdir"),
         (["configs/vgg5.py"], "unexpected argument 'configs/vgg5.py': options are --config FILE"),
         (["--workdir=/dev/null/run", "--config.dataset=digits"], "/dev/null/run"),
@@ -198,7 +213,7 @@ NO_NETWORK = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0
         ),
         (
             ["--config.dataset=mnist", "--config.manual_dir=TMP/none", "--config.data_dir=TMP"],
-            "manual_dir is not a directory: TMP/none: name the one with the downloaded files",
+            "manual_dir is not a directory: TMP/none: name the one with the IDX files",
         ),
         (
             ["--config.dataset=idx", "--config.manual_dir=TMP/truncated"],
@@ -309,6 +324,51 @@ def test_zoo_train_trains_a_net_by_name_and_a_file(
         assert output.startswith("test: loss ")
         history = zoo.training.history.read(workdir)
         assert (history.config["seed"], history.config["model"]) == (seed, "pooling_cnn3")
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_flag_file_may_come_before_the_configuration(tmp_path: Path, early: bool) -> None:
+    """And may name itself; keys may come before the configuration, too."""
+    file = tmp_path / "flags"
+    file.write_text(f"--config.num_epochs=3\n--quiet\n--flagfile={file}\n")
+    options = [f"--flagfile={file}", "--config.seed=2"]
+    found = parse([*options, DEFAULT] if early else [DEFAULT, *options])
+    assert (found.config.num_epochs, found.config.seed, found.quiet) == (3, 2, True)
+
+
+def test_of_a_key_given_twice_the_last_value_counts() -> None:
+    found = parse([DEFAULT, "--config.num_epochs=1", "--config.num_epochs=2"])
+    assert found.config.num_epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("last", "sentence"),
+    [
+        ("--config.seed", "Missing value for flag --config.seed: options are --config FILE"),
+        ("--undefok", "Missing value for flag --undefok: options are --config FILE"),
+        ("--flagfile", "--flagfile needs a file: give a file with one option a line"),
+        ("--workdir", "--workdir needs a directory: try --workdir runs/first"),
+    ],
+)
+def test_an_option_without_its_value_is_one_sentence(last: str, sentence: str) -> None:
+    with pytest.raises(ZooError, match=sentence):
+        parse([DEFAULT, last])
+
+
+def test_config_given_twice_is_one_sentence() -> None:
+    with pytest.raises(ZooError, match=r"--config is given twice, '.*' and 'other\.py': give it"):
+        parse([DEFAULT, "--config", "other.py"])
+
+
+@pytest.mark.parametrize(
+    ("option", "said"), [("--helpfull", "--workdir DIR:"), ("--version", zoo.__version__)]
+)
+def test_absls_options_for_help_print_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str, said: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py", option])
+    assert train.main() == 0
+    assert said in capsys.readouterr().out
 
 
 def test_config_missing_is_one_sentence_and_status_2(run_python: Run) -> None:

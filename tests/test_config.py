@@ -11,6 +11,7 @@ import pytest
 from conftest import GOLDEN, ROOT
 from ml_collections import ConfigDict
 
+import zoo.config
 import zoo.reproduction.results
 from zoo.config import check_same_run, flatten, unknown_key, validate
 from zoo.configs import default
@@ -153,6 +154,43 @@ def test_a_mistyped_key_names_its_neighbours() -> None:
     assert "did you mean optimizer.learning_rate" in unknown_key("optimizer.learning_rat")
     assert "configs/default.py" in unknown_key("zzz")
     assert "is a group of keys: did you mean optimizer.name" in unknown_key("optimizer")
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("num_classes", "it follows from the dataset, config.dataset"),
+        ("image_shape", "it follows from the dataset, config.dataset"),
+        ("in_channels", "it follows from the dataset, config.dataset"),
+        ("dropout", "it follows from the net, config.model"),
+        ("workdir", "--workdir DIR sets a run's directory"),
+        ("device", "the environment variable JAX_PLATFORMS chooses the device"),
+        ("early_stopping", "config.validation=holdout tests the best epoch"),
+        ("epochs", "did you mean num_epochs?"),
+        ("numEpochs", "did you mean num_epochs?"),
+        ("lr", "did you mean optimizer.learning_rate?"),
+        ("optimizer.lr", "did you mean optimizer.learning_rate?"),
+        ("batchsize", "did you mean batch_size?"),
+        ("bs", "did you mean batch_size?"),
+        ("optim", "did you mean optimizer.name?"),
+        ("beta_1", "did you mean optimizer.b1?"),
+        ("betas", "did you mean optimizer.b1 or optimizer.b2?"),
+        ("epsilon", "did you mean optimizer.eps?"),
+        ("wd", "did you mean optimizer.weight_decay?"),
+        ("net", "did you mean model?"),
+        ("seeds", "did you mean seed or num_seeds?"),
+        ("scheduler", "did you mean optimizer.schedule?"),
+    ],
+)
+def test_a_key_of_other_programs_is_answered_with_ours(key: str, hint: str) -> None:
+    assert unknown_key(key).startswith(f"unknown key config.{key}: {hint}")
+
+
+def test_no_synonym_is_a_key_or_stands_for_none() -> None:
+    known = {key.rsplit(".", 1)[-1].replace("_", "") for key in zoo.config._KEYS}
+    assert zoo.config._SYNONYMS.keys() <= zoo.config._KEYS.keys()
+    for names in (*zoo.config._SYNONYMS.values(), *zoo.config._NOT_SET.values()):
+        assert not known & {*names.split()}
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,14 @@ def test_scores_by_hand() -> None:
     assert "0 taken for 1: 1 of 2" in to_text(found)
 
 
+def test_a_class_without_images_or_predictions_is_not_listed() -> None:
+    """Labels from 1: no image is of class 0; class 3 has none either, but is predicted."""
+    labels, predicted = np.array([1, 2, 2]), np.array([1, 2, 3])
+    found = evaluate(np.log(np.where(np.arange(5) == predicted[:, None], 0.8, 0.05)), labels)
+    assert [(score.label, score.num_images) for score in found.classes] == [(1, 1), (2, 2), (3, 0)]
+    assert "2 taken for 3: 1 of 2" in to_text(found)
+
+
 def test_bins_of_confidence_include_their_upper_end() -> None:
     counts, sums, rights = calibration_bins(np.array([0.2, 0.21, 1.0]), np.array([1, 0, 1]))
     assert counts.tolist() == [0, 0, 1, 1] + [0] * 10 + [1]  # 0.2 = 3/15 belongs to the third
@@ -154,9 +162,9 @@ def test_what_cannot_be_scored_is_one_sentence(run: tuple[Path, History], tmp_pa
 @pytest.mark.parametrize(
     ("part", "key", "value", "sentence"),
     [
-        ("config", "model", "lenet3", "does not match the net in its history"),
-        ("data", "num_classes", 9, "does not match the net in its history"),
-        ("data", "image_shape", [28, 28, 3], "does not match the net in its history"),
+        ("config", "model", "lenet3", "does not match the net and the seeds in its history"),
+        ("data", "num_classes", 9, "does not match the net and the seeds in its history"),
+        ("data", "image_shape", [28, 28, 3], "does not match the net and the seeds in its history"),
         ("data", "image_shape", [5, 5, 1], "a 5x5 image is too small"),
     ],
 )
@@ -168,6 +176,31 @@ def test_a_history_of_another_run_is_one_sentence(
     history.write(run[0])
     with pytest.raises(ZooError, match=sentence):
         zoo.analysis.trained.load(run[0])
+
+
+@pytest.mark.parametrize(("num_seeds", "seed"), [(1, None), (1, 0), (3, None), (3, 2), (9, 8)])
+def test_a_history_edited_to_other_seeds_is_one_sentence(
+    run: tuple[Path, History], run_zoo: Zoo, num_seeds: int, seed: int | None
+) -> None:
+    def edited(values: dict[str, Any]) -> dict[str, Any]:
+        """With the numbers of the first seed for each."""
+        return {
+            key: ([value[0]] * num_seeds if num_seeds > 1 else value[0])
+            if isinstance(value, list)
+            else value
+            for key, value in values.items()
+        }
+
+    history = zoo.training.history.read(run[0])
+    history.config["num_seeds"] = num_seeds
+    history.epochs = [edited(record) for record in history.epochs]
+    assert history.test is not None
+    history.test = edited(history.test)
+    history.write(run[0])
+    chosen = [] if seed is None else [f"--seed={seed}"]
+    status, output, error = run_zoo("evaluate", run[0], *chosen)
+    assert (status, output, error.count("\n")) == (2, "", 1)
+    assert "does not match the net and the seeds in its history" in error
 
 
 def test_the_command(

@@ -1,5 +1,6 @@
 """Pictures of a trained net: they are drawn, legible and reproducible."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+from drawings import size_in_pixels
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
@@ -90,6 +92,16 @@ def test_every_kind_is_drawn_without_overlaps(kind: str, name: str, split: Split
     assert overlapping_labels(draw(kind, make_net(name), split)) == []
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_text_is_lost(kind: str, split: Split, tmp_path: Path) -> None:
+    """The longest name of a net, and of mistakes just one."""
+    net = make_net("ablation_cnn7_dropout")
+    labels = net.logits(split.images[:12]).argmax(axis=1).astype(np.int32)
+    labels[3] = (labels[3] + 1) % 10
+    figure = draw(kind, net, Split(split.images[:12], labels))
+    size_in_pixels(figure, tmp_path / "picture.png")  # asserts that none is cut
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_run_gives_the_same_bytes(kind: str, split: Split, tmp_path: Path) -> None:
@@ -109,7 +121,7 @@ def test_each_layer_with_weights_has_its_violins(name: str) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3, 12])
-def test_predictions_are_drawn_without_overlaps(count: int, split: Split) -> None:
+def test_predictions_are_drawn_without_overlaps(count: int, split: Split, tmp_path: Path) -> None:
     net = make_net("lenet3")
     probabilities = net.probabilities(split.images[:count])
     found = [
@@ -119,6 +131,8 @@ def test_predictions_are_drawn_without_overlaps(count: int, split: Split) -> Non
         )
     ]
     assert overlapping_labels(pictures.predictions(net, found)) == []
+    long = [dataclasses.replace(one, image=f"{'very ' * 30}{one.image}") for one in found]
+    size_in_pixels(pictures.predictions(net, long), tmp_path / "x.png")  # asserts that none is cut
     with pytest.raises(ZooError, match="shows at most 100 images"):
         pictures.predictions(net, found * 101)
 

@@ -350,7 +350,10 @@ def test_truncated_idx_is_a_clear_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"<html>404</html>", r"is not a gzip file or is damaged"),
+        (
+            b"<html>404</html>",
+            r"it is text, as of a web page or a Git LFS pointer: get the file itself",
+        ),
         (b"", r"is empty: get it again"),
     ],
 )

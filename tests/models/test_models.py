@@ -4,6 +4,7 @@ import json
 import math
 import pickle
 import re
+from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -450,6 +451,61 @@ def test_keras_weights_of_another_net_are_refused() -> None:
     in_colour = [np.zeros((3, 3, 3, 32)), *weights[1:]]
     with pytest.raises(ValueError, match=r"head/kernel of this net for images of \(40, 40, 3\)"):
         zoo.models.from_keras_weights(model, in_colour, image_shape=(40, 40, 3))
+
+
+@pytest.mark.parametrize(
+    ("weights", "sentence"),
+    [
+        ("weights/net.weights.h5", r"not the path 'weights/net\.weights\.h5': load it with keras"),
+        (Path("net.keras"), r"not the path 'net\.keras': load it"),
+        (b"net.keras", r"not the path .*: load it"),
+        ({"conv_1": np.zeros(3)}, r"not one dict: put arrays into a list"),
+        (np.zeros((8, 3)), r"not one ndarray: put arrays into a list"),
+        (jax.numpy.zeros(3), r"not one ArrayImpl: put arrays into a list"),
+        (None, r"must be a Keras model or the list that its get_weights\(\) gives, not None"),
+        (7, r"gives, not 7"),
+        (["conv_1"] * 8, r"weight array 1 is not an array of real numbers but str"),
+        ([[np.zeros((3, 3, 1, 32)), np.zeros(32)]] * 4, r"weight array 1 is not an array of real"),
+        ([np.zeros(2, complex)], r"weight array 1 is not an array of real numbers but ndarray"),
+    ],
+    ids=str,
+)
+def test_what_is_no_list_of_weights_is_one_sentence(weights: object, sentence: str) -> None:
+    with pytest.raises(TypeError, match=sentence):
+        zoo.models.from_keras_weights(zoo.models.create_model("ablation_cnn3"), weights)
+
+
+def test_keras_weights_may_come_one_by_one() -> None:
+    """From a generator, or as a tuple of nested lists."""
+    model = zoo.models.create_model("ablation_cnn3")
+    variables = random_variables(model)
+    weights = zoo.models.to_keras_weights(model, variables)
+    for each in ((array for array in weights), tuple(array.tolist() for array in weights)):
+        found = zoo.models.from_keras_weights(model, each)
+        jax.tree.map(np.testing.assert_array_equal, found, variables)
+
+
+@pytest.mark.parametrize("name", ["kernels_cnn3", "pairs_cnn6", "ablation_cnn3"])
+def test_channels_first_weights_are_converted_and_back(name: str) -> None:
+    """One kernel has its rows in another order, that of the first layer after Flatten."""
+    model = zoo.models.create_model(name)
+    variables = random_variables(model)
+    weights = zoo.models.to_keras_weights(model, variables, data_format="channels_first")
+    last = zoo.models.to_keras_weights(model, variables)
+    differing = [not np.array_equal(*pair) for pair in zip(weights, last, strict=True)]
+    assert sum(differing) == 1
+    found = zoo.models.from_keras_weights(model, weights, data_format="channels_first")
+    jax.tree.map(np.testing.assert_array_equal, found, variables)
+    with pytest.raises(ValueError, match=r"must be 'channels_last' or 'channels_first', not 'NC"):
+        zoo.models.from_keras_weights(model, weights, data_format="NCHW")  # type: ignore[arg-type]
+
+
+def test_channels_first_without_a_head_changes_nothing() -> None:
+    model = zoo.models.create_model("ablation_cnn3", num_classes=0)
+    variables = random_variables(model)
+    weights = zoo.models.to_keras_weights(model, variables, data_format="channels_first")
+    found = zoo.models.from_keras_weights(model, weights, data_format="channels_first")
+    jax.tree.map(np.testing.assert_array_equal, found, variables)
 
 
 @pytest.mark.parametrize("name", list_models())

@@ -1,6 +1,7 @@
 """Every net against Keras 3 on its JAX backend, as installed here."""
 
 import os
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,3 +42,62 @@ def test_weights_go_back_to_keras() -> None:
         other.get_weights(), nets.random_weights("kernels_cnn5"), strict=True
     ):
         np.testing.assert_array_equal(array, expected)
+
+
+def channels_first(name: str, flatten: str | None) -> Any:
+    """The net with channels first and random weights; Flatten as Keras has it by default."""
+    import keras
+
+    options = {"data_format": "channels_first"}
+    layers: list[Any] = [keras.Input((1, 28, 28))]
+    for layer in nets.make_keras_net(name).layers:
+        config = layer.get_config()
+        if isinstance(layer, keras.layers.Flatten):
+            config.pop("data_format")
+            config |= {"data_format": flatten} if flatten else {}
+        elif "data_format" in config:
+            config |= options
+        elif isinstance(layer, keras.layers.BatchNormalization) and not any(
+            isinstance(before, keras.layers.Flatten) for before in layers
+        ):
+            config["axis"] = 1
+        layers.append(type(layer).from_config(config))
+    model = keras.Sequential(layers)
+    model.set_weights(nets.random_weights(name))
+    return model
+
+
+@pytest.mark.parametrize("flatten", [None, "channels_first", "channels_last"])
+@pytest.mark.parametrize("name", ["lenet3", "ablation_cnn3"])  # more than 1x1 when flattened
+def test_a_channels_first_model_computes_the_same(name: str, flatten: str | None) -> None:
+    """Its images are transposed, its weights converted by the format that its layers tell."""
+    other = channels_first(name, flatten)
+    images = nets.random_images(name)
+    expected = np.asarray(other(images.transpose(0, 3, 1, 2), training=False))
+    order: zoo.models.DataFormat = (
+        "channels_last" if flatten == "channels_first" else "channels_first"
+    )
+    model = zoo.models.create_model(name)
+    for variables in (
+        zoo.models.from_keras_weights(model, other),
+        zoo.models.from_keras_weights(model, other.get_weights(), data_format=order),
+    ):
+        logits = np.asarray(model.apply(variables, images, train=False))
+        assert nets.deviation(logits, expected) <= nets.TOLERANCE
+    back = zoo.models.to_keras_weights(model, variables, data_format=order)
+    for array, original in zip(back, other.get_weights(), strict=True):
+        np.testing.assert_array_equal(array, original)
+
+
+def test_a_keras_model_whose_order_is_unclear_is_asked_for_by_name() -> None:
+    import keras
+
+    model = zoo.models.create_model("pooling_cnn3")
+    first, flat, *rest = (
+        layer if not isinstance(layer, keras.layers.Flatten) else keras.layers.Reshape((-1,))
+        for layer in nets.make_keras_net("pooling_cnn3").layers
+    )
+    other = keras.Sequential([keras.Input(nets.IMAGE_SHAPE), first, flat, *rest])
+    with pytest.raises(ValueError, match=r"Flatten is Reshape\): give data_format='channels_last'"):
+        zoo.models.from_keras_weights(model, other)
+    zoo.models.from_keras_weights(model, other, data_format="channels_last")

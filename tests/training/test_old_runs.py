@@ -56,7 +56,7 @@ def test_its_arrays_are_read_bit_for_bit(old_run: Path) -> None:
     written = arrays.read_parts(OLD_RUN / "checkpoints/11-partial/state", names)
     config = ConfigDict(zoo.training.history.read(old_run).config)
     trainer = Trainer(config, zoo.data.load("digits"), Terminal(quiet=True))
-    first = first_snapshot(config, trainer.init(), trainer.data_sizes)
+    first = first_snapshot(trainer)
     checkpoints = Checkpoints(old_run, 1, 0, "val_accuracy")
     found, _ = starting_point(old_run, checkpoints, first, trainer.steps_per_epoch)
     assert found.best is not None

@@ -6,6 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from drawings import size_in_pixels
 from test_history import history_of
 
 from zoo.system.errors import ZooError
@@ -38,10 +39,32 @@ def test_curves_are_labelled_with_names_units_and_what_was_validated_on(tmp_path
         "loss (nats per image)",
         "accuracy (%)",
         "epoch",
-        "my-run, training",
-        "my-run, held out",
+        "training",
+        "held out",
     ):
         assert f"<!-- {label} -->" in text
+    assert "my-run" not in text  # one run needs no name
+    save(draw_histories({"my-run": history_of(3), "other": history_of(3)}), tmp_path / "x.svg")
+    for label in ("my-run, training", "my-run, held out", "other, training", "other, held out"):
+        assert f"<!-- {label} -->" in (tmp_path / "x.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    "name", ["run", "a run of a long name " * 8, "W" * 200, "$x$ " * 30, "ablation_cnn7_dropout-3"]
+)
+@pytest.mark.parametrize(
+    ("count", "metrics"), [(1, ["loss"]), (9, ["loss"]), (2, ["loss", "accuracy"])]
+)
+def test_no_text_is_lost(tmp_path: Path, name: str, count: int, metrics: list[str]) -> None:
+    seeds = history_of(2)
+    seeds.config["num_seeds"] = 12
+    for record in seeds.epochs:
+        record |= {key: [record[key]] * 12 for key in ("loss", "accuracy")}
+        record |= {f"val_{key}": record[key] for key in ("loss", "accuracy")}
+    figure = draw_histories({f"{name}{index}": seeds for index in range(count)}, metrics)
+    width, _ = size_in_pixels(figure, tmp_path / "curves.png")
+    assert width <= 150 * (5 * len(metrics) + 1.5)  # long lines are broken
+    assert all(axes.get_position().height * figure.get_figheight() > 2 for axes in figure.axes)
 
 
 @pytest.mark.parametrize(

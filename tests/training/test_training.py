@@ -47,7 +47,7 @@ def files_of(workdir: Path) -> dict[str, tuple[int, bytes]]:
 def last_state(config: ConfigDict, workdir: Path) -> Any:
     dataset = zoo.data.load("idx", manual_dir=config.manual_dir)
     trainer = Trainer(config, dataset, Terminal(quiet=True))
-    like = first_snapshot(config, trainer.init(), trainer.data_sizes)
+    like = first_snapshot(trainer)
     snapshot, notes = Checkpoints(workdir, 1, 1, "val_accuracy").newest(like)
     assert snapshot is not None
     assert not notes

@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import html
+import itertools
 import json
 import os
 import re
@@ -38,6 +39,7 @@ class Page(HTMLParser):
         self.ids: list[str] = []
         self.links: list[str] = []
         self.tags: Counter[str] = Counter()
+        self.headings: list[int] = []  # their levels
         self.tooltips: dict[str, list[str]] = {}
         self._open: list[str] = []
         self.feed(text)
@@ -51,6 +53,8 @@ class Page(HTMLParser):
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags[tag] += 1
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
         for name, value in attrs:
             if name == "id":
                 self.ids.append(value or "")
@@ -94,6 +98,21 @@ def test_a_report_is_self_contained(run: Path) -> None:
         assert heading in text
     assert "zoo report</code> 0.1.0 on 2026-01-02" in text
     assert page.tags["svg"] == 1 + 2 + 5  # comparison; loss and accuracy; the net
+
+
+def assert_no_level_is_skipped(text: str) -> None:
+    levels = Page(text).headings
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels)), levels
+
+
+@pytest.mark.parametrize("parts", ["run", "results", "run results", "run run"])
+def test_headings_skip_no_level(run: Path, parts: str) -> None:
+    paths = [run if part == "run" else RESULTS for part in parts.split()]
+    text = report.make(paths, TODAY)
+    assert_no_level_is_skipped(text)
+    assert Page(text).headings[1:]
 
 
 def test_the_same_run_gives_the_same_page(run: Path) -> None:

@@ -19,7 +19,7 @@ from drawings import draw_strokes
 from ml_collections import ConfigDict
 from PIL import Image
 from test_history import history_of
-from test_report import Page
+from test_report import Page, assert_no_level_is_skipped
 
 import zoo.training.history
 from zoo.configs import default
@@ -163,6 +163,28 @@ def test_names_of_directories_are_text(tmp_path: Path) -> None:
     assert len(page.links) == 2  # the other name cannot be part of an address
     for link in page.links:
         assert client.get(link).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "name", ["a\nb/run", "a/ru\nn", "\n/run", "a\r\nb\t/x\x1b/run\n", "a\n\nb"]
+)
+def test_line_breaks_in_names_are_part_of_an_address(tmp_path: Path, name: str) -> None:
+    """Those of a run and of directories above it."""
+    (tmp_path / name).mkdir(parents=True)
+    history_of(1).write(tmp_path / name)
+    client = watch.make_app(tmp_path).test_client()
+    (link,) = Page(client.get("/parts/runs").text).links
+    assert client.get(link).status_code == 200
+    assert client.get(link.replace("/runs/", "/parts/history/")).status_code == 200
+    draw = Page(client.get(link).text).links[-1]
+    assert client.get(draw).status_code == 200
+
+
+@pytest.mark.parametrize("address", ["/runs/study/one%20run", "/parts/net/study/one%20run"])
+def test_headings_skip_no_level(client: flask.testing.FlaskClient, address: str) -> None:
+    """A part of a page has those below its title."""
+    text = client.get(address).text
+    assert_no_level_is_skipped(text if "/runs/" in address else f"<h1></h1>{text}")
 
 
 def test_a_directory_that_is_a_run_is_shown(tmp_path: Path) -> None:

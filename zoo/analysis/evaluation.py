@@ -47,7 +47,7 @@ class Evaluation:
     accuracy: Estimate  # Wilson's interval
     loss: Estimate  # normal interval of a mean
     calibration_error: float  # expected calibration error, 15 bins; biased upwards for few images
-    classes: tuple[ClassScore, ...]
+    classes: tuple[ClassScore, ...]  # those that have images, or were predicted
     confusions: tuple[Confusion, ...]  # the most frequent first
 
 
@@ -74,6 +74,7 @@ def evaluate(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
             num_images=int(support[label]),
         )
         for label in range(num_classes)
+        if matrix[label].any() or matrix[:, label].any()
     )
     mistakes = [
         Confusion(int(label), int(other), int(matrix[label, other]))
@@ -145,12 +146,13 @@ def to_text(evaluation: Evaluation, num_confusions: int = 8) -> str:
             f"{score.label:5}  {score.precision:9.2%}  {recall.value:7.2%}  "
             f"{_interval(recall, '.2%'):20}  {score.f1:7.2%}  {score.num_images:6,}"
         )
+    num_images = {score.label: score.num_images for score in evaluation.classes}
     if evaluation.confusions:
         lines += ["", "most often confused:"]
         for confusion in evaluation.confusions[:num_confusions]:
             lines.append(
                 f"{confusion.label:5} taken for {confusion.predicted}: {confusion.count:,} of "
-                f"{evaluation.classes[confusion.label].num_images:,}"
+                f"{num_images[confusion.label]:,}"
             )
     return "\n".join([*lines, "", "In brackets: 95% confidence intervals."])
 

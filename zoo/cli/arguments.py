@@ -1,7 +1,8 @@
 """The command line of training: `python train.py` and `zoo train`."""
 
+import contextlib
 import difflib
-import itertools
+import io
 import re
 import sys
 import warnings
@@ -39,14 +40,20 @@ def parse(arguments: Sequence[str], options: str = "--config FILE, ") -> Argumen
     Raises:
         ZooError: whatever is wrong with the command line or with the configuration file.
     """
+    arguments = _with_flag_files(arguments)
+    usage = f"options are {options}--config.KEY=VALUE, --workdir DIR, --quiet"
     for argument in arguments:
         override = re.match(r"--?(?:no)?config\.([^=]*)", argument)
         if override and not zoo.config.is_key(override[1]):
             raise ZooError(zoo.config.unknown_key(override[1]))
-    _check_config_file(arguments)
+    file, others = _take(arguments, "config", "a file: try --config configs/default.py")
+    _take(arguments, "workdir", "a directory: try --workdir runs/first")
+    if file is None:
+        raise ZooError("--config is missing: try --config configs/default.py")
+    _check_config_file(file)
     absl.logging.set_verbosity(absl.logging.ERROR)
     values = flags.FlagValues()
-    argv = ["", *arguments]
+    argv = ["", f"--config={file}", *others]  # first: absl refuses what sets keys before it
     sys.modules.pop("config_config", None)  # else a file is executed in the one loaded before it
     holder = config_flags.DEFINE_config_file("config", None, "", sys_argv=argv, flag_values=values)
     flags.DEFINE_string("workdir", None, "", flag_values=values)
@@ -60,18 +67,16 @@ def parse(arguments: Sequence[str], options: str = "--config FILE, ") -> Argumen
         override = re.match(r"flag --config\.([\w.]+)=(.*?): ", str(error), re.DOTALL)
         if override:
             raise ZooError(zoo.config.wrong_value(override[1], override[2])) from None
-        raise ZooError(" ".join(str(error).split())) from None
-    except flags.UnrecognizedFlagError as error:
-        raise ZooError(str(error)) from None
+        flag = re.match(r"flag --(\w+)=(.*?): ", str(error), re.DOTALL)
+        text = f"--{flag[1]} must be true or false, not {flag[2]!r}" if flag else str(error)
+        raise ZooError(" ".join(text.split())) from None
+    except flags.Error as error:  # an unknown flag, a missing value
+        hint = "" if "Did you mean" in str(error) else f": {usage}"
+        raise ZooError(f"{' '.join(str(error).split())}{hint}") from None
     except (Exception, SystemExit) as error:  # it is code: whatever it raises is for its author
         raise ZooError(f"the configuration file cannot be loaded: {error_text(error)}") from None
     if unused:
-        raise ZooError(
-            f"unexpected argument {unused[0]!r}: options are {options}"
-            f"--config.KEY=VALUE, --workdir DIR, --quiet"
-        )
-    if not values["config"].present:
-        raise ZooError("--config is missing: try --config configs/default.py")
+        raise ZooError(f"unexpected argument {unused[0]!r}: {usage}")
     if not isinstance(config, ConfigDict):
         raise ZooError("the configuration file's get_config() must return a ConfigDict")
     zoo.config.validate(config)
@@ -126,20 +131,50 @@ def _default_workdir(config: ConfigDict) -> str:
     return f"runs/{config.model}-{config.dataset}-{config.seed}{last}"
 
 
-def _check_config_file(arguments: Sequence[str]) -> None:
-    """Says so, with near matches, if the file after --config is not there."""
-    for argument, following in itertools.pairwise([*arguments, ""]):
-        match = re.fullmatch(r"--?config(?:=(.*))?", argument, re.DOTALL)
+def _with_flag_files(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with those in the file in place of each --flagfile FILE, which is absl's."""
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # a file that names itself is read once
+            return flags.FlagValues().read_flags_from_files(arguments, force_gnu=False)
+    except flags.IllegalFlagValueError:
+        raise ZooError("--flagfile needs a file: give a file with one option a line") from None
+    except (flags.CantOpenFlagFileError, UnicodeError) as error:
+        reason = str(error).rpartition("] ")[2]  # "... [Errno 2] No such file or directory: 'x'"
+        raise ZooError(
+            f"--flagfile cannot be read ({reason}): give a file with one option a line"
+        ) from None
+
+
+def _take(arguments: Sequence[str], name: str, needs: str) -> tuple[str | None, list[str]]:
+    """(value of --NAME VALUE or --NAME=VALUE, or None; the other arguments).
+
+    Raises:
+        ZooError: it has no value, or two.
+    """
+    values, others, rest = [], [], [*arguments]
+    while rest:
+        argument = rest.pop(0)
+        match = re.fullmatch(rf"--?{name}(?:=(.*))?", argument, re.DOTALL)
         if not match:
-            continue
-        name = following if match[1] is None else match[1]
-        path = Path(name)
-        if not name or name.startswith("-"):
-            raise ZooError("--config needs a file: try --config configs/default.py")
-        if path.is_dir():
-            raise ZooError(f"the configuration file {name!r} is a directory: name a file in it")
-        if not path.is_file():
-            known = [str(file) for file in sorted(Path("configs").glob("[!_]*.py"))]
-            near = difflib.get_close_matches(str(path), known, n=2)
-            hint = f"did you mean {' or '.join(near)}?" if near else "try configs/default.py"
-            raise ZooError(f"the configuration file {str(path)!r} does not exist: {hint}")
+            others.append(argument)
+        elif match[1] is not None:
+            values.append(match[1])
+        else:
+            values.append(rest.pop(0) if rest and not rest[0].startswith("-") else "")
+    if not all(value.strip() for value in values):
+        raise ZooError(f"--{name} needs {needs}")
+    if len(set(values)) > 1:
+        raise ZooError(f"--{name} is given twice, {values[0]!r} and {values[1]!r}: give it once")
+    return (values[0] if values else None), others
+
+
+def _check_config_file(name: str) -> None:
+    """Says so, with near matches, if the file is not there."""
+    path = Path(name)
+    if path.is_dir():
+        raise ZooError(f"the configuration file {name!r} is a directory: name a file in it")
+    if not path.is_file():
+        known = [str(file) for file in sorted(Path("configs").glob("[!_]*.py"))]
+        near = difflib.get_close_matches(str(path), known, n=2)
+        hint = f"did you mean {' or '.join(near)}?" if near else "try configs/default.py"
+        raise ZooError(f"the configuration file {str(path)!r} does not exist: {hint}")

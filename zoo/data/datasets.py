@@ -23,6 +23,7 @@ import numpy as np
 
 from zoo.data import cache
 from zoo.data.idx import FILENAMES, FILES, read_idx
+from zoo.data.idx_files import all_idx_files
 from zoo.system.errors import ZooError
 from zoo.system.files import expanded, is_address
 
@@ -213,18 +214,17 @@ def _load_digits() -> Dataset:
 def _load_idx(manual_dir: Path | None) -> Dataset:
     if manual_dir is None:
         raise ZooError(f"dataset idx needs --config.manual_dir=DIR, a directory with {FILENAMES}")
-    if not manual_dir.is_dir():
-        raise ZooError(
-            f"manual_dir is not a directory: {manual_dir}: name the one with the IDX files"
-        )
+    files = all_idx_files(manual_dir)
     splits = {}
-    for split, (images_name, labels_name) in FILES.items():
-        images = read_idx(_gzipped_or_plain(manual_dir / images_name), num_axes=3)
-        labels = read_idx(_gzipped_or_plain(manual_dir / labels_name), num_axes=1)
+    for split, names in FILES.items():
+        images_path, labels_path = (files[name] for name in names)
+        images, labels = read_idx(images_path, num_axes=3), read_idx(labels_path, num_axes=1)
         if len(images) != len(labels) or not len(labels):
+            is_last = images.shape[2] == len(labels) > 0
+            hint = ": the axes of images are [images, height, width]" if is_last else ""
             raise ZooError(
-                f"{manual_dir / images_name} holds {len(images):,} images and {labels_name} "
-                f"{len(labels):,} labels: the numbers must be equal, and at least 1"
+                f"{images_path} holds {len(images):,} images and {labels_path.name} "
+                f"{len(labels):,} labels: the numbers must be equal, and at least 1{hint}"
             )
         splits[split] = Split(images[..., None], labels.astype(np.int32))
     shapes = [splits[name].images.shape[1:3] for name in ("train", "test")]
@@ -234,12 +234,12 @@ def _load_idx(manual_dir: Path | None) -> Dataset:
             f"of {shapes[1][0]}x{shapes[1][1]}: they must have the same size, and not be empty"
         )
     num_classes = int(max(split.labels.max() for split in splits.values())) + 1
+    if min(split.labels.min() for split in splits.values()) == 1:
+        warnings.warn(
+            f"labels in {manual_dir} start at 1: class 0 has no image, and tables leave it out",
+            stacklevel=2,
+        )
     return Dataset("idx", splits["train"], splits["test"], num_classes)
-
-
-def _gzipped_or_plain(path: Path) -> Path:
-    plain = path.with_suffix("")
-    return plain if plain.exists() and not path.exists() else path
 
 
 def read_prepared(name: str, data_dir: Path) -> Dataset | None:

@@ -28,7 +28,8 @@ from tensorflow_datasets.image_classification import mnist as stock
 from tqdm import tqdm
 
 from zoo.data.cache import Arrays
-from zoo.data.idx import FILENAMES, FILES, read_idx
+from zoo.data.idx import FILENAMES, FILES, content_sha256, read_idx
+from zoo.data.idx_files import all_idx_files, find_idx_files
 from zoo.system.errors import ZooError
 from zoo.system.files import shown
 from zoo.system.notes import noted
@@ -41,19 +42,41 @@ _STOCK_BUILDERS = {
 }
 
 
+# The sha256 of MNIST's files without gzip; for the .gz of all three datasets, TFDS knows it.
+_UNPACKED = {
+    "mnist": {
+        "train-images-idx3-ubyte.gz": (
+            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
+        ),
+        "train-labels-idx1-ubyte.gz": (
+            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
+        ),
+        "t10k-images-idx3-ubyte.gz": (
+            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
+        ),
+        "t10k-labels-idx1-ubyte.gz": (
+            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
+        ),
+    }
+}
+
+
 class _WithoutTensorFlow:
     """The two methods of TFDS's MNIST builder that need TensorFlow, on gzip and Pillow."""
 
     URL: str
+    found: dict[str, Path]  # the files that need no download, by their published names
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        paths = dl_manager.download(
-            {split: [self.URL + name for name in names] for split, names in FILES.items()}
-        )
-        return {split: self._generate_examples(*pair) for split, pair in paths.items()}
+        names = [name for pair in FILES.values() for name in pair]
+        missing = {name: self.URL + name for name in names if name not in self.found}
+        paths = self.found | dl_manager.download(missing)
+        return {
+            split: self._generate_examples(*(paths[name] for name in pair))
+            for split, pair in FILES.items()
+        }
 
     def _generate_examples(self, images_path: Any, labels_path: Any) -> Iterator[tuple[int, Any]]:
-        # TFDS renames downloads but keeps their suffix.
         images = read_idx(Path(images_path), num_axes=3)
         labels = read_idx(Path(labels_path), num_axes=1)
         for index, (image, label) in enumerate(zip(images, labels, strict=True)):
@@ -66,10 +89,8 @@ def prepare(name: str, version: str, data_dir: Path, manual_dir: Path | None) ->
     Raises:
         ZooError: files are missing and cannot be downloaded, or are not the published files.
     """
-    if manual_dir and not manual_dir.is_dir():
-        raise ZooError(
-            f"manual_dir is not a directory: {manual_dir}: name the one with the downloaded files"
-        )
+    found = find_idx_files(manual_dir) if manual_dir else {}
+    _check_published(name, found)
     version_dir = data_dir / name / version
     info = version_dir / "dataset_info.json"
     if os.path.exists(version_dir) and not os.path.exists(info):  # TFDS would take it for prepared
@@ -77,15 +98,16 @@ def prepare(name: str, version: str, data_dir: Path, manual_dir: Path | None) ->
             f"{shown(version_dir)} holds no prepared dataset ({info.name} is missing): "
             f"delete this directory, and the dataset is prepared again"
         )
-    for filename in _check_manual_files(name, manual_dir):
-        _check_reachable(name, _STOCK_BUILDERS[name].URL + filename, manual_dir)
+    for filename in (name for pair in FILES.values() for name in pair):
+        if filename not in found:
+            _check_reachable(name, _STOCK_BUILDERS[name].URL + filename, manual_dir)
     try:
         version_dir.parent.mkdir(parents=True, exist_ok=True)
         tqdm.write(  # above whatever moves on the terminal
             f"Preparing {name} in {shown(data_dir)} (only once; takes about half a minute)",
             file=sys.stderr,
         )
-        _download_and_prepare(name, version, data_dir, manual_dir)
+        _download_and_prepare(name, version, data_dir, found)
     except (requests.RequestException, DownloadError, NonMatchingChecksumError) as error:
         reason = f"the download failed ({str(error).splitlines()[0]})"
         raise ZooError(_unavailable(name, reason, manual_dir)) from None
@@ -98,9 +120,10 @@ def prepare(name: str, version: str, data_dir: Path, manual_dir: Path | None) ->
             ) from None  # else another process was faster
 
 
-def _download_and_prepare(name: str, version: str, data_dir: Path, manual_dir: Path | None) -> None:
+def _download_and_prepare(name: str, version: str, data_dir: Path, found: dict[str, Path]) -> None:
     parent = _STOCK_BUILDERS[name]
-    kind = type(parent)(parent.__name__, (_WithoutTensorFlow, parent), {}, skip_registration=True)
+    bases, members = (_WithoutTensorFlow, parent), {"found": found}
+    kind = type(parent)(parent.__name__, bases, members, skip_registration=True)
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     with (
@@ -109,9 +132,7 @@ def _download_and_prepare(name: str, version: str, data_dir: Path, manual_dir: P
     ):
         builder = kind(data_dir=data_dir, version=version, file_format="array_record")
         builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(
-                manual_dir=manual_dir, try_download_gcs=False
-            )
+            download_config=tfds.download.DownloadConfig(try_download_gcs=False)
         )
 
 
@@ -121,34 +142,34 @@ def read_published(name: str, manual_dir: Path) -> Arrays:
     Raises:
         ZooError: they are damaged, or not the published ones.
     """
-    _check_manual_files(name, manual_dir)
+    files = all_idx_files(manual_dir)
+    _check_published(name, files)
     return {
         split: (
-            read_idx(manual_dir / images, num_axes=3)[..., None],
-            read_idx(manual_dir / labels, num_axes=1).astype(np.int32),
+            read_idx(files[images], num_axes=3)[..., None],
+            read_idx(files[labels], num_axes=1).astype(np.int32),
         )
         for split, (images, labels) in FILES.items()
     }
 
 
-def _check_manual_files(name: str, manual_dir: Path | None) -> list[str]:
-    """Checks the files in manual_dir and returns the names of those that are missing."""
+def _check_published(name: str, files: dict[str, Path]) -> None:
+    """Raises ZooError unless the files are those of the dataset, gzipped as published or not."""
     url_infos = get_all_url_infos()
-    missing = []
-    for images, labels in FILES.values():
-        for filename, num_axes in ((images, 3), (labels, 1)):
-            path = manual_dir / filename if manual_dir else None
-            if path is None or not path.exists():
-                missing.append(filename)
-                continue
-            read_idx(path, num_axes)  # truncated or wrong magic: a clearer error than "checksum"
-            published = url_infos[_STOCK_BUILDERS[name].URL + filename]
-            if compute_url_info(path) != published:
-                raise ZooError(
-                    f"{path} is not the file that {name} was published with (its sha256 differs): "
-                    f"get the published file, or use --config.dataset=idx for your own IDX files"
-                )
-    return missing
+    for filename, path in files.items():
+        # Truncated or wrong magic: a clearer error than "sha256"
+        read_idx(path, num_axes=3 if "images" in filename else 1)
+        published = url_infos[_STOCK_BUILDERS[name].URL + filename].checksum
+        unpacked = _UNPACKED.get(name, {}).get(filename)
+        if published != compute_url_info(path).checksum and (
+            unpacked is None or unpacked != content_sha256(path)
+        ):
+            form = "" if unpacked else f"; of {name} only the .gz as published is known"
+            raise ZooError(
+                f"{path} is not the file that {name} was published with (its sha256 differs"
+                f"{form}): get the published file, or use --config.dataset=idx for your own IDX "
+                f"files"
+            )
 
 
 def _check_reachable(name: str, url: str, manual_dir: Path | None) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zoo.data.datasets import TFDS_DEFAULT_DIR, Dataset, Split, check_name, load, read_prepared
-from zoo.data.idx import FILES
+from zoo.data.idx_files import find_idx_files
 from zoo.system.errors import ZooError
 from zoo.system.files import expanded, shown
 
@@ -129,7 +129,7 @@ def _read_files(name: str, manual_dir: Path) -> Dataset | None:
     """The dataset from its IDX files; for a TFDS dataset the published ones."""
     if name == "idx":
         return load(name, manual_dir=manual_dir)
-    if not all(os.path.exists(manual_dir / file) for pair in FILES.values() for file in pair):
+    if len(find_idx_files(manual_dir)) < 4:
         return None
     from zoo.data import mnist_tfds  # only now: it imports TFDS
 

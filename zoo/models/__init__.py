@@ -20,7 +20,7 @@ from zoo.models.ablation import (
     ABLATION_CNN7_DROPOUT,
 )
 from zoo.models.classics import CUSTOM7, LENET3, VGG5
-from zoo.models.keras_weights import from_keras_weights, to_keras_weights
+from zoo.models.keras_weights import DataFormat, from_keras_weights, to_keras_weights
 from zoo.models.kernels import KERNELS_CNN3, KERNELS_CNN5, KERNELS_CNN7
 from zoo.models.layers import Net
 from zoo.models.net import ConvNet, ImageTooSmallError, layer_macs, layer_shapes, min_image_size
@@ -30,6 +30,7 @@ from zoo.models.pooling import POOLING_CNN3, POOLING_CNN3_LATE, POOLING_CNN5, PO
 __all__ = [
     "MODELS",
     "ConvNet",
+    "DataFormat",
     "ImageTooSmallError",
     "create_model",
     "from_keras_weights",

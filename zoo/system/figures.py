@@ -4,6 +4,7 @@ import html
 import io
 import json
 import re
+import textwrap
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -12,8 +13,11 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import matplotlib
+import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.transforms import Bbox
 
 from zoo.system.errors import ZooError
 from zoo.system.files import check_target, write_whole
@@ -21,6 +25,9 @@ from zoo.system.files import check_target, write_whole
 # Okabe & Ito (2008): distinguishable with any type of colour vision.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 SUFFIXES = (".png", ".svg", ".pdf")
+_SHORTEST_LINE = 12  # characters of a legend's text
+_LEGEND_INCHES = 0.6  # of a figure's height, of two lines
+_MARGIN = 0.05  # inches around what would leave a figure
 _ONE_THREAD = threading.Lock()
 _TOOLTIPS: WeakKeyDictionary[Line2D, list[str]] = WeakKeyDictionary()
 
@@ -42,6 +49,32 @@ def add_tooltips(line: Line2D, texts: Sequence[str]) -> None:
     _TOOLTIPS[line] = list(texts)
 
 
+def add_legend(
+    figure: Figure, handles: Sequence[Artist], texts: Sequence[str], num_columns: int
+) -> None:
+    """Adds a legend below the axes; long texts are broken into lines, and the figure grows for it.
+
+    Args:
+        figure: of a constrained layout.
+        handles: what is explained.
+        texts: of each handle, without formulas.
+        num_columns: most columns of the legend.
+    """
+    width = max(map(len, texts))
+    while True:
+        labels = [plain(textwrap.fill(text, width)) for text in texts]
+        legend = figure.legend(
+            handles, labels, loc="outside lower center", ncols=num_columns, frameon=False
+        )
+        size = legend.get_window_extent()
+        if size.width <= figure.bbox.width or width <= _SHORTEST_LINE:
+            break
+        legend.remove()
+        width = max(_SHORTEST_LINE, min(width - 1, int(width * figure.bbox.width / size.width)))
+    more = size.height / figure.dpi - _LEGEND_INCHES
+    figure.set_figheight(figure.get_figheight() + max(0.0, more))
+
+
 def save(figure: Figure, path: Path) -> None:
     """Writes the picture and replaces an existing file; the same picture gives the same bytes.
 
@@ -54,7 +87,13 @@ def save(figure: Figure, path: Path) -> None:
     no_date = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     file = io.BytesIO()
     with _stable():
-        figure.savefig(file, format=suffix[1:], dpi=150, metadata=no_date.get(suffix))
+        figure.savefig(
+            file,
+            format=suffix[1:],
+            dpi=150,
+            metadata=no_date.get(suffix),
+            bbox_inches=_larger(figure),
+        )
     write_whole(path, file.getvalue())
 
 
@@ -76,7 +115,13 @@ def to_svg(figure: Figure, name: str, label: str) -> str:
             tooltips[f"{name}-line-{len(tooltips)}"] = _TOOLTIPS[line]
     text = io.StringIO()
     with _stable():
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+        figure.savefig(
+            text,
+            format="svg",
+            transparent=True,
+            metadata={"Date": None},
+            bbox_inches=_larger(figure),
+        )
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]  # a page does not need the XML header
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
@@ -90,6 +135,14 @@ def to_svg(figure: Figure, name: str, label: str) -> str:
     }
     shown = " ".join(f'{key}="{html.escape(value)}"' for key, value in attributes.items())
     return svg.replace("<svg", f"<svg {shown}", 1)
+
+
+def _larger(figure: Figure) -> Bbox | None:
+    """The part of the plane to draw, in inches, where a text would leave the figure; else None."""
+    figure.draw_without_rendering()  # it places everything
+    needed, given = figure.get_tightbbox(), figure.bbox_inches
+    whole = Bbox.union([given, needed])
+    return None if np.allclose(whole.extents, given.extents) else whole.padded(_MARGIN)
 
 
 @contextmanager

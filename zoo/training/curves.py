@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 import zoo.training.history
 from zoo.system.errors import ZooError
-from zoo.system.figures import COLORS, add_tooltips, plain, save
+from zoo.system.figures import COLORS, add_legend, add_tooltips, plain, save
 from zoo.training.history import History
 
 METRICS = {"loss": (1, "", "loss (nats per image)"), "accuracy": (100, "%", "accuracy (%)")}
@@ -25,7 +25,7 @@ def draw_histories(
     Of a run with many seeds it draws the mean, and a band of a standard deviation to either side.
 
     Args:
-        histories: by the name that the legend shows.
+        histories: by the name that the legend shows, if there are several.
         metrics: of `METRICS`, side by side.
 
     Raises:
@@ -36,16 +36,19 @@ def draw_histories(
         raise ZooError("nothing to draw: no epoch is finished yet")
     figure = Figure(figsize=(5 * len(metrics), 4.2), layout="constrained")
     grid = figure.subplots(1, len(metrics), squeeze=False)[0]
+    labels: list[str] = []  # training, validation, training, ...
     for index, (name, history) in enumerate(histories.items()):
         color = COLORS[index % len(COLORS)]
-        if history.num_seeds > 1:
-            name += f" (mean ± std of {history.num_seeds})"
+        seeds = f" (mean ± std of {history.num_seeds})" if history.num_seeds > 1 else ""
         on = "test set" if history.config["validation"] == "test" else "held out"
+        for data in ("training", on):
+            own = f"{name}{seeds}, {data}"
+            labels.append(own if len(histories) > 1 else f"{data}{seeds}")
         for axes, metric in zip(grid, metrics, strict=True):
             for key, style, data in ((metric, "--", "training"), (f"val_{metric}", "-", on)):
                 values = np.array([np.atleast_1d(record[key]) for record in history.epochs])
                 scale, unit, _ = METRICS[metric]
-                label = f"{name}, {data}"
+                label = f"{name}{seeds}, {data}"
                 draw_curve(axes, scale * values, label, unit, linestyle=style, color=color)
     for axes, metric in zip(grid, metrics, strict=True):
         axes.set_ylabel(METRICS[metric][2])
@@ -53,13 +56,13 @@ def draw_histories(
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    handles, labels = grid[0].get_legend_handles_labels()  # training, validation, training, ...
-    figure.legend(  # filled column by column: training left, validation right
-        [*handles[::2], *handles[1::2]],
-        [*labels[::2], *labels[1::2]],
-        loc="outside lower center",
-        ncols=2,
-        frameon=False,
+    handles, _ = grid[0].get_legend_handles_labels()
+    in_columns = (slice(None, None, 2), slice(1, None, 2))  # training left, validation right
+    add_legend(
+        figure,
+        [handle for part in in_columns for handle in handles[part]],
+        [label for part in in_columns for label in labels[part]],
+        num_columns=2,
     )
     return figure
 

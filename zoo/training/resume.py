@@ -9,15 +9,15 @@ import ml_collections
 import zoo.config
 import zoo.data
 import zoo.training.history
-from zoo.data.framing import Framing
 from zoo.system.errors import DamagedError, ZooError
 from zoo.system.files import free_name
 from zoo.training import numerics
 from zoo.training.best import none_yet
 from zoo.training.checkpoint import Checkpoints
 from zoo.training.history import History
+from zoo.training.loop import Trainer
 from zoo.training.snapshot import Snapshot
-from zoo.training.step import TrainState, num_steps
+from zoo.training.step import num_steps
 
 _FROM_ITS_BEGINNING = "there is no good checkpoint, so the run starts from its beginning"
 _NO_CHECKSUM = (
@@ -155,20 +155,16 @@ def _moved_to(history: History, environment: dict[str, Any]) -> list[str]:
     return notes
 
 
-def first_snapshot(
-    config: ml_collections.ConfigDict,
-    state: TrainState,
-    data: dict[str, Any],
-    framing: Framing | None = None,
-) -> Snapshot:
+def first_snapshot(trainer: Trainer) -> Snapshot:
     """A run that begins here and now."""
+    config, state, framing = trainer.config, trainer.init(), trainer.framing
     # Parameters with the moving statistics, as Keras counts them, of all seeds.
     num_params = sum(leaf.size for leaf in jax.tree.leaves((state.params, state.batch_stats)))
     history = History(
         config=zoo.config.to_keep(config),
         environment=zoo.training.history.environment(),
         model={"name": config.model, "num_params": num_params // config.num_seeds},
-        data=data,
+        data=trainer.data_sizes,
         framing=framing.to_content() if framing else {},
     )
     return Snapshot(state, history, none_yet(state) if config.validation == "holdout" else None)

@@ -96,11 +96,7 @@ def _load(config: ml_collections.ConfigDict, terminal: Terminal) -> tuple[Traine
         )
         trainer = Trainer(config, dataset, terminal)
     with terminal.waiting(f"initializing {config.model}", plainly=False):
-        return trainer, _first_snapshot(trainer)
-
-
-def _first_snapshot(trainer: Trainer) -> Snapshot:
-    return first_snapshot(trainer.config, trainer.init(), trainer.data_sizes, trainer.framing)
+        return trainer, first_snapshot(trainer)
 
 
 class Run:
@@ -272,7 +268,7 @@ class Run:
     def _last_good(self) -> TrainState:
         """The state of the newest good checkpoint, or the one at step 0."""
         trainer = self._trainer
-        first = _first_snapshot(trainer)
+        first = first_snapshot(trainer)
         found, notes = self._checkpoints.newest(like=first)
         for note in notes:
             self._terminal.note(note)

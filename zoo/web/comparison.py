@@ -17,7 +17,7 @@ import zoo.training.history
 from zoo.analysis.summary import summarize
 from zoo.models.layers import Conv, Dropout
 from zoo.system.errors import ZooError
-from zoo.system.figures import COLORS, add_tooltips
+from zoo.system.figures import COLORS, add_legend, add_tooltips
 from zoo.system.text import mean_text, table_text
 from zoo.training.curves import draw_curve
 
@@ -164,9 +164,8 @@ def draw(entries: Sequence[Entry]) -> Figure:
     for axes in (depth, size, cost, curves):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(
-        *curves.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False
-    )
+    handles, _ = curves.get_legend_handles_labels()
+    add_legend(figure, handles, [entry.name for entry in entries], num_columns=4)
     return figure
 
 

@@ -58,7 +58,7 @@ def make(paths: Sequence[Path], date: datetime.date, given: DataDirs = NOWHERE) 
     """
     names = zoo.training.history.names(paths)
     sections = [
-        _section(path, name, f"p{number}", given)
+        _section(path, name, f"p{number}", given, level=3 if len(paths) > 1 else 2)
         for number, (path, name) in enumerate(zip(paths, names, strict=True), 1)
     ]
     title = sections[0].name if len(sections) == 1 else "Runs of the CNN zoo"
@@ -73,9 +73,10 @@ def make(paths: Sequence[Path], date: datetime.date, given: DataDirs = NOWHERE) 
     )
 
 
-def _section(path: Path, name: str, prefix: str, given: DataDirs) -> Section:
+def _section(path: Path, name: str, prefix: str, given: DataDirs, level: int) -> Section:
+    """The section of a run or a results file, whose headings are of that level."""
     if path.is_file():
-        return Section("The notebooks' results, reproduced", page=_results_page(path))
+        return Section("The notebooks' results, reproduced", page=_results_page(path, level))
     run = views.view_run(path, name, prefix)
     try:
         return Section(run.name, run, views.view_net(path, prefix, given))
@@ -83,7 +84,7 @@ def _section(path: Path, name: str, prefix: str, given: DataDirs) -> Section:
         return Section(run.name, run, problem=str(error))
 
 
-def _results_page(path: Path) -> Markup:
+def _results_page(path: Path, level: int) -> Markup:
     """The page of a results file without its title."""
     runs = zoo.reproduction.results.read(path)
     if not runs:
@@ -97,7 +98,7 @@ def _results_page(path: Path) -> Markup:
         ("&lt;br&gt;", "<br>"),
         ("<table>", '<div class="wide"><table>'),
         ("</table>", "</table></div>"),
-        ("h2>", "h3>"),
+        ("h2>", f"h{level}>"),
     ):
         body = body.replace(old, new)
     return Markup(body)

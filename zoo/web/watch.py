@@ -14,6 +14,7 @@ import flask
 import waitress
 import waitress.server
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import PathConverter
 
 import zoo
 import zoo.training.history
@@ -49,6 +50,12 @@ class ListedRun:
     changed: str = ""  # how long ago
 
 
+class _NameConverter(PathConverter):
+    """A run's name in addresses: as werkzeug's paths, and it may have line breaks."""
+
+    regex = r"[^/](?:.|\n)*?"
+
+
 def serve(folder: Path, port: int, given: DataDirs = NOWHERE) -> waitress.server.BaseWSGIServer:
     """Creates a server that listens; its `run()` answers until the process ends.
 
@@ -78,6 +85,7 @@ def make_app(folder: Path, given: DataDirs = NOWHERE) -> flask.Flask:
     """Creates the app with the pages of the runs in the directory."""
     app = flask.Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False  # unusual addresses are not corrected
+    app.url_map.converters["name"] = _NameConverter
     app.config["MAX_CONTENT_LENGTH"] = _MAX_DRAWING_BYTES
     _protect(app)
     _tell_errors(app)
@@ -135,12 +143,12 @@ def _show_runs(app: flask.Flask, folder: Path, given: DataDirs) -> None:
     def part_runs() -> str:
         return pages.render("watch_runs.html", runs=_list(folder))
 
-    @app.get("/runs/<path:name>")
+    @app.get("/runs/<name:name>")
     def page_of_run(name: str) -> str:
         run = views.view_run(_find(folder, name), name, "live")
         return pages.render("watch_run.html", name=name, run=run)
 
-    @app.get("/parts/history/<path:name>")
+    @app.get("/parts/history/<name:name>")
     def part_history(name: str) -> flask.Response:
         workdir = _find(folder, name)
         response = flask.Response()
@@ -151,7 +159,7 @@ def _show_runs(app: flask.Flask, folder: Path, given: DataDirs) -> None:
             response.set_data(pages.render("watch_history.html", run=run))
         return response
 
-    @app.get("/parts/net/<path:name>")
+    @app.get("/parts/net/<name:name>")
     def part_net(name: str) -> str:
         workdir = _find(folder, name)
         net = _view_net(workdir, newest_step(workdir), given)
@@ -167,7 +175,7 @@ def _answer_drawings(app: flask.Flask, folder: Path) -> None:
         chosen = flask.request.args.get("run", names[0] if names else "")
         return pages.render("watch_draw.html", names=names, chosen=chosen)
 
-    @app.post("/answers/<path:name>")
+    @app.post("/answers/<name:name>")
     def answer(name: str) -> dict[str, Any]:
         workdir = _find(folder, name)
         net = _load_net(workdir, newest_step(workdir))
@@ -236,7 +244,7 @@ def _list(folder: Path) -> list[ListedRun]:
 
 
 def _listed(name: str, workdir: Path) -> ListedRun:
-    if not workdir.name.isprintable():
+    if as_text(workdir.name) != workdir.name:  # bytes that are no text
         return ListedRun(
             name, problem="its name cannot be part of an address: rename the directory"
         )
