@@ -66,7 +66,7 @@ def main() -> None:
     found = [scores(net, arguments.images) for net in nets]
     names = [f"`{net.name}`, {net.history.config['dataset']}" for net in nets]
     print("| pictures |", " | ".join(names), "|")
-    print("|---|", "---|" * len(nets))
+    print("|" + "---|" * (1 + len(nets)))
     for kind in found[0]:
         cells = []
         for each in found:

@@ -93,9 +93,12 @@ def _relief(channel: np.ndarray, is_dark: bool, window: float) -> _Relief:
         height = (ground - channel) / np.maximum(ground, 0.1)  # shadows dim the ink, too
     else:
         height = channel - ndimage.grey_opening(smooth, size=(size, size), mode="nearest")
-    height = height - np.median(height)  # noise lifts a closing
-    spread = height[height < 0]
-    noise = 1.25 * float(np.abs(spread).mean()) if len(spread) else 0.0
+    # At least a quarter is ground. Of a normal distribution, the lowest quarter lies below -0.674
+    # standard deviations, and on average 0.597 below that.
+    quartile = np.percentile(height, 25)
+    below = height[height < quartile]
+    noise = (quartile - float(below.mean())) / 0.597 if len(below) else 0.0
+    height = height - quartile - 0.674 * noise
     strongest = np.sort(height, axis=None)[-min(max(5, height.size // 1000), height.size)]
     contrast = float(np.percentile(height[height >= strongest / 2], 75)) if strongest > 0 else 0.0
     return _Relief(np.maximum(height, 0), contrast, noise)

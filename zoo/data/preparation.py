@@ -9,6 +9,7 @@ import zoo.data.ink
 from zoo.data.framing import INK, Framing, resized
 from zoo.system.errors import ZooError
 
+_CLEAR = 0.2  # a contrast at which 8 bits tell enough of an image
 _LARGE = 512  # pixels of a side; more do not help to recognize a digit
 
 
@@ -59,23 +60,37 @@ def prepare(
         image.thumbnail((_LARGE, _LARGE))
     grey = np.asarray(image.convert("L"))  # [rows, columns] uint8
     for levels, is_inverted in ((grey, False), (255 - grey, True)):
-        if framing.has_levels(levels / 255):
-            if levels.shape == (height, width):  # as a file made of an image of the dataset
-                return Prepared(levels[..., None], is_inverted)
-            ink, is_faint = framing.to_ink(levels / 255), False
-            fits = framing.fits(ink, height, width)
-            ink, notes = (ink, ()) if fits else zoo.data.ink.cleaned(ink)
-            break
-    else:
-        found = zoo.data.ink.find(np.asarray(image, np.float64) / 255)
-        if found is None:
-            raise ZooError(f"{name} has only one colour: nothing is drawn on it")
-        ink, notes, is_faint = found.ink, found.notes, found.is_faint
-        is_inverted = found.is_dark == (framing.ink > framing.ground)
+        if levels.shape == (height, width) and framing.has_levels(levels / 255):
+            return Prepared(levels[..., None], is_inverted)  # a file made of such an image
+    drawing = _on_even_ground(grey / 255, framing, height, width)
+    drawing = drawing or zoo.data.ink.find(np.asarray(image, np.float64) / 255)
+    if drawing is None:
+        raise ZooError(f"{name} has only one colour: nothing is drawn on it")
+    ink = drawing.ink
     seen = (resized if framing.fits(ink, height, width) else framing.place)(ink, height, width)
-    levels = framing.to_grey(seen / max(seen.max(), INK))  # thin strokes have become fainter
-    pixels = np.rint(255 * levels).astype(np.uint8)[..., None]
-    return Prepared(pixels, is_inverted, is_faint, notes)
+    seen = framing.to_grey(seen / max(seen.max(), INK))  # thin strokes have become fainter
+    return Prepared(
+        np.rint(255 * seen).astype(np.uint8)[..., None],
+        is_inverted=drawing.is_dark == (framing.ink > framing.ground),
+        is_faint=drawing.is_faint,
+        notes=drawing.notes,
+    )
+
+
+def _on_even_ground(
+    grey: np.ndarray, framing: Framing, height: int, width: int
+) -> zoo.data.ink.Drawing | None:
+    """The drawing, if the image looks as training images do but for the levels of two greys."""
+    low, high = np.percentile(grey, (0.5, 99.5))
+    if high - low < _CLEAR:
+        return None
+    bright = np.clip((grey - low) / (high - low), 0, 1)
+    fitting = [
+        zoo.data.ink.Drawing(ink, is_dark, is_faint=False, notes=())
+        for ink, is_dark in ((bright, False), (1 - bright, True))
+        if framing.has_levels(framing.to_grey(ink)) and framing.fits(ink, height, width)
+    ]
+    return max(fitting, key=lambda each: np.mean(each.ink < INK), default=None)
 
 
 def _flattened(image: Image.Image) -> Image.Image:
