@@ -120,6 +120,13 @@ def _corner(image: np.ndarray, rng: np.random.Generator) -> Image.Image:
     return _picture(levels + rng.normal(0, 3, levels.shape))
 
 
+def _cropped(image: np.ndarray, rng: np.random.Generator) -> Image.Image:
+    """Hardly any paper around the drawing."""
+    rows, columns = (np.flatnonzero((image > 64).any(axis=axis)) for axis in (1, 0))
+    drawn = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return _picture(_on_paper(np.pad(drawn, 1)))
+
+
 def _coloured(ink: tuple[int, ...], paper: tuple[int, ...]) -> Alteration:
     def alter(image: np.ndarray, rng: np.random.Generator) -> Image.Image:
         part = _larger(image, 4)[..., None] / 255
@@ -160,4 +167,5 @@ ALTERATIONS: dict[str, Alteration] = {
     "noise": _noisy,
     "chalk on a blackboard": _chalk,
     "small, in a corner": _corner,
+    "cropped tight": _cropped,
 }

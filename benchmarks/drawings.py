@@ -148,6 +148,14 @@ def _edged(digit: int, rng: np.random.Generator) -> Levels:
     return paper
 
 
+def _cropped(digit: int, rng: np.random.Generator) -> Levels:
+    """Hardly any paper around the digit."""
+    levels = _any(digit, rng)
+    rows, columns = (np.flatnonzero((levels < 128).any(axis=axis)) for axis in (1, 0))
+    drawn = levels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return np.pad(drawn, max(2, max(drawn.shape) // 25), constant_values=255)
+
+
 KINDS: dict[str, Callable[[int, np.random.Generator], Levels]] = {
     **{f"font {name}": _font(name) for name in FONTS},
     "thin pen": _pen(0.02),
@@ -161,6 +169,7 @@ KINDS: dict[str, Callable[[int, np.random.Generator], Levels]] = {
     "ruled paper": _ruled,
     "speck": _specked,
     "dark edge": _edged,
+    "cropped tight": _cropped,
 }
 FORMS = ("bright on dark", "transparent", "EXIF orientation", "palette", "10 of 16 bits", "colours")
 

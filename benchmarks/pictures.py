@@ -2,8 +2,8 @@
 
     python benchmarks/pictures.py RUN... [--images N]
 
-Prints a table: the test images of each run's dataset altered in 24 ways, then 480 digits drawn with
-pens and fonts in 24 ways, for nets of ten classes. Intervals are Wilson's, of 95%.
+Prints a table: the test images of each run's dataset altered in 25 ways, then 500 digits drawn with
+pens and fonts in 25 ways, for nets of ten classes. Intervals are Wilson's, of 95%.
 """
 
 import argparse
@@ -16,16 +16,8 @@ from drawings import write_many
 
 import zoo.data.images
 from zoo.analysis import trained
+from zoo.analysis.evaluation import wilson
 from zoo.data.preparation import prepare
-
-
-def interval(right: int, count: int) -> tuple[float, float]:
-    """Wilson's interval of 95% for a fraction (Wilson 1927)."""
-    z, fraction = 1.96, right / count
-    middle = (fraction + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z * np.sqrt(fraction * (1 - fraction) / count + (z / (2 * count)) ** 2)
-    half /= 1 + z**2 / count
-    return middle - half, middle + half
 
 
 def scores(net: trained.TrainedNet, num_images: int) -> dict[str, np.ndarray]:
@@ -70,8 +62,10 @@ def main() -> None:
     for kind in found[0]:
         cells = []
         for each in found:
-            low, high = interval(int(each[kind].sum()), len(each[kind]))
-            cells.append(f"{each[kind].mean():.1%} ({low:.1%} to {high:.1%})")
+            found_right = wilson(int(each[kind].sum()), len(each[kind]))
+            cells.append(
+                f"{found_right.value:.1%} ({found_right.low:.1%} to {found_right.high:.1%})"
+            )
         print(f"| {kind} |", " | ".join(cells), "|", flush=True)
 
 

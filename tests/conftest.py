@@ -22,18 +22,12 @@ import zoo.data
 import zoo.system.process
 import zoo.system.waiting
 from zoo.configs import default
-from zoo.data.framing import Framing
 from zoo.data.idx import FILES
 from zoo.training import train_and_evaluate
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = json.loads((ROOT / "tests/golden/nets.json").read_text())
 REAL_MNIST_DIR = os.environ.get("ZOO_MNIST_DIR")
-MNIST = Framing(  # as learnt from its training images
-    ground=0.0, ink=1.0, ink_low=0.9961, ink_high=1.0, blank_low=0.6237,
-    side=0.7143, side_low=0.7143, side_high=0.7143, by_mass=True,
-    row=0.5178, column=0.5188, row_distance=0.0179, column_distance=0.0182,
-)  # fmt: skip
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:

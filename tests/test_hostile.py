@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorstore
-from conftest import MNIST
 from ml_collections import ConfigDict
 from PIL import Image
 from test_checkpoint import each_file, rewrite
@@ -28,6 +27,7 @@ import zoo.data.images
 import zoo.data.preparation
 import zoo.training.history
 import zoo.training.parameters
+from zoo.data.framing import MNIST
 from zoo.data.idx import read_idx
 from zoo.system.errors import DamagedError, ZooError
 from zoo.system.memory import available_bytes

@@ -8,10 +8,10 @@ import jax
 import numpy as np
 import optax
 import pytest
-from drawings import size_in_pixels
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
+from pixels import size_in_pixels
 from test_history import history_of
 
 import zoo.models
@@ -19,6 +19,7 @@ from zoo.analysis import pictures
 from zoo.analysis.prediction import Prediction
 from zoo.analysis.trained import TrainedNet
 from zoo.data import Split
+from zoo.data.preparation import Prepared
 from zoo.system import figures
 from zoo.system.errors import ZooError
 from zoo.training import train_and_evaluate
@@ -125,7 +126,7 @@ def test_predictions_are_drawn_without_overlaps(count: int, split: Split, tmp_pa
     net = make_net("lenet3")
     probabilities = net.probabilities(split.images[:count])
     found = [
-        Prediction(f"$image_{index}$.png", pixels, False, label, own)
+        Prediction(f"$image_{index}$.png", Prepared(pixels), label, own)
         for index, (pixels, label, own) in enumerate(
             zip(split.images, [None, 3, 7] * 4, probabilities, strict=False)
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import MNIST, REAL_MNIST_DIR, train_for_drawings
+from conftest import REAL_MNIST_DIR, train_for_drawings
 from drawings import draw_strokes, write_ten
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +21,7 @@ from PIL import Image
 import zoo.analysis.trained
 import zoo.data.images
 from zoo.analysis.prediction import Prediction, bar, predict, to_json, to_text
+from zoo.data.framing import MNIST
 from zoo.data.preparation import Prepared, prepare
 from zoo.system.errors import ZooError
 from zoo.training import train_and_evaluate

@@ -1,20 +1,24 @@
 """Pictures of one's own, brought to the form of the training images."""
 
 import dataclasses
+import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 from alterations import ALTERATIONS
-from conftest import MNIST, REAL_MNIST_DIR
+from conftest import REAL_MNIST_DIR
 from drawings import FORMS, KINDS, draw_strokes, write_many
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw
 
 import zoo.data
 import zoo.data.framing
 import zoo.data.images
+from zoo.analysis.prediction import Prediction, to_json
+from zoo.data.framing import MNIST
 from zoo.data.idx import FILES, read_idx
 from zoo.data.preparation import prepare
 from zoo.system.errors import ZooError
@@ -176,9 +180,37 @@ def test_a_faint_drawing_is_told() -> None:
     noisy = Image.fromarray(
         np.clip(levels - 20 + rng.normal(0, 9, levels.shape), 0, 255).astype(np.uint8)
     )
-    assert prepare(noisy, SHAPE, MNIST, "three").is_faint
+    prepared = prepare(noisy, SHAPE, MNIST, "three")
+    assert prepared.is_faint
+    prediction = Prediction("three.png", prepared, None, np.array([0.1, 0.9]))
+    assert json.loads(to_json([prediction]))[0]["unsure"] is True
     clear = prepare(draw_strokes(3, 100, "#dddddd", "white"), SHAPE, MNIST, "three")
     assert not clear.is_faint
+
+
+@pytest.mark.parametrize("size", [60, 200, 512])
+def test_the_thinnest_pen_is_read_or_refused(size: int) -> None:
+    """A circle of one pixel, which scaled down is hardly there."""
+    image = Image.new("L", (size, size), 255)
+    ImageDraw.Draw(image).ellipse((size // 8, size // 8, 7 * size // 8, 7 * size // 8), outline=0)
+    found = prepare(image, SHAPE, MNIST, "circle")
+    assert found.pixels.max() == 255
+    rows, columns = np.nonzero(found.pixels[..., 0] > 64)
+    assert rows.max() - rows.min() + 1 in (19, 20, 21)
+    assert columns.max() - columns.min() + 1 in (19, 20, 21)
+
+
+def test_large_images_are_sampled() -> None:
+    """Their framing takes no more memory than that of small ones."""
+    images = np.zeros((200, 512, 512, 1), np.uint8)
+    images[:, 128:384, 200:300] = 250
+    tracemalloc.start()
+    framing = zoo.data.framing.learn(images)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert framing is not None
+    assert framing.side == 0.5
+    assert peak < 2 * images.nbytes
 
 
 @settings(max_examples=40, deadline=None)

@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from drawings import size_in_pixels
+from pixels import size_in_pixels
 from test_history import history_of
 
 from zoo.system.errors import ZooError

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,14 @@ class TrainedNet:
     def framing(self) -> Framing | None:
         """How drawings lie in the training images; of an old run, learnt from them now.
 
-        Raises:
-            ZooError: it is an old run, and its images are not there.
+        Where an old run's images are not found, drawings are taken to lie as in MNIST.
         """
         if self.history.framing is None:
-            return zoo.data.framing.learn(self.split("train").images)
+            try:
+                return zoo.data.framing.learn(self.split("train").images)
+            except ZooError as error:
+                warnings.warn(f"pictures are framed as in MNIST: {error}", stacklevel=2)
+                return zoo.data.framing.MNIST if self.image_shape[2] == 1 else None
         return zoo.data.framing.from_content(self.history.framing) if self.history.framing else None
 
     @usual_settings()
@@ -98,7 +102,8 @@ class TrainedNet:
         """
         config = self.history.config
         wanted = dataset or config["dataset"]
-        own = wanted == config["dataset"] and not (dataset and any(self.given))
+        elsewhere = self.given.manual_dir if wanted == "idx" else any(self.given)
+        own = wanted == config["dataset"] and not (dataset and elsewhere)
         if wanted == "idx" and not (own or self.given.manual_dir):
             raise ZooError(
                 f"{self.workdir} was not trained on idx, so its IDX files are not known: name "

@@ -89,7 +89,7 @@ def predict(
     """Predict the class of each IMAGE with the net of the run in directory RUN.
 
     An IMAGE is a PNG, JPEG, GIF, BMP or WebP file of any size and colour, or the number of an image
-    in the test set. The drawing in a file is cropped, centred, and inverted if it is dark on light.
+    in the test set. What is drawn in a file is brought to the form of the run's training images.
     """
     import zoo.system.compilation
     from zoo.analysis import pictures, prediction, trained

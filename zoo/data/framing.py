@@ -14,7 +14,8 @@ from PIL import Image
 from zoo.system import forms
 
 INK = 0.25  # of the strongest ink; anything fainter does not count for a drawing's box
-_SAMPLE = 2000  # images
+_SAMPLE = 2000  # images, of at most so many pixels in all:
+_SAMPLE_PIXELS = 2_000_000
 _TAILS = (0.5, 50, 99.5)  # percentiles: what lies between the outer two is usual
 _SAME_LEVEL = 0.04  # grey levels closer than that are the same
 
@@ -23,9 +24,9 @@ _SAME_LEVEL = 0.04  # grey levels closer than that are the same
 class Framing:
     """Ground, ink, size and place of drawings.
 
-    Levels are fractions of the brightest grey, sides and rows fractions of the image's height,
-    columns of its width. "Low" and "high" leave out half a percent of the drawings each; of levels,
-    none.
+    Levels are fractions of the brightest grey, rows of the image's height, columns of its width,
+    and sides the larger of both fractions. "Low" and "high" leave out half a percent of the
+    drawings each; of levels, none.
     """
 
     ground: float  # level of the blank part
@@ -80,6 +81,7 @@ class Framing:
         size = [max(1, round(length * self.side / longest)) for length in drawn.shape]
         size = np.minimum(size, (height, width)).tolist()
         scaled = resized(drawn, *size)
+        scaled /= max(scaled.max(), 1e-6)  # thin strokes have become fainter
         _, middle, mass = _measure(scaled)
         found, canvas = mass if self.by_mass else middle, np.zeros((height, width))
         top, left = (
@@ -97,6 +99,13 @@ class Framing:
             name: value if isinstance(value, bool) else round(value, 4)
             for name, value in dataclasses.asdict(self).items()
         }
+
+
+MNIST = Framing(  # as `learn` finds it
+    ground=0.0, ink=1.0, ink_low=0.9961, ink_high=1.0, blank_low=0.6237,
+    side=0.7143, side_low=0.7143, side_high=0.7143, by_mass=True,
+    row=0.5178, column=0.5188, row_distance=0.0179, column_distance=0.0182,
+)  # fmt: skip
 
 
 def from_content(content: Any) -> Framing:
@@ -119,7 +128,8 @@ def learn(images: np.ndarray) -> Framing | None:
     """
     if images.shape[-1] != 1:
         return None
-    greys = images[:: -(-len(images) // _SAMPLE), ..., 0] / 255  # [n, height, width]
+    count = max(1, min(_SAMPLE, _SAMPLE_PIXELS // images[0].size))
+    greys = images[:: -(-len(images) // count), ..., 0] / 255  # [n, height, width]
     edges = np.concatenate([greys[:, 0], greys[:, -1], greys[:, :, 0], greys[:, :, -1]], axis=1)
     grounds = np.median(edges, axis=1)
     ground = float(np.median(grounds))

@@ -4,6 +4,7 @@ As published: `train-images-idx3-ubyte.gz`; unpacked, with a dot for a dash, in 
 file's own name (Kaggle), in a directory below such as `MNIST/raw` (torchvision).
 """
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,17 +32,15 @@ def find_idx_files(manual_dir: Path) -> dict[str, Path]:
     """
     is_one = _NAME.fullmatch(manual_dir.name)  # one of the files, or the directory that it is in
     places = [manual_dir, manual_dir.parent] if is_one else [manual_dir]
-    if not manual_dir.is_dir() and not (is_one and manual_dir.is_file()):
+    if not os.path.isdir(manual_dir) and not (is_one and os.path.isfile(manual_dir)):
         raise ZooError(_not_a_directory(manual_dir))
     here = [_in_directory(place) for place in places]
     below = [] if any(here) else [_in_directory(place) for place in _below(manual_dir)]
     whole = [files for files in below if len(files) == 4]
+    whole = [*{next(iter(files.values()))[0].resolve(): files for files in whole}.values()]
     if len(whole) > 1:
         one, other = (next(iter(files.values()))[0].parent for files in whole[:2])
-        raise ZooError(
-            f"{manual_dir} has IDX files in {one} and in {other}: name one of them with "
-            f"--config.manual_dir=DIR"
-        )
+        raise ZooError(f"{manual_dir} has IDX files in {one} and in {other}: name one of them")
     chosen = max([*here, *below], key=len)  # the first of those that have the most
     names = [name for pair in FILES.values() for name in pair]
     return {name: _the_one(name, chosen[name]) for name in names if name in chosen}
@@ -69,9 +68,9 @@ def _in_directory(directory: Path) -> dict[str, list[Path]]:
     for path in _listed(directory):
         if not _NAME.fullmatch(path.name):
             continue
-        inside = _listed(path) if path.is_dir() else [path]
+        inside = _listed(path) if os.path.isdir(path) else [path]
         for file in inside:
-            if file.is_file() and (match := _NAME.fullmatch(file.name)):
+            if os.path.isfile(file) and (match := _NAME.fullmatch(file.name)):
                 split = "train" if match[1].lower() == "train" else "test"
                 name = FILES[split][match[2].lower() == "labels"]
                 found.setdefault(name, []).append(file)
@@ -99,7 +98,7 @@ def _the_one(name: str, paths: list[Path]) -> Path:
 
 def _below(directory: Path, depth: int = _DEPTH) -> Iterator[Path]:
     for path in _listed(directory):
-        if path.is_dir() and not path.name.startswith("."):
+        if os.path.isdir(path) and not path.name.startswith("."):
             yield path
             if depth > 1:
                 yield from _below(path, depth - 1)
@@ -113,7 +112,7 @@ def _listed(directory: Path) -> list[Path]:
 
 
 def _not_a_directory(path: Path) -> str:
-    if path.is_file() and (kind := archive_kind(path)):
+    if os.path.isfile(path) and (kind := archive_kind(path)):
         return f"manual_dir is {kind}, not a directory: {path}: unpack it, and name its directory"
     return f"manual_dir is not a directory: {path}: name the one with the IDX files"
 
@@ -121,6 +120,6 @@ def _not_a_directory(path: Path) -> str:
 def _unpack(directory: Path) -> str:
     """What to do, if the directory has an archive."""
     for path in _listed(directory):
-        if path.is_file() and (kind := archive_kind(path)):
+        if os.path.isfile(path) and (kind := archive_kind(path)):
             return f"{path.name} there is {kind}: unpack it"
     return ""

@@ -16,8 +16,13 @@ from zoo.data.framing import INK
 _WIDEST = 0.4  # of the picture's shorter side: strokes are narrower
 _WINDOW = 2.5  # strokes' widths: crossings and blots are narrower
 _BAND = 0.15  # of each side: the margin, where ground is more frequent than ink
+_BETWEEN = 0.25  # of the pixels: with more of them between two levels, the ground has shadows
+_UNCLEAR = 0.35  # of the pixels: from that on, ink may cover more than the ground
 _EDGE = 0.06  # of each side: what lies within it all, along the border, is the photograph's edge
 _RULING = 0.05  # of the side across: rulings are thinner
+_THINNER = 0.7  # of the strokes' width: rulings are thinner
+_THIN = 0.03  # of the side across: this thin, lines from border to border are always rulings
+_END = 0.06  # of the side along: rulings begin and end there
 _RULED = 0.8  # of the side along: rulings are longer
 _FRINGE = 0.01  # of the side across: beside a ruling, where it is blurred
 _FAINTER_THAN_PEN = 0.7  # of the strongest ink: such rulings can be told from the strokes on them
@@ -46,12 +51,12 @@ class _Relief:
 
     @property
     def is_faint(self) -> bool:
-        return 2 * _NOISES * self.noise > self.contrast
+        return bool(2 * _NOISES * self.noise > self.contrast)
 
     def drawing(self) -> tuple[np.ndarray, tuple[str, ...]]:
         """The ink, 0 to 1, and what was left out of it."""
         low = self.contrast / 2 if self.is_faint else _NOISES * self.noise
-        return cleaned(np.clip((self.height - low) / (self.contrast - low), 0, 1))
+        return _cleaned(np.clip((self.height - low) / (self.contrast - low), 0, 1))
 
 
 def find(picture: np.ndarray) -> Drawing | None:
@@ -73,15 +78,20 @@ def find(picture: np.ndarray) -> Drawing | None:
     if not (ink > INK).any():
         return None
     # Once more, with what is known of the strokes: the narrower they are, the better the ground.
-    strokes = np.pad(ink > 0.5, 1)
-    depth = ndimage.distance_transform_edt(strokes)[strokes]  # to the nearest ground
-    window = _WINDOW * 2 * np.percentile(depth, 98) if len(depth) else widest
-    if window < widest:
+    window = _WINDOW * _stroke_width(ink > 0.5)
+    if 0 < window < widest:
         again = _relief(channel, is_dark, window)
         better, notes_again = again.drawing()
         if (better > INK).any():
             relief, ink, notes = again, better, notes_again
     return Drawing(ink, is_dark, relief.is_faint, notes)
+
+
+def _stroke_width(drawn: np.ndarray) -> float:
+    """In pixels, of the wider strokes; 0 if there are none."""
+    padded = np.pad(drawn, 1)
+    depth = ndimage.distance_transform_edt(padded)[padded]  # to the nearest ground
+    return 2 * float(np.percentile(depth, 98)) if len(depth) else 0.0
 
 
 def _relief(channel: np.ndarray, is_dark: bool, window: float) -> _Relief:
@@ -105,25 +115,66 @@ def _relief(channel: np.ndarray, is_dark: bool, window: float) -> _Relief:
 
 
 def _is_dark(channel: np.ndarray) -> bool:
-    """Whether what differs from most of the picture, apart from smooth shadows, is darker."""
-    levels = channel[tuple(slice(None, None, -(-length // 32)) for length in channel.shape)]
+    """Whether the ink is darker than the ground.
+
+    There is more ground than ink; where that is not clear, as in a picture that is cropped tight,
+    most of the border is ground.
+    """
+    chosen = [np.linspace(0, n - 1, min(n, 64)).round().astype(int) for n in channel.shape]
+    levels = channel[np.ix_(*chosen)]
+    low, high = np.percentile(levels, (1, 99))
+    between = np.abs(levels - (low + high) / 2) < 0.3 * (high - low)
+    if between.mean() > _BETWEEN:  # the ground has no level of its own: there are shadows
+        levels = levels - _smooth_part(levels)
+    is_bright = levels > _threshold(levels)
+    share = float(is_bright.mean())
+    if _UNCLEAR < share < 1 - _UNCLEAR:
+        outermost, inner = (_border_share(is_bright, depth) for depth in (0, 4))
+        # What runs all around and is less than the rest is the edge of a photograph.
+        is_edge = (outermost > 0.9 and share < 0.4) or (outermost < 0.1 and share > 0.6)
+        share = inner if is_edge else outermost
+    return bool(share > 0.5)
+
+
+def _border_share(is_bright: np.ndarray, depth: int) -> float:
+    """The bright part of the border that is left when so many rows and columns are cut off."""
+    inner = is_bright[depth : len(is_bright) - depth, depth : is_bright.shape[1] - depth]
+    if not inner.size:
+        return 0.0
+    return float(np.mean([*inner[0], *inner[-1], *inner[:, 0], *inner[:, -1]]))
+
+
+def _smooth_part(levels: np.ndarray) -> np.ndarray:
+    """A surface of the second degree through the ground, as light falls on it."""
     rows, columns = np.meshgrid(*(np.linspace(-1, 1, n) for n in levels.shape), indexing="ij")
     powers = np.stack(
         [rows**i * columns**k for i in range(3) for k in range(3 - i)], axis=-1
     ).reshape(-1, 6)
     in_margin = np.maximum(np.abs(rows), np.abs(columns)) > 1 - 2 * _BAND
     importance = np.where(in_margin, 1.0, 0.3).ravel()  # most of the margin is ground
-    weights, levels = importance, levels.ravel()
+    weights, wanted = importance, levels.ravel()
     for _ in range(10):  # a robust fit: what is far off counts less and less
-        root = np.sqrt(weights)
-        factors = np.linalg.lstsq(powers * root[:, None], levels * root, rcond=None)[0]
-        off = levels - powers @ factors
+        weighted = powers * weights[:, None]
+        factors = np.linalg.lstsq(weighted.T @ powers, weighted.T @ wanted, rcond=None)[0]  # 6 by 6
+        off = wanted - powers @ factors
         spread = np.average(np.abs(off), weights=weights) + 1e-6
         weights = importance / (1 + (off / spread) ** 2)
-    return bool((off**3).sum() < 0)
+    return (powers @ factors).reshape(levels.shape)
 
 
-def cleaned(ink: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+def _threshold(levels: np.ndarray) -> float:
+    """The level that divides two classes best (Otsu 1979)."""
+    counts, edges = np.histogram(levels, bins=64)
+    middles = (edges[:-1] + edges[1:]) / 2
+    below = np.cumsum(counts)[:-1]  # [63]
+    sums = np.cumsum(counts * middles)[:-1]
+    above = counts.sum() - below
+    means = sums / np.maximum(below, 1), ((counts * middles).sum() - sums) / np.maximum(above, 1)
+    best = int((below * above * (means[1] - means[0]) ** 2).argmax())
+    return float(edges[best + 1])
+
+
+def _cleaned(ink: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Without rulings, edges of the photograph, and specks."""
     bare, num_rulings = _without_rulings(ink)
     if (bare > INK).any():
@@ -182,13 +233,20 @@ def _without_rulings(ink: np.ndarray) -> tuple[np.ndarray, int]:
 def _without_level_lines(ink: np.ndarray) -> tuple[np.ndarray, int]:
     """Without those that run from left to right, which may slant a little."""
     height = len(ink)
-    thickest, fringe = max(1, round(_RULING * height)), round(_FRINGE * height)
+    fringe, thickest = round(_FRINGE * height), max(1.0, _RULING * height)
+    found = [*_level_lines(ink)]
+    if not found:
+        return ink, 0
+    rest = ink > INK
+    for rows, columns in found:
+        rest[rows, columns] = False
+    thickest = min(thickest, max(_THINNER * _stroke_width(rest), _THIN * height))
     lines = np.zeros(ink.shape, bool)
     pen = np.zeros(ink.shape, bool)  # ink that crosses a ruling and is stronger
     count = 0
-    for rows, columns in _level_lines(ink):
-        if np.ptp(rows[columns == columns[0]]) >= thickest:
-            continue
+    for rows, columns in found:
+        if len(rows) / ink.shape[1] > thickest:
+            continue  # a stroke
         line = np.zeros(ink.shape, bool)
         line[rows, columns] = True
         level = np.median(ink[line])
@@ -198,7 +256,7 @@ def _without_level_lines(ink: np.ndarray) -> tuple[np.ndarray, int]:
         lines |= line
         count += 1
     bare = np.where(lines & ~pen, 0, ink)
-    bridged = ndimage.grey_closing(bare, size=(thickest + 2 * fringe + 2, 3))
+    bridged = ndimage.grey_closing(bare, size=(round(thickest) + 2 * fringe + 2, 3))
     return np.where(lines, np.maximum(bare, bridged), ink), count
 
 
@@ -211,6 +269,8 @@ def _level_lines(ink: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         starts = np.rint(rows - slant * (columns - width / 2)).astype(int)  # in the middle column
         lengths = np.bincount(starts[(starts >= 0) & (starts < height)], minlength=height)
         is_line = lengths > _RULED * width
+        for at_end in (columns <= _END * width, columns >= (1 - _END) * width - 1):
+            is_line &= np.isin(np.arange(height), np.add.outer(starts[at_end], (-1, 0, 1)))
         if (sharpness := float((lengths[is_line] ** 2).sum())) > sharpest:
             best, sharpest = (starts, is_line), sharpness
     if best is not None:

@@ -211,7 +211,7 @@ def read_prepared(version_dir: Path) -> Arrays:
         reason = " ".join(str(error).split())[:200]
         raise ZooError(
             f"the prepared dataset in {version_dir} is damaged ({reason}): delete this "
-            f"directory, and the dataset is prepared again"
+            f"directory, and the next training prepares the dataset again"
         ) from None
 
 

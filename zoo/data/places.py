@@ -62,7 +62,7 @@ def find(
         places = _given(name, given) or _known(name, hint, workdir)
     problems = []
     for place in places:
-        for path in filter(os.path.isdir, place.paths):
+        for path in filter(os.path.exists, place.paths):
             try:
                 dataset = place.read(name, path)
                 if dataset and sha256 not in (None, dataset.sha256):
@@ -146,7 +146,7 @@ def _other_data(dataset: Dataset, path: Path, workdir: Path | None, sha256: str)
     if name == "digits":
         where, advice = "", "install the versions of scikit-learn and Pillow that its run had"
     return (
-        f"{name}{where} is not the data that {workdir} was trained on (sha256 "
+        f"{name}{where} is not the data that {workdir or 'the run'} was trained on (sha256 "
         f"{dataset.sha256[:16]} here, {sha256[:16]} there): {advice}"
     )
 

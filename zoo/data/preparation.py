@@ -18,7 +18,7 @@ class Prepared:
     """An image in the form that a net takes."""
 
     pixels: np.ndarray  # [height, width, channels] uint8
-    is_inverted: bool = False  # its ink is darker, and that of the training images brighter, or so
+    is_inverted: bool = False  # dark on bright where the training images are bright on dark, or so
     is_faint: bool = False  # the ink is hardly stronger than the noise of the ground
     notes: tuple[str, ...] = ()  # such as "2 specks left out"
 
@@ -65,10 +65,13 @@ def prepare(
     drawing = _on_even_ground(grey / 255, framing, height, width)
     drawing = drawing or zoo.data.ink.find(np.asarray(image, np.float64) / 255)
     if drawing is None:
-        raise ZooError(f"{name} has only one colour: nothing is drawn on it")
+        raise ZooError(
+            f"nothing in {name} stands out from its ground: draw it with more contrast or a wider "
+            f"pen"
+        )
     ink = drawing.ink
     seen = (resized if framing.fits(ink, height, width) else framing.place)(ink, height, width)
-    seen = framing.to_grey(seen / max(seen.max(), INK))  # thin strokes have become fainter
+    seen = framing.to_grey(seen / max(seen.max(), INK))
     return Prepared(
         np.rint(255 * seen).astype(np.uint8)[..., None],
         is_inverted=drawing.is_dark == (framing.ink > framing.ground),

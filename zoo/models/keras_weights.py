@@ -155,7 +155,8 @@ def _data_format_of(keras_model: Any) -> DataFormat:
     """
     images: set[str] = set()  # formats of the layers that have images
     flattened: set[str] = set()
-    for layer in getattr(keras_model, "operations", keras_model.layers):
+    layers = getattr(keras_model, "operations", None)
+    for layer in keras_model.layers if layers is None else layers:
         if type(layer).__name__ == "Flatten":
             flattened.add(layer.data_format)
         elif hasattr(layer, "data_format"):

@@ -60,7 +60,7 @@ def add_legend(
         texts: of each handle, without formulas.
         num_columns: most columns of the legend.
     """
-    width = max(map(len, texts))
+    width = max(1, *map(len, texts))
     while True:
         labels = [plain(textwrap.fill(text, width)) for text in texts]
         legend = figure.legend(

@@ -2,8 +2,11 @@
 
 import contextlib
 import logging
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
+
+_ONE_THREAD = threading.RLock()
 
 
 class _Collector(logging.Handler):
@@ -30,14 +33,15 @@ def noted(library: str, known: Sequence[str] = ()) -> Iterator[None]:
         known: parts of texts that are of no interest here.
     """
     logger, collector = logging.getLogger("absl"), _Collector()
-    before = logger.handlers, logger.propagate, logger.level
-    logger.handlers, logger.propagate = [collector], False
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.handlers, logger.propagate = before[:2]
-        logger.setLevel(before[2])
+    with _ONE_THREAD:
+        before = logger.handlers, logger.propagate, logger.level
+        logger.handlers, logger.propagate = [collector], False
+        logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            logger.handlers, logger.propagate = before[:2]
+            logger.setLevel(before[2])
     for text in collector.texts:
         if not any(part in text for part in known):
             warnings.warn(f"{library}: {text}", stacklevel=3)

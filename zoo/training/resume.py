@@ -1,5 +1,6 @@
 """Where a run goes on: at its newest good checkpoint, or at its beginning."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import zoo.config
 import zoo.data
 import zoo.training.history
 from zoo.system.errors import DamagedError, ZooError
-from zoo.system.files import free_name
+from zoo.system.files import as_sentence, free_name
 from zoo.training import numerics
 from zoo.training.best import none_yet
 from zoo.training.checkpoint import Checkpoints
@@ -21,8 +22,8 @@ from zoo.training.step import num_steps
 
 _FROM_ITS_BEGINNING = "there is no good checkpoint, so the run starts from its beginning"
 _NO_CHECKSUM = (
-    "an earlier version, which kept no checksum of the data, began this run: that the data is the "
-    "same is known of its numbers and shape only"
+    "an earlier version, which kept no checksum of the data, began this run: only the number and "
+    "the shape of the images could be compared"
 )
 
 
@@ -40,10 +41,13 @@ def past_history(config: ml_collections.ConfigDict, workdir: Path) -> History | 
         return None
     kept = zoo.config.to_keep(config)
     zoo.config.check_same_run(history.config, kept, str(workdir))
-    moved = kept["manual_dir"] != history.config["manual_dir"]
+    before = history.config["manual_dir"]
+    moved = before and kept["manual_dir"] != os.path.abspath(before)
     history.config = kept  # num_epochs may have grown
     if config.dataset == "idx" and moved and history.is_complete:  # no more data is read for it
         _check_same_data(history, _content(config), workdir)
+        with as_sentence(workdir):
+            history.write(workdir)
     return history
 
 

@@ -90,7 +90,7 @@ def make_app(folder: Path, given: DataDirs = NOWHERE) -> flask.Flask:
     _protect(app)
     _tell_errors(app)
     _show_runs(app, folder, given)
-    _answer_drawings(app, folder)
+    _answer_drawings(app, folder, given)
     return app
 
 
@@ -166,7 +166,7 @@ def _show_runs(app: flask.Flask, folder: Path, given: DataDirs) -> None:
         return pages.render("watch_net.html", net=net, kinds=views.KINDS)
 
 
-def _answer_drawings(app: flask.Flask, folder: Path) -> None:
+def _answer_drawings(app: flask.Flask, folder: Path, given: DataDirs) -> None:
     """The page to draw on, and what a net says of a drawing."""
 
     @app.get("/draw")
@@ -178,7 +178,7 @@ def _answer_drawings(app: flask.Flask, folder: Path) -> None:
     @app.post("/answers/<name:name>")
     def answer(name: str) -> dict[str, Any]:
         workdir = _find(folder, name)
-        net = _load_net(workdir, newest_step(workdir))
+        net = _load_net(workdir, newest_step(workdir), given)
         file = io.BytesIO(flask.request.get_data())
         picture = images.decode(file, "the drawing", _MAX_DRAWING_PIXELS)
         prepared = prepare(picture, net.image_shape, net.framing, "the drawing")
@@ -191,9 +191,9 @@ def _answer_drawings(app: flask.Flask, folder: Path) -> None:
 
 
 @functools.lru_cache(maxsize=2)
-def _load_net(workdir: Path, newest_step: int) -> TrainedNet:
+def _load_net(workdir: Path, newest_step: int, given: DataDirs) -> TrainedNet:
     """The run's net, loaded again when there is a newer checkpoint."""
-    return trained.load(workdir)
+    return trained.load(workdir, given=given)
 
 
 @functools.lru_cache(maxsize=4)
