@@ -141,12 +141,14 @@ def test_the_answer_as_text_and_json() -> None:
     ]
 
 
-@pytest.mark.parametrize(("is_faint", "why"), [(True, "is faint"), (False, "no class is probable")])
-def test_an_unsure_answer_says_so_and_shows_what_the_net_sees(is_faint: bool, why: str) -> None:
+@pytest.mark.parametrize(
+    ("doubt", "why"), [("the drawing is faint", "is faint"), ("", "no class is probable")]
+)
+def test_an_unsure_answer_says_so_and_shows_what_the_net_sees(doubt: str, why: str) -> None:
     pixels = np.zeros((4, 4, 1), np.uint8)
     pixels[1:4, 1] = 255
-    shares = np.array([0.1, 0.9]) if is_faint else np.array([0.5, 0.5])
-    prediction = Prediction("a.png", Prepared(pixels, is_faint=is_faint), None, shares)
+    shares = np.array([0.1, 0.9]) if doubt else np.array([0.5, 0.5])
+    prediction = Prediction("a.png", Prepared(pixels, doubt=doubt), None, shares)
     assert json.loads(to_json([prediction]))[0]["unsure"]
     lines = to_text([prediction]).splitlines()
     assert why in lines[3]

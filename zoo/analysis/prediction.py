@@ -35,8 +35,8 @@ class Prediction:
 
     @property
     def is_unsure(self) -> bool:
-        """Whether the drawing is faint or no class is probable."""
-        return self.prepared.is_faint or bool(self.probabilities.max() < _SURE)
+        """Whether the image may not show what was meant, or no class is probable."""
+        return bool(self.prepared.doubt or self.probabilities.max() < _SURE)
 
     @property
     def predicted(self) -> int:
@@ -109,7 +109,7 @@ def _text(prediction: Prediction, num_classes: int) -> str:
         for label in likely
     ]
     if prediction.is_unsure:
-        why = "the drawing is faint" if prediction.prepared.is_faint else "no class is probable"
+        why = prediction.prepared.doubt or "no class is probable"
         lines += [f"not sure: {why}; the net sees this:", *_small_picture(prediction.pixels)]
     return "\n".join([title, *lines])
 

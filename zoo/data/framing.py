@@ -116,9 +116,17 @@ def from_content(content: Any) -> Framing:
     """
     form = dict.fromkeys((field.name for field in dataclasses.fields(Framing)), forms.number(0, 1))
     forms.check(content, form | {"by_mass": lambda value: isinstance(value, bool)})
-    if set(content) != set(form) or content["ground"] == content["ink"] or not content["side"]:
+    if set(content) != set(form):
         raise ValueError(content)
-    return Framing(**content)
+    found = Framing(**content)
+    is_consistent = (
+        found.ink_low <= found.ink <= found.ink_high
+        and 0 < found.side_low <= found.side <= found.side_high
+        and abs(found.ink - found.ground) > _SAME_LEVEL
+    )
+    if not is_consistent:
+        raise ValueError(content)
+    return found
 
 
 def learn(images: np.ndarray) -> Framing | None:

@@ -9,13 +9,13 @@ import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 
 from zoo.data.framing import INK
 
 _WIDEST = 0.4  # of the picture's shorter side: strokes are narrower
 _WINDOW = 2.5  # strokes' widths: crossings and blots are narrower
-_BAND = 0.15  # of each side: the margin, where ground is more frequent than ink
 _BETWEEN = 0.25  # of the pixels: with more of them between two levels, the ground has shadows
 _UNCLEAR = 0.35  # of the pixels: from that on, ink may cover more than the ground
 _EDGE = 0.06  # of each side: what lies within it all, along the border, is the photograph's edge
@@ -28,6 +28,7 @@ _FRINGE = 0.01  # of the side across: beside a ruling, where it is blurred
 _FAINTER_THAN_PEN = 0.7  # of the strongest ink: such rulings can be told from the strokes on them
 _SLANTS = np.tan(np.radians(np.arange(-6, 6.5, 0.5)))  # of rulings
 _NOISES = 4  # so many standard deviations of the ground are still ground
+_DRAWING = 0.3  # of the area of what is read: as large, what is left out is no speck
 _FAINT = 0.02  # contrasts below that are none
 
 
@@ -37,8 +38,8 @@ class Drawing:
 
     ink: np.ndarray  # [rows, columns]: 0 is ground, 1 is the strongest ink
     is_dark: bool  # it is darker than the ground
-    is_faint: bool  # it is hardly stronger than the noise of the ground
-    notes: tuple[str, ...]  # what was left out of it
+    doubt: str = ""  # why it may not be what was meant
+    notes: tuple[str, ...] = ()  # what was left out of it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,10 +54,13 @@ class _Relief:
     def is_faint(self) -> bool:
         return bool(2 * _NOISES * self.noise > self.contrast)
 
-    def drawing(self) -> tuple[np.ndarray, tuple[str, ...]]:
-        """The ink, 0 to 1, and what was left out of it."""
+    def drawing(self, is_dark: bool) -> Drawing:
+        """What is higher than the noise."""
         low = self.contrast / 2 if self.is_faint else _NOISES * self.noise
-        return _cleaned(np.clip((self.height - low) / (self.contrast - low), 0, 1))
+        ink = np.clip((self.height - low) / (self.contrast - low), 0, 1)
+        ink, has_more, notes = _cleaned(ink)
+        doubt = "there is more than one drawing" if has_more else ""
+        return Drawing(ink, is_dark, "the drawing is faint" if self.is_faint else doubt, notes)
 
 
 def find(picture: np.ndarray) -> Drawing | None:
@@ -74,17 +78,16 @@ def find(picture: np.ndarray) -> Drawing | None:
     if relief.contrast < _FAINT:
         return None
     is_dark = _is_dark(channel)
-    ink, notes = relief.drawing()
-    if not (ink > INK).any():
+    drawing = relief.drawing(is_dark)
+    if not (drawing.ink > INK).any():
         return None
     # Once more, with what is known of the strokes: the narrower they are, the better the ground.
-    window = _WINDOW * _stroke_width(ink > 0.5)
+    window = _WINDOW * _stroke_width(drawing.ink > 0.5)
     if 0 < window < widest:
-        again = _relief(channel, is_dark, window)
-        better, notes_again = again.drawing()
-        if (better > INK).any():
-            relief, ink, notes = again, better, notes_again
-    return Drawing(ink, is_dark, relief.is_faint, notes)
+        better = _relief(channel, is_dark, window).drawing(is_dark)
+        if (better.ink > INK).any():
+            return better
+    return drawing
 
 
 def _stroke_width(drawn: np.ndarray) -> float:
@@ -109,7 +112,7 @@ def _relief(channel: np.ndarray, is_dark: bool, window: float) -> _Relief:
     below = height[height < quartile]
     noise = (quartile - float(below.mean())) / 0.597 if len(below) else 0.0
     height = height - quartile - 0.674 * noise
-    strongest = np.sort(height, axis=None)[-min(max(5, height.size // 1000), height.size)]
+    strongest = np.sort(height, axis=None)[-min(max(5, height.size // 5000), height.size)]
     contrast = float(np.percentile(height[height >= strongest / 2], 75)) if strongest > 0 else 0.0
     return _Relief(np.maximum(height, 0), contrast, noise)
 
@@ -120,20 +123,25 @@ def _is_dark(channel: np.ndarray) -> bool:
     There is more ground than ink; where that is not clear, as in a picture that is cropped tight,
     most of the border is ground.
     """
-    chosen = [np.linspace(0, n - 1, min(n, 64)).round().astype(int) for n in channel.shape]
-    levels = channel[np.ix_(*chosen)]
-    low, high = np.percentile(levels, (1, 99))
-    between = np.abs(levels - (low + high) / 2) < 0.3 * (high - low)
-    if between.mean() > _BETWEEN:  # the ground has no level of its own: there are shadows
-        levels = levels - _smooth_part(levels)
-    is_bright = levels > _threshold(levels)
+    low, high = np.percentile(channel, (0.05, 99.95))
+    middle = (low + high) / 2
+    if np.mean(np.abs(channel - middle) < 0.3 * (high - low)) > _BETWEEN:
+        # The ground has no level of its own: there are shadows. Ink differs more from what is
+        # around it than they do.
+        reduced = Image.fromarray(channel.astype(np.float32)).reduce(-(-max(channel.shape) // 96))
+        levels = np.asarray(reduced, np.float64)
+        around = ndimage.median_filter(levels, size=max(levels.shape) // 2, mode="nearest")
+        return bool(((levels - around) ** 3).sum() < 0)
+    is_bright = channel > middle
     share = float(is_bright.mean())
     if _UNCLEAR < share < 1 - _UNCLEAR:
-        outermost, inner = (_border_share(is_bright, depth) for depth in (0, 4))
+        outermost, inner = (
+            _border_share(is_bright, depth) for depth in (0, round(_EDGE * min(channel.shape)))
+        )
         # What runs all around and is less than the rest is the edge of a photograph.
         is_edge = (outermost > 0.9 and share < 0.4) or (outermost < 0.1 and share > 0.6)
         share = inner if is_edge else outermost
-    return bool(share > 0.5)
+    return share > 0.5
 
 
 def _border_share(is_bright: np.ndarray, depth: int) -> float:
@@ -144,38 +152,11 @@ def _border_share(is_bright: np.ndarray, depth: int) -> float:
     return float(np.mean([*inner[0], *inner[-1], *inner[:, 0], *inner[:, -1]]))
 
 
-def _smooth_part(levels: np.ndarray) -> np.ndarray:
-    """A surface of the second degree through the ground, as light falls on it."""
-    rows, columns = np.meshgrid(*(np.linspace(-1, 1, n) for n in levels.shape), indexing="ij")
-    powers = np.stack(
-        [rows**i * columns**k for i in range(3) for k in range(3 - i)], axis=-1
-    ).reshape(-1, 6)
-    in_margin = np.maximum(np.abs(rows), np.abs(columns)) > 1 - 2 * _BAND
-    importance = np.where(in_margin, 1.0, 0.3).ravel()  # most of the margin is ground
-    weights, wanted = importance, levels.ravel()
-    for _ in range(10):  # a robust fit: what is far off counts less and less
-        weighted = powers * weights[:, None]
-        factors = np.linalg.lstsq(weighted.T @ powers, weighted.T @ wanted, rcond=None)[0]  # 6 by 6
-        off = wanted - powers @ factors
-        spread = np.average(np.abs(off), weights=weights) + 1e-6
-        weights = importance / (1 + (off / spread) ** 2)
-    return (powers @ factors).reshape(levels.shape)
+def _cleaned(ink: np.ndarray) -> tuple[np.ndarray, bool, tuple[str, ...]]:
+    """Without rulings, edges of the photograph, and specks.
 
-
-def _threshold(levels: np.ndarray) -> float:
-    """The level that divides two classes best (Otsu 1979)."""
-    counts, edges = np.histogram(levels, bins=64)
-    middles = (edges[:-1] + edges[1:]) / 2
-    below = np.cumsum(counts)[:-1]  # [63]
-    sums = np.cumsum(counts * middles)[:-1]
-    above = counts.sum() - below
-    means = sums / np.maximum(below, 1), ((counts * middles).sum() - sums) / np.maximum(above, 1)
-    best = int((below * above * (means[1] - means[0]) ** 2).argmax())
-    return float(edges[best + 1])
-
-
-def _cleaned(ink: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Without rulings, edges of the photograph, and specks."""
+    Also whether there is another drawing among those, and notes on what was left out.
+    """
     bare, num_rulings = _without_rulings(ink)
     if (bare > INK).any():
         ink = bare
@@ -183,7 +164,7 @@ def _cleaned(ink: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
         num_rulings = 0
     labels, count = ndimage.label(ink > INK, structure=np.ones((3, 3)))
     if not count:
-        return ink, ()
+        return ink, False, ()
     boxes = ndimage.find_objects(labels)
     areas = np.bincount(labels.ravel())[1:]
     is_edge = np.array([_is_edge(each, ink.shape) for each in boxes])
@@ -207,7 +188,8 @@ def _cleaned(ink: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
         )
         if number
     ]
-    return np.where(around & ~(others & ~is_kept[labels]), ink, 0), tuple(notes)
+    has_more = bool((areas[is_speck] > _DRAWING * areas[main]).any())
+    return np.where(around & ~(others & ~is_kept[labels]), ink, 0), has_more, tuple(notes)
 
 
 def _is_edge(ranges: tuple[slice, slice], shape: tuple[int, ...]) -> bool:

@@ -6,10 +6,11 @@ import numpy as np
 from PIL import Image
 
 import zoo.data.ink
-from zoo.data.framing import INK, Framing, resized
+from zoo.data.framing import INK, Framing, box, resized
 from zoo.system.errors import ZooError
 
 _CLEAR = 0.2  # a contrast at which 8 bits tell enough of an image
+_SMALL = 0.3  # of the image's longer side
 _LARGE = 512  # pixels of a side; more do not help to recognize a digit
 
 
@@ -19,7 +20,7 @@ class Prepared:
 
     pixels: np.ndarray  # [height, width, channels] uint8
     is_inverted: bool = False  # dark on bright where the training images are bright on dark, or so
-    is_faint: bool = False  # the ink is hardly stronger than the noise of the ground
+    doubt: str = ""  # why it may not show what was meant, such as "the drawing is faint"
     notes: tuple[str, ...] = ()  # such as "2 specks left out"
 
 
@@ -55,15 +56,13 @@ def prepare(
         image = image.resize((width, height), Image.Resampling.LANCZOS)
         pixels = np.asarray(image if channels == 3 else image.convert("L"))
         return Prepared(pixels.reshape(image_shape))
-    if max(image.size) > _LARGE:
-        image = image.copy()
-        image.thumbnail((_LARGE, _LARGE))
-    grey = np.asarray(image.convert("L"))  # [rows, columns] uint8
+    small = _reduced(image)
+    grey = np.asarray(small.convert("L"))  # [rows, columns] uint8
     for levels, is_inverted in ((grey, False), (255 - grey, True)):
         if levels.shape == (height, width) and framing.has_levels(levels / 255):
             return Prepared(levels[..., None], is_inverted)  # a file made of such an image
     drawing = _on_even_ground(grey / 255, framing, height, width)
-    drawing = drawing or zoo.data.ink.find(np.asarray(image, np.float64) / 255)
+    drawing = drawing or _find(image)
     if drawing is None:
         raise ZooError(
             f"nothing in {name} stands out from its ground: draw it with more contrast or a wider "
@@ -75,9 +74,36 @@ def prepare(
     return Prepared(
         np.rint(255 * seen).astype(np.uint8)[..., None],
         is_inverted=drawing.is_dark == (framing.ink > framing.ground),
-        is_faint=drawing.is_faint,
+        doubt=drawing.doubt,
         notes=drawing.notes,
     )
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    image = image.copy()
+    image.thumbnail((_LARGE, _LARGE))
+    return image
+
+
+def _find(image: Image.Image) -> zoo.data.ink.Drawing | None:
+    """What is drawn in an image, looked at more closely if it is a small part of it."""
+    small = _reduced(image)
+    drawing = zoo.data.ink.find(np.asarray(small, np.float64) / 255)
+    if drawing is None:
+        return None
+    rows, columns = box(drawing.ink)
+    longest = max(rows.stop - rows.start, columns.stop - columns.start)
+    if longest > _SMALL * max(small.size):
+        return drawing
+    scale = image.width / small.width
+    left, top = (max(0.0, scale * (part.start - longest)) for part in (columns, rows))
+    right = min(image.width, scale * (columns.stop + longest))
+    lower = min(image.height, scale * (rows.stop + longest))
+    around = _reduced(image.crop((round(left), round(top), round(right), round(lower))))
+    closer = zoo.data.ink.find(np.asarray(around, np.float64) / 255)
+    if closer is None or closer.is_dark != drawing.is_dark:
+        return drawing
+    return dataclasses.replace(closer, notes=drawing.notes, doubt=drawing.doubt)
 
 
 def _on_even_ground(
@@ -89,7 +115,7 @@ def _on_even_ground(
         return None
     bright = np.clip((grey - low) / (high - low), 0, 1)
     fitting = [
-        zoo.data.ink.Drawing(ink, is_dark, is_faint=False, notes=())
+        zoo.data.ink.Drawing(ink, is_dark)
         for ink, is_dark in ((bright, False), (1 - bright, True))
         if framing.has_levels(framing.to_grey(ink)) and framing.fits(ink, height, width)
     ]
