@@ -224,7 +224,7 @@ def test_a_small_digit_on_a_large_page_is_found(size: int, part: int) -> None:
         digit.resize((part * 5 // 3, part * 5 // 3), Image.Resampling.LANCZOS), (size // 5, 30)
     )
     whole, found = (prepare(each, SHAPE, MNIST, "five").pixels for each in (digit, page))
-    assert likeness(found, whole) > 0.9
+    assert likeness(found, whole) > 0.85
 
 
 def test_several_digits_are_told() -> None:

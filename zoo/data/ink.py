@@ -128,7 +128,7 @@ def _is_dark(channel: np.ndarray) -> bool:
     if np.mean(np.abs(channel - middle) < 0.3 * (high - low)) > _BETWEEN:
         # The ground has no level of its own: there are shadows. Ink differs more from what is
         # around it than they do.
-        reduced = Image.fromarray(channel.astype(np.float32)).reduce(-(-max(channel.shape) // 96))
+        reduced = Image.fromarray(channel.astype(np.float32)).reduce(-(-max(channel.shape) // 64))
         levels = np.asarray(reduced, np.float64)
         around = ndimage.median_filter(levels, size=max(levels.shape) // 2, mode="nearest")
         return bool(((levels - around) ** 3).sum() < 0)
