@@ -227,6 +227,14 @@ def test_a_small_digit_on_a_large_page_is_found(size: int, part: int) -> None:
     assert likeness(found, whole) > 0.85
 
 
+def test_blank_ruled_paper_shows_nothing() -> None:
+    paper = Image.new("L", (200, 200), 235)
+    for row in range(10, 200, 30):
+        ImageDraw.Draw(paper).line((0, row, 200, row), fill=120, width=2)
+    with pytest.raises(ZooError, match="nothing in paper stands out"):
+        prepare(paper, SHAPE, MNIST, "paper")
+
+
 def test_several_digits_are_told() -> None:
     page = Image.new("RGB", (400, 150), "white")
     for number, digit in enumerate((7, 2, 1)):

@@ -158,10 +158,10 @@ def _cleaned(ink: np.ndarray) -> tuple[np.ndarray, bool, tuple[str, ...]]:
     Also whether there is another drawing among those, and notes on what was left out.
     """
     bare, num_rulings = _without_rulings(ink)
-    if (bare > INK).any():
+    if num_rulings == 1 and not (bare > INK).any():
+        num_rulings = 0  # whoever draws a dash
+    else:
         ink = bare
-    else:  # whoever draws a dash
-        num_rulings = 0
     labels, count = ndimage.label(ink > INK, structure=np.ones((3, 3)))
     if not count:
         return ink, False, ()
