@@ -24,6 +24,7 @@ from zoo.models.layers import Dropout
 from zoo.models.net import ConvNet
 
 QUICK = ("lenet3", "pooling_cnn3", "ablation_cnn3")
+LONG = ("custom7", "vgg5", "ablation_cnn5", "ablation_cnn7", "pairs_cnn10", "pairs_cnn14")
 KIND = "mnist" if REAL_MNIST_DIR else "strokes"  # of images
 NUM_IMAGES = 2
 TOLERANCE = 1e-12  # of the largest gradient of a layer
@@ -87,7 +88,7 @@ def assert_equal_gradients(actual: Any, expected: Any) -> None:
 
 def marks(name: str) -> tuple[pytest.MarkDecorator, ...]:
     """custom7 takes minutes."""
-    return () if name in QUICK else (pytest.mark.full if name == "custom7" else pytest.mark.slow,)
+    return () if name in QUICK else (pytest.mark.full if name in LONG else pytest.mark.slow,)
 
 
 @pytest.mark.parametrize(
