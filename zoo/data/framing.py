@@ -52,12 +52,8 @@ class Framing:
             and blank >= self.blank_low
         )
 
-    def to_ink(self, grey: np.ndarray) -> np.ndarray:
-        """0 for the ground, 1 for the strongest ink, if the levels are the training images'."""
-        return np.clip((grey - self.ground) / (self.ink - self.ground), 0, 1)
-
     def to_grey(self, ink: np.ndarray) -> np.ndarray:
-        """The inverse of `to_ink`."""
+        """The levels of ink, which is 0 on the ground and 1 where it is strongest."""
         return self.ground + ink * (self.ink - self.ground)
 
     def fits(self, ink: np.ndarray, height: int, width: int) -> bool:

@@ -47,6 +47,7 @@ class _Relief:
     """Differences of one channel from its local ground."""
 
     height: np.ndarray  # [rows, columns], 0 where there is ground
+    is_dark: bool  # it is the ink that is darker
     contrast: float  # the height of the strongest ink
     noise: float  # of the ground, a standard deviation
 
@@ -54,13 +55,13 @@ class _Relief:
     def is_faint(self) -> bool:
         return bool(2 * _NOISES * self.noise > self.contrast)
 
-    def drawing(self, is_dark: bool) -> Drawing:
+    def drawing(self) -> Drawing:
         """What is higher than the noise."""
         low = self.contrast / 2 if self.is_faint else _NOISES * self.noise
         ink = np.clip((self.height - low) / (self.contrast - low), 0, 1)
         ink, has_more, notes = _cleaned(ink)
         doubt = "there is more than one drawing" if has_more else ""
-        return Drawing(ink, is_dark, "the drawing is faint" if self.is_faint else doubt, notes)
+        return Drawing(ink, self.is_dark, "the drawing is faint" if self.is_faint else doubt, notes)
 
 
 def find(picture: np.ndarray) -> Drawing | None:
@@ -77,14 +78,13 @@ def find(picture: np.ndarray) -> Drawing | None:
     channel, relief = channels[best], reliefs[best]
     if relief.contrast < _FAINT:
         return None
-    is_dark = _is_dark(channel)
-    drawing = relief.drawing(is_dark)
+    drawing = relief.drawing()
     if not (drawing.ink > INK).any():
         return None
     # Once more, with what is known of the strokes: the narrower they are, the better the ground.
     window = _WINDOW * _stroke_width(drawing.ink > 0.5)
     if 0 < window < widest:
-        better = _relief(channel, is_dark, window).drawing(is_dark)
+        better = _relief(channel, relief.is_dark, window).drawing()
         if (better.ink > INK).any():
             return better
     return drawing
@@ -114,7 +114,7 @@ def _relief(channel: np.ndarray, is_dark: bool, window: float) -> _Relief:
     height = height - quartile - 0.674 * noise
     strongest = np.sort(height, axis=None)[-min(max(5, height.size // 5000), height.size)]
     contrast = float(np.percentile(height[height >= strongest / 2], 75)) if strongest > 0 else 0.0
-    return _Relief(np.maximum(height, 0), contrast, noise)
+    return _Relief(np.maximum(height, 0), is_dark, contrast, noise)
 
 
 def _is_dark(channel: np.ndarray) -> bool:

@@ -62,7 +62,7 @@ def prepare(
         if levels.shape == (height, width) and framing.has_levels(levels / 255):
             return Prepared(levels[..., None], is_inverted)  # a file made of such an image
     drawing = _on_even_ground(grey / 255, framing, height, width)
-    drawing = drawing or _find(image)
+    drawing = drawing or _find(image, small)
     if drawing is None:
         raise ZooError(
             f"nothing in {name} stands out from its ground: draw it with more contrast or a wider "
@@ -85,9 +85,13 @@ def _reduced(image: Image.Image) -> Image.Image:
     return image
 
 
-def _find(image: Image.Image) -> zoo.data.ink.Drawing | None:
-    """What is drawn in an image, looked at more closely if it is a small part of it."""
-    small = _reduced(image)
+def _find(image: Image.Image, small: Image.Image) -> zoo.data.ink.Drawing | None:
+    """What is drawn in an image, looked at more closely if it is a small part of it.
+
+    Args:
+        image: in its own size.
+        small: the same, reduced.
+    """
     drawing = zoo.data.ink.find(np.asarray(small, np.float64) / 255)
     if drawing is None:
         return None
