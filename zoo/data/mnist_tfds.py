@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from zoo.data.cache import Arrays
 from zoo.data.idx import FILENAMES, FILES, content_sha256, read_idx
-from zoo.data.idx_files import all_idx_files, find_idx_files
+from zoo.data.idx_files import find_idx_files
 from zoo.system.errors import ZooError
 from zoo.system.files import shown
 from zoo.system.notes import noted
@@ -136,29 +136,30 @@ def _download_and_prepare(name: str, version: str, data_dir: Path, found: dict[s
         )
 
 
-def read_published(name: str, manual_dir: Path) -> Arrays:
-    """Reads the published files, all of which are there, in the form of `read_prepared`.
+def read_published(name: str, files: dict[str, Path]) -> Arrays:
+    """The four published files, as `find_idx_files` gives them, in the form of `read_prepared`.
 
     Raises:
         ZooError: they are damaged, or not the published ones.
     """
-    files = all_idx_files(manual_dir)
-    _check_published(name, files)
+    arrays = _check_published(name, files)
     return {
-        split: (
-            read_idx(files[images], num_axes=3)[..., None],
-            read_idx(files[labels], num_axes=1).astype(np.int32),
-        )
+        split: (arrays[images][..., None], arrays[labels].astype(np.int32))
         for split, (images, labels) in FILES.items()
     }
 
 
-def _check_published(name: str, files: dict[str, Path]) -> None:
-    """Raises ZooError unless the files are those of the dataset, gzipped as published or not."""
+def _check_published(name: str, files: dict[str, Path]) -> dict[str, np.ndarray]:
+    """The arrays of the files, which must be those of the dataset, gzipped as published or not.
+
+    Raises:
+        ZooError: they are damaged, or not the published ones.
+    """
+    arrays = {}
     url_infos = get_all_url_infos()
     for filename, path in files.items():
-        # Truncated or wrong magic: a clearer error than "sha256"
-        read_idx(path, num_axes=3 if "images" in filename else 1)
+        # First, for a truncated file or a wrong magic is a clearer error than "sha256".
+        arrays[filename] = read_idx(path, num_axes=3 if "images" in filename else 1)
         published = url_infos[_STOCK_BUILDERS[name].URL + filename].checksum
         unpacked = _UNPACKED.get(name, {}).get(filename)
         if published != compute_url_info(path).checksum and (
@@ -170,6 +171,7 @@ def _check_published(name: str, files: dict[str, Path]) -> None:
                 f"{form}): get the published file, or use --config.dataset=idx for your own IDX "
                 f"files"
             )
+    return arrays
 
 
 def _check_reachable(name: str, url: str, manual_dir: Path | None) -> None:

@@ -129,11 +129,12 @@ def _read_files(name: str, manual_dir: Path) -> Dataset | None:
     """The dataset from its IDX files; for a TFDS dataset the published ones."""
     if name == "idx":
         return load(name, manual_dir=manual_dir)
-    if len(find_idx_files(manual_dir)) < 4:
+    files = find_idx_files(manual_dir)
+    if len(files) < 4:
         return None
     from zoo.data import mnist_tfds  # only now: it imports TFDS
 
-    splits = mnist_tfds.read_published(name, manual_dir)
+    splits = mnist_tfds.read_published(name, files)
     return Dataset(name, Split(*splits["train"]), Split(*splits["test"]), num_classes=10)
 
 
