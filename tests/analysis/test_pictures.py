@@ -12,12 +12,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 from pixels import size_in_pixels
-from test_history import history_of
 
 import zoo.models
 from zoo.analysis import pictures
+from zoo.analysis.net import TrainedNet, TrainingData
 from zoo.analysis.prediction import Prediction
-from zoo.analysis.trained import TrainedNet
 from zoo.data import Split
 from zoo.data.preparation import Prepared
 from zoo.system import figures
@@ -31,15 +30,13 @@ NETS = ("lenet3", "kernels_cnn7", "pairs_cnn14")  # 2 convolutions; batch normal
 
 def make_net(name: str, shape: tuple[int, int, int] = (28, 28, 1)) -> TrainedNet:
     """A net with weights that all differ a little from the initial ones of seed 0."""
-    history = history_of()
-    history.config.update(model=name, seed=0)
-    history.data.update(num_classes=10, image_shape=list(shape))
     model = zoo.models.create_model(name)
     state = create_train_state(model, optax.identity(), 0, shape)
     variables = {"params": jax.tree.map(lambda leaf: 1.1 * leaf + 0.01, state.params)}
     if state.batch_stats:
         variables["batch_stats"] = state.batch_stats
-    return TrainedNet(Path("run"), history, model, variables, seed=0, epoch=3)
+    data = TrainingData("mnist", 10, shape)
+    return TrainedNet("run", name, model, variables, data, seed=0, epoch=3)
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +123,7 @@ def test_predictions_are_drawn_without_overlaps(count: int, split: Split, tmp_pa
     net = make_net("lenet3")
     probabilities = net.probabilities(split.images[:count])
     found = [
-        Prediction(f"$image_{index}$.png", Prepared(pixels), label, own)
+        Prediction("run", f"$image_{index}$.png", Prepared(pixels), label, own)
         for index, (pixels, label, own) in enumerate(
             zip(split.images, [None, 3, 7] * 4, probabilities, strict=False)
         )
@@ -168,7 +165,7 @@ def test_the_command_draws_and_refuses(
     for arguments, sentence in (
         (["-o", picture, "--kind=activations"], "--image and --kind=activations need each other"),
         (["-o", picture, "--image=3"], "--image and --kind=activations need each other"),
-        ([run, "-o", picture, "--kind=weights"], "--kind=weights draws one run, not 2"),
+        ([run, "-o", picture, "--kind=weights"], "--kind=weights draws one net, not 2"),
         (["-o", tmp_path / "x.gif"], "must end in .png, .svg, .pdf"),
         ([], "Missing option '-o' / '--output'."),
         (["-o", tmp_path / "no" / "x.png"], "no does not exist"),

@@ -122,14 +122,15 @@ def test_missing_files_and_directories(tmp_path: Path) -> None:
 def test_the_answer_as_text_and_json() -> None:
     pixels = np.zeros(SHAPE, np.uint8)
     prepared = Prepared(pixels, is_inverted=True, notes=("2 specks left out",))
-    prediction = Prediction("a.png", prepared, None, np.array([0.05, 0.8, 0.15]))
-    lines = to_text([prediction]).splitlines()
+    prediction = Prediction("run", "a.png", prepared, None, np.array([0.05, 0.8, 0.15]))
+    lines = to_text([[prediction]]).splitlines()
     assert lines[0] == "a.png (inverted, 2 specks left out)"
     assert [line.split()[0] for line in lines[1:]] == ["1", "2", "0"]
     assert lines[1].endswith(" 80.00%")
     assert lines[1].count("█") == 24
-    assert json.loads(to_json([prediction])) == [
+    assert json.loads(to_json([[prediction]])) == [
         {
+            "net": "run",
             "image": "a.png",
             "predicted": 1,
             "label": None,
@@ -148,9 +149,9 @@ def test_an_unsure_answer_says_so_and_shows_what_the_net_sees(doubt: str, why: s
     pixels = np.zeros((4, 4, 1), np.uint8)
     pixels[1:4, 1] = 255
     shares = np.array([0.1, 0.9]) if doubt else np.array([0.5, 0.5])
-    prediction = Prediction("a.png", Prepared(pixels, doubt=doubt), None, shares)
-    assert json.loads(to_json([prediction]))[0]["unsure"]
-    lines = to_text([prediction]).splitlines()
+    prediction = Prediction("run", "a.png", Prepared(pixels, doubt=doubt), None, shares)
+    assert json.loads(to_json([[prediction]]))[0]["unsure"]
+    lines = to_text([[prediction]]).splitlines()
     assert why in lines[3]
     assert lines[4:] == ["   ▄", "   █"]
 

@@ -389,7 +389,7 @@ def test_importing_models_imports_no_other_dependency(run_python: Any) -> None:
     code = (
         "import sys, zoo.models; print([name for name in ('optax', 'orbax', 'tensorflow', "
         "'tensorflow_datasets', 'sklearn', 'PIL', 'matplotlib', 'ml_collections', 'tqdm', "
-        "'zoo.data', 'zoo.system.errors', 'zoo.training') if name in sys.modules])"
+        "'huggingface_hub', 'zoo.data', 'zoo.system.text', 'zoo.training') if name in sys.modules])"
     )
     assert run_python("-c", code).stdout == "[]\n"
 

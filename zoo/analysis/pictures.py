@@ -16,8 +16,8 @@ from matplotlib.ticker import MaxNLocator
 
 import zoo.training.step
 from zoo.analysis.evaluation import calibration_bins, calibration_error
+from zoo.analysis.net import TrainedNet
 from zoo.analysis.prediction import Prediction
-from zoo.analysis.trained import TrainedNet
 from zoo.data import Split
 from zoo.models.layers import Conv, MaxPool
 from zoo.models.net import named_layers
@@ -152,7 +152,7 @@ def predictions(net: TrainedNet, found: Sequence[Prediction]) -> Figure:
 def confusion(net: TrainedNet, split: Split, probabilities: np.ndarray) -> Figure:
     """Confusion matrix: number of images by true and predicted class, colours on a log scale."""
     predicted = probabilities.argmax(axis=1)
-    num_classes = net.history.data["num_classes"]
+    num_classes = net.data.num_classes
     matrix = np.zeros((num_classes, num_classes), int)  # [true, predicted]
     np.add.at(matrix, (split.labels, predicted), 1)
     figure = Figure(figsize=(6.4, 5.6), layout="constrained")
@@ -184,7 +184,7 @@ def mistakes(net: TrainedNet, split: Split, probabilities: np.ndarray) -> Figure
     worst = wrong[np.argsort(of_label[wrong], kind="stable")][:24]
     if not len(worst):
         raise ZooError(
-            f"{net.workdir} classifies every image correctly: there is no mistake to draw"
+            f"{net.source} classifies every image correctly: there is no mistake to draw"
         )
     columns = min(8, len(worst))
     rows = math.ceil(len(worst) / columns)

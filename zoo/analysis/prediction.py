@@ -1,6 +1,7 @@
 """Predictions of a trained net for image files or images of its test set."""
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +11,10 @@ import numpy as np
 
 import zoo.data
 import zoo.data.images
-from zoo.analysis.trained import TrainedNet
+from zoo.analysis.net import TrainedNet
 from zoo.data.preparation import Prepared, prepare
 from zoo.system.errors import ZooError
+from zoo.system.files import as_text
 
 _SURE = 0.8  # a class that is less probable is none to rely on
 _BAR_WIDTH = 30
@@ -21,8 +23,9 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """The net's prediction for one image."""
+    """A net's prediction for one image."""
 
+    net: str
     image: str  # file, or "test image 500"
     prepared: Prepared  # as the net sees it
     label: int | None  # the true class, for images of the test set
@@ -68,13 +71,15 @@ def predict(net: TrainedNet, images: Sequence[str]) -> list[Prediction]:
             picture = zoo.data.images.read(Path(image))
             found.append((image, prepare(picture, net.image_shape, net.framing, image), None))
     probabilities = net.probabilities(np.stack([prepared.pixels for _, prepared, _ in found]))
-    return [Prediction(*one, own) for one, own in zip(found, probabilities, strict=True)]
+    name = as_text(net.source)
+    return [Prediction(name, *one, own) for one, own in zip(found, probabilities, strict=True)]
 
 
-def to_json(predictions: Sequence[Prediction]) -> str:
-    """A list of objects."""
+def to_json(predictions: Sequence[Sequence[Prediction]]) -> str:
+    """A list of objects, of the predictions of each net."""
     content: list[dict[str, Any]] = [
         {
+            "net": prediction.net,
             "image": prediction.image,
             "predicted": prediction.predicted,
             "label": prediction.label,
@@ -83,35 +88,61 @@ def to_json(predictions: Sequence[Prediction]) -> str:
             "unsure": prediction.is_unsure,
             "probabilities": prediction.probabilities.tolist(),
         }
-        for prediction in predictions
+        for prediction in itertools.chain(*predictions)
     ]
     return json.dumps(content, indent=1)
 
 
-def to_text(predictions: Sequence[Prediction], num_classes: int = 3) -> str:
-    """The most probable classes of each image, as bars.
+def to_text(predictions: Sequence[Sequence[Prediction]], num_classes: int = 3) -> str:
+    """The predictions of each net for each image, as bars.
 
-    Of an image that cannot be read with confidence, also what the net sees.
+    Of one net, the most probable classes; of several, the most probable class by net. Of an image
+    that cannot be read with confidence, also what the net sees.
     """
-    return "\n\n".join(_text(prediction, num_classes) for prediction in predictions)
+    if len(predictions) == 1:
+        return "\n\n".join(_text(prediction, num_classes) for prediction in predictions[0])
+    return "\n\n".join(_comparison(of_image) for of_image in zip(*predictions, strict=True))
 
 
-def _text(prediction: Prediction, num_classes: int) -> str:
+def _comparison(predictions: Sequence[Prediction]) -> str:
+    """The predictions of several nets for one image."""
+    width = max(len(prediction.net) for prediction in predictions)
+    lines = [_title(predictions[0])]
+    for one in predictions:
+        probability = float(one.probabilities[one.predicted])
+        unsure = "  not sure" if one.is_unsure else ""
+        lines.append(
+            f"{one.net:{width}}  {one.predicted:5}  {bar(probability)}  {probability:7.2%}{unsure}"
+        )
+    return "\n".join(
+        [*lines, *_doubt(next((one for one in predictions if one.is_unsure), predictions[0]))]
+    )
+
+
+def _title(prediction: Prediction) -> str:
     notes = ["inverted"] if prediction.prepared.is_inverted else []
     notes += prediction.prepared.notes
     if prediction.label is not None:
         notes.append(f"labelled {prediction.label}")
-    title = prediction.image + (f" ({', '.join(notes)})" if notes else "")
+    return prediction.image + (f" ({', '.join(notes)})" if notes else "")
+
+
+def _text(prediction: Prediction, num_classes: int) -> str:
     likely = np.argsort(-prediction.probabilities, kind="stable")[:num_classes]
     lines = [
         f"{label:5}  {bar(float(prediction.probabilities[label]))}  "
         f"{prediction.probabilities[label]:7.2%}"
         for label in likely
     ]
-    if prediction.is_unsure:
-        why = prediction.prepared.doubt or "no class is probable"
-        lines += [f"not sure: {why}; the net sees this:", *_small_picture(prediction.pixels)]
-    return "\n".join([title, *lines])
+    return "\n".join([_title(prediction), *lines, *_doubt(prediction)])
+
+
+def _doubt(prediction: Prediction) -> list[str]:
+    """Lines that say why a net is not sure, if it is not, and what it sees."""
+    if not prediction.is_unsure:
+        return []
+    why = prediction.prepared.doubt or "no class is probable"
+    return [f"not sure: {why}; the net sees this:", *_small_picture(prediction.pixels)]
 
 
 def _small_picture(pixels: np.ndarray) -> list[str]:

@@ -33,6 +33,7 @@ for _command in (
     runs.evaluate,
     runs.predict,
     runs.plot,
+    runs.export_weights,
     pages.compare,
     pages.report,
     pages.watch,

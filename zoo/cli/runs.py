@@ -1,29 +1,31 @@
-"""Commands for trained nets: evaluate, predict, plot."""
+"""Commands for trained nets: evaluate, predict, plot, export-weights."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from zoo.cli.nets import complete_net
 from zoo.cli.options import data_dirs
 from zoo.system.errors import ZooError
 
 if TYPE_CHECKING:
     from zoo.data import DataDirs
 
-RUN = click.argument("run", type=click.Path(path_type=Path))
+NET = click.argument("net", metavar="NET|RUN", shell_complete=complete_net)
 SEED = click.option(
     "--seed", type=int, help="Seed to use if the run has several; default: the first."
 )
 
 
-@click.command(short_help="Score a run's net: classes, confusions, calibration.")
-@RUN
+@click.command(short_help="Score a trained net: classes, confusions, calibration.")
+@NET
 @click.option(
     "--dataset",
     metavar="NAME",
-    help="Another dataset with images of the same size; default: the dataset of the run.",
+    help="Another dataset with images of the same size; default: that of the training.",
 )
 @click.option(
     "--split",
@@ -35,40 +37,42 @@ SEED = click.option(
 @SEED
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def evaluate(
-    run: Path,
+    net: str,
     dataset: str | None,
     split: str,
     given: "DataDirs",
     seed: int | None,
     as_json: bool,
 ) -> None:
-    """Score the net of the run in directory RUN on labelled images.
+    """Score a trained net on labelled images.
 
-    Uses the parameters of the newest checkpoint, or of the best epoch so far if the run was
-    configured to select it (validation=holdout).
+    It is named by NET, such as lenet3, for the weights that the zoo comes with, or by the directory
+    of a run or of exported weights. Of a run the newest checkpoint is taken, or the best epoch so
+    far if the run was configured to select it (validation=holdout).
     """
     import zoo.system.compilation
     from zoo.analysis import evaluation, trained
     from zoo.system.waiting import waiting
 
     zoo.system.compilation.enable_cache()
-    net = trained.load(run, seed, given)
-    chosen = net.split(split, dataset)
+    loaded = trained.load(net, seed, given)
+    chosen = loaded.split(split, dataset)
     with waiting("evaluating"):
-        found = evaluation.evaluate(net.logits(chosen.images), chosen.labels)
+        found = evaluation.evaluate(loaded.logits(chosen.images), chosen.labels)
     if as_json:
         click.echo(evaluation.to_json(found))
         return
     click.echo(
-        f"{net.name} after epoch {net.epoch}, seed {net.seed}, on the {split} split of "
-        f"{dataset or net.history.config['dataset']} ({found.num_images:,} images)\n\n"
+        f"{loaded.name} after epoch {loaded.epoch}, seed {loaded.seed}, on the {split} split of "
+        f"{dataset or loaded.data.dataset} ({found.num_images:,} images)\n\n"
         f"{evaluation.to_text(found)}"
     )
 
 
-@click.command(short_help="Predict the classes of images with a run's net.")
-@RUN
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.command(short_help="Predict the classes of images with trained nets.")
+@click.argument(
+    "names", nargs=-1, required=True, metavar="NET|RUN... IMAGE...", shell_complete=complete_net
+)
 @data_dirs
 @SEED
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
@@ -79,34 +83,76 @@ def evaluate(
     help="Also draw images and probabilities; .png, .svg or .pdf",
 )
 def predict(
-    run: Path,
-    images: Sequence[str],
+    names: Sequence[str],
     given: "DataDirs",
     seed: int | None,
     as_json: bool,
     picture: Path | None,
 ) -> None:
-    """Predict the class of each IMAGE with the net of the run in directory RUN.
+    """Predict the class of each IMAGE with trained nets, which are compared if there are several.
 
-    An IMAGE is a PNG, JPEG, GIF, BMP or WebP file of any size and colour, or the number of an image
-    in the test set. What is drawn in a file is brought to the form of the run's training images.
+    A net is named by NET, such as lenet3, for the weights that the zoo comes with, or by the
+    directory of a run or of exported weights. An IMAGE is a PNG, JPEG, GIF, BMP or WebP file of any
+    size and colour, or the number of an image in the test set. What is drawn in a file is brought
+    to the form of the net's training images.
     """
     import zoo.system.compilation
-    from zoo.analysis import pictures, prediction, trained
-    from zoo.system import figures
+    from zoo.analysis import prediction, trained
 
+    nets, images = _nets_and_images(names)
     if picture is not None:
+        from zoo.system import figures  # only if wanted: half a second of imports
+
+        if len(nets) > 1:
+            raise ZooError(f"--plot draws the predictions of one net, not of {len(nets)}")
         figures.check_output(picture)
     zoo.system.compilation.enable_cache()
-    net = trained.load(run, seed, given)
-    found = prediction.predict(net, images)
+    loaded = [trained.load(net, seed, given) for net in nets]
+    found = [prediction.predict(net, images) for net in loaded]
     click.echo(prediction.to_json(found) if as_json else prediction.to_text(found))
     if picture is not None:
-        figures.save(pictures.predictions(net, found), picture)
+        from zoo.analysis import pictures
+
+        figures.save(pictures.predictions(loaded[0], found[0]), picture)
 
 
-@click.command(short_help="Draw runs: curves, weights, filters, confusions, ...")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+def _nets_and_images(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The first is a net; so is each that follows, up to the first image."""
+    from zoo.models import MODELS
+
+    def is_net(name: str) -> bool:
+        path = Path(name)
+        return path.is_dir() or name.startswith("hf://") or (name in MODELS and not path.exists())
+
+    nets = [names[0], *itertools.takewhile(is_net, names[1:])]
+    images = list(names[len(nets) :])
+    if not images:
+        raise ZooError(
+            f"an image is missing after {nets[-1]!r}: name an image file, or the number of an "
+            f"image in the test set"
+        )
+    return nets, images
+
+
+@click.command("export-weights", short_help="Write a run's weights to a directory.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("directory", type=click.Path(path_type=Path))
+@SEED
+def export_weights(run: Path, directory: Path, seed: int | None) -> None:
+    """Write the weights of the net of the run in directory RUN to DIRECTORY.
+
+    It has the layout of the Hugging Face Hub: config.json, model.safetensors and a model card,
+    README.md. Its name can be used wherever that of a run can, and in Python
+    zoo.models.from_pretrained reads it.
+    """
+    from zoo.analysis import weights
+
+    net = weights.export(run, directory, seed)
+    click.echo(f"wrote the weights of {net.name} after epoch {net.epoch} to {directory}")
+
+
+@click.command(short_help="Draw runs and nets: curves, weights, filters, confusions, ...")
+@click.argument("nets", nargs=-1, required=True, metavar="NET|RUN...", shell_complete=complete_net)
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help=".png, .svg or .pdf"
 )
@@ -122,25 +168,26 @@ def predict(
 @data_dirs
 @SEED
 def plot(
-    runs: Sequence[Path],
+    nets: Sequence[str],
     output: Path,
     kind: str,
     image: str | None,
     given: "DataDirs",
     seed: int | None,
 ) -> None:
-    """Draw the runs in the directories RUN into one picture.
+    """Draw runs or a trained net into one picture.
 
-    Curves can show several runs, the other kinds one run: violins of each layer's weights before
-    and after training, filters of the first layer, activations for an --image; confusions, the
-    worst mistakes and the calibration on the test set.
+    Curves can show several runs, named by their directories. The other kinds show one net, named as
+    for evaluate: violins of each layer's weights before and after training, filters of the first
+    layer, activations for an --image; confusions, the worst mistakes and the calibration on the
+    test set.
     """
     if (kind == "activations") != (image is not None):
         raise ZooError("--image and --kind=activations need each other: give both or neither")
     if kind == "curves" and seed is not None:
         raise ZooError("--seed has no effect on curves, which show all seeds: omit it")
-    if kind != "curves" and len(runs) > 1:
-        raise ZooError(f"--kind={kind} draws one run, not {len(runs)}")
+    if kind != "curves" and len(nets) > 1:
+        raise ZooError(f"--kind={kind} draws one net, not {len(nets)}")
 
     import zoo.system.compilation
     from zoo.analysis import pictures, prediction, trained
@@ -151,9 +198,9 @@ def plot(
     figures.check_output(output)
     zoo.system.compilation.enable_cache()
     if kind == "curves":
-        figures.save(draw_runs(runs), output)
+        figures.save(draw_runs([Path(run) for run in nets]), output)
         return
-    net = trained.load(runs[0], seed, given)
+    net = trained.load(nets[0], seed, given)
     with waiting("drawing"):
         if image is not None:
             asked = prediction.predict(net, [image])[0]

@@ -70,6 +70,16 @@ def train(net: str, arguments: Sequence[str]) -> None:
     type=click.Path(path_type=Path),
     help="Directory for reproduction.csv, .json and .md.",
 )
+@click.option(
+    "--missing",
+    is_flag=True,
+    help="Leave out runs that the results in that directory hold already.",
+)
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="Also keep the weights of seed 0 there, in float16 if that changes no test answer.",
+)
 @click.option("--quiet", is_flag=True, help="Print only the results.")
 def reproduce(
     nets: Sequence[str],
@@ -78,25 +88,29 @@ def reproduce(
     protocol: str,
     runs_dir: Path,
     output: Path,
+    missing: bool,
+    weights: Path | None,
     quiet: bool,
 ) -> None:
     """Train NETS (shell patterns; default: all 19) again and compare with the published results.
 
-    Interrupted runs are resumed, complete runs are used as they are, cheapest nets first. The table
-    is written after each run; its results for other nets and seeds are kept.
+    Nets are trained in the order given, those of one pattern cheapest first. Interrupted runs are
+    resumed, complete runs are used as they are. The table is written after each run; its results
+    for other nets and seeds are kept.
     """
-    from zoo.models import list_models  # only now: a second of imports
-
-    names = [name for net in nets or ["*"] for name in list_models(net) or [net]]
-
     import zoo.system.compilation
     import zoo.system.memory
+    from zoo.models import list_models  # only now: a second of imports
     from zoo.reproduction.results import PROTOCOLS
     from zoo.reproduction.run import reproduce as reproduce_nets
+    from zoo.reproduction.table import training_flop
 
     zoo.system.memory.use_one_arena()
     zoo.system.compilation.enable_cache()
     protocols = list(PROTOCOLS) if protocol == "both" else [protocol]
+    names: list[str] = []
+    for pattern in nets or ["*"]:
+        names += sorted(list_models(pattern), key=training_flop) or [pattern]
     each = range(first_seed, first_seed + seeds)
     reproduce_nets(
         names,
@@ -104,6 +118,8 @@ def reproduce(
         protocols,
         runs_dir,
         output,
+        missing=missing,
+        weights=weights,
         quiet=quiet,
         should_stop=stop_requested,
     )

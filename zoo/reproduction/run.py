@@ -13,7 +13,8 @@ import zoo.config
 import zoo.reproduction.results
 from zoo.reproduction.page import to_csv, to_markdown, to_text
 from zoo.reproduction.results import FinishedRun
-from zoo.reproduction.table import Row, make_rows, training_flop, training_hours
+from zoo.reproduction.table import Row, make_rows, training_hours
+from zoo.reproduction.weights import keep, tell_seeds
 from zoo.system.errors import DivergedError, ZooError
 from zoo.system.files import expanded, write_whole
 from zoo.system.lock import locked
@@ -30,10 +31,12 @@ def reproduce(
     runs_dir: Path,
     output: Path,
     *,
+    missing: bool = False,
+    weights: Path | None = None,
     quiet: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Trains what is not trained yet, cheapest net first, and writes the table after each run.
+    """Trains what is not trained yet, in the order given, and writes the table after each run.
 
     Interrupted runs are resumed, complete ones used as they are; other results in the file stay.
 
@@ -42,6 +45,8 @@ def reproduce(
             key of `zoo.reproduction.results.PROTOCOLS`.
         runs_dir: contains the run directories, NET-SEED or NET-PROTOCOL-SEED.
         output: the directory for reproduction.csv, .json and .md.
+        missing: leave out what the results there hold already, with this version of the numerics.
+        weights: a directory for the weights of seed 0 of the notebook's protocol, with an index.
         quiet, should_stop: as for `train_and_evaluate`.
 
     Raises:
@@ -50,8 +55,11 @@ def reproduce(
     """
     runs_dir, output = expanded(runs_dir), expanded(output)
     configs = {net: zoo.config.load(net) for net in nets}
-    plan = list(itertools.product(sorted(configs, key=training_flop), protocols, seeds))
     runs = zoo.reproduction.results.read(output / f"{STEM}.json")
+    plan = list(itertools.product(configs, protocols, seeds))
+    if missing:
+        held = {(run.net, run.protocol, run.seed) for run in runs if _is_up_to_date(run)}
+        plan = [each for each in plan if each not in held]
     terminal = Terminal(quiet)
     terminal.say(_plan_text(plan, runs_dir))
     output.mkdir(parents=True, exist_ok=True)
@@ -69,6 +77,10 @@ def reproduce(
                 diverged.append(workdir.name)
                 continue
             runs = _add(workdir, protocol, output)
+            if weights is not None:
+                if (protocol, seed) == ("notebook", 0):
+                    keep(workdir, weights)
+                tell_seeds(weights, runs)
             jax.clear_caches()  # the programs of all nets would fill the memory
     _tell(terminal, [row for row in make_rows(runs) if row.net in configs and row.seeds], output)
     if diverged:
@@ -83,9 +95,14 @@ def _plan_text(plan: Sequence[tuple[str, str, int]], runs_dir: Path) -> str:
     nets = {net for net, _, _ in plan}
     hours = sum(training_hours(net) for net, _, _ in plan)
     return (
-        f"{_count(len(plan), 'run')} of {_count(len(nets), 'net')} in {runs_dir}, cheapest "
-        f"first: about {hours:.1f} hours on two CPU cores, minus finished work"
+        f"{_count(len(plan), 'run')} of {_count(len(nets), 'net')} in {runs_dir}: about "
+        f"{hours:.1f} hours on two CPU cores, minus finished work"
     )
+
+
+def _is_up_to_date(run: FinishedRun) -> bool:
+    environments = (*run.earlier_environments, run.environment)
+    return all(numerics.version_of(each) == numerics.VERSION for each in environments)
 
 
 def _tell(terminal: Terminal, rows: Sequence[Row], output: Path) -> None:

@@ -14,7 +14,7 @@ _MOST_BYTES = 10**9  # a history of 10,000 seeds and 1,000 epochs
 _LARGEST = 1e15  # far above anything that is counted or measured here
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, most_bytes: int = _MOST_BYTES) -> Any:
     """The content of a JSON file: standard JSON, with text that can be encoded again.
 
     Raises:
@@ -28,7 +28,7 @@ def read_json(path: Path) -> Any:
     def refuse(constant: str) -> None:
         raise ValueError(constant)
 
-    if path.stat().st_size > _MOST_BYTES:
+    if path.stat().st_size > most_bytes:
         raise ValueError(path.stat().st_size)
     try:
         content = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)

@@ -19,7 +19,7 @@ from werkzeug.routing import PathConverter
 import zoo
 import zoo.training.history
 from zoo.analysis import trained
-from zoo.analysis.trained import TrainedNet
+from zoo.analysis.net import TrainedNet
 from zoo.data import NOWHERE, DataDirs, images
 from zoo.data.preparation import prepare
 from zoo.system.errors import ZooError

@@ -1,0 +1,154 @@
+"""A trained net, whatever its parameters came from, and what is known of its data."""
+
+import dataclasses
+import functools
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import zoo.data
+import zoo.data.framing
+import zoo.models
+from zoo.data import NOWHERE, DataDirs
+from zoo.data.framing import Framing
+from zoo.system.errors import ZooError
+from zoo.system.settings import check_devices, usual_settings
+
+# On two cores, small nets answer in batches of 1,000 at 0.4 of the images/s of 250, in batches of
+# 500 at 0.5 to 1. A run's own eval_batch_size stays 500: another order of sums has other last bits.
+_BATCH_SIZE = 250
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingData:
+    """What is known of the data that a net was trained on."""
+
+    dataset: str
+    num_classes: int
+    image_shape: tuple[int, int, int]  # height, width, channels
+    num_test: int | None = None
+    sha256: str | None = None  # `zoo.data.Dataset.sha256`
+    framing: dict[str, Any] | None = None  # {}: they are not drawings; None: not known
+    validation: zoo.data.Validation = "test"
+    hint: DataDirs = NOWHERE  # where it was
+    workdir: Path | None = None  # of the run, with which it may have moved
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedNet:
+    """A net with trained parameters, those of a run or weights that were saved."""
+
+    source: str  # the directory of its run or of its weights, or its name, for messages
+    name: str
+    model: zoo.models.ConvNet
+    variables: dict[str, Any]
+    data: TrainingData
+    seed: int
+    epoch: int  # the parameters are those after this epoch
+    given: DataDirs = NOWHERE  # where data lies, if the user says so
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of the training images."""
+        return self.data.image_shape
+
+    @functools.cached_property
+    def framing(self) -> Framing | None:
+        """How drawings lie in the training images; of an old run, learnt from them now.
+
+        Where an old run's images are not found, drawings are taken to lie as in MNIST.
+        """
+        if self.data.framing is None:
+            try:
+                return zoo.data.framing.learn(self.split("train").images)
+            except ZooError as error:
+                warnings.warn(f"pictures are framed as in MNIST: {error}", stacklevel=2)
+                return zoo.data.framing.MNIST if self.image_shape[2] == 1 else None
+        return zoo.data.framing.from_content(self.data.framing) if self.data.framing else None
+
+    @usual_settings()
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """[N, classes] float32 of images [N, height, width, channels], uint8."""
+        check_devices()
+        count = min(_BATCH_SIZE, len(images))
+        found = []
+        for start in range(0, len(images), count):
+            batch = images[start : start + count]
+            padding = [(0, count - len(batch)), (0, 0), (0, 0), (0, 0)]  # one shape, one program
+            logits = _apply(self.model, self.variables, np.pad(batch, padding))
+            found.append(np.asarray(logits)[: len(batch)])
+        return np.concatenate(found)
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """[N, classes], each row with sum 1, of images [N, height, width, channels], uint8."""
+        return softmax(self.logits(images))
+
+    @usual_settings()
+    def intermediates(self, images: np.ndarray) -> dict[str, tuple[jax.Array]]:
+        """{"conv_1_output": ([N, height, width, channels],), ...} of images, uint8."""
+        check_devices()
+        return _apply_all(self.model, self.variables, images)
+
+    def split(self, name: str, dataset: str | None = None) -> zoo.data.Split:
+        """The split "test", "validation" or "train" of the net's dataset or of another dataset.
+
+        The net's dataset must have the content with which it was trained. Any content will do
+        where both the dataset and, in `given`, its directory are named.
+
+        Raises:
+            ZooError: unknown dataset; it is not found or, of the net's, has other content; images
+                or classes do not match the net.
+        """
+        data = self.data
+        wanted = dataset or data.dataset
+        if not wanted:
+            raise ZooError(
+                f"{self.source} does not tell on which dataset it was trained: name one with "
+                f"--dataset=NAME"
+            )
+        elsewhere = self.given.manual_dir if wanted == "idx" else any(self.given)
+        own = wanted == data.dataset and not (dataset and elsewhere)
+        if wanted == "idx" and not (own or self.given.manual_dir):
+            raise ZooError(
+                f"{self.source} was not trained on idx, so its IDX files are not known: name "
+                f"their directory with --manual-dir=DIR"
+            )
+        hint = data.hint if own else data.hint._replace(manual_dir="")
+        sha256 = data.sha256 if own else None
+        loaded = zoo.data.find(wanted, self.given, hint, data.workdir, sha256)
+        found = (loaded.train.images.shape[1:], loaded.num_classes)
+        if found != (self.image_shape, data.num_classes):
+            raise ZooError(
+                f"{loaded.name} has {found[1]} classes and images of "
+                f"{'x'.join(map(str, found[0]))}, but {self.source} was trained on "
+                f"{data.num_classes} classes and images of "
+                f"{'x'.join(map(str, self.image_shape))}"
+            )
+        if own and data.num_test not in (None, len(loaded.test)):  # there may be no checksum
+            raise ZooError(
+                f"{loaded.name} has {len(loaded.test):,} test images here, but had "
+                f"{data.num_test or 0:,} where {self.source} was trained: name the "
+                f"directory of that data with --data-dir=DIR or --manual-dir=DIR"
+            )
+        train, validation = zoo.data.split_validation(loaded, data.validation)
+        return {"train": train, "validation": validation, "test": loaded.test}[name]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply(model: zoo.models.ConvNet, variables: dict[str, Any], images: np.ndarray) -> Any:
+    return model.apply(variables, images, train=False)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply_all(model: zoo.models.ConvNet, variables: dict[str, Any], images: np.ndarray) -> Any:
+    _, outputs = model.apply(variables, images, train=False, mutable=["intermediates"])
+    return outputs["intermediates"]
+
+
+@usual_settings()
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities [N, classes] float64 of logits [N, classes]."""
+    return np.asarray(jax.nn.softmax(logits), np.float64)

@@ -1,0 +1,76 @@
+"""Saves the net of a run as weights that travel without it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import zoo.config
+import zoo.training.history
+from zoo.analysis import trained
+from zoo.analysis.net import TrainedNet
+from zoo.models import save_pretrained
+from zoo.system.files import as_sentence
+from zoo.training.history import History
+from zoo.training.numerics import version_of
+
+_POLARITY = {True: "light drawings on a dark ground", False: "dark drawings on a light ground"}
+LICENSE = "apache-2.0"
+_VERSIONS = ("zoo", "python", "jax", "jaxlib", "flax", "optax", "numpy")
+
+
+def export(workdir: Path, directory: Path, seed: int | None = None) -> TrainedNet:
+    """Writes the net of the run in `workdir` to a directory, as `zoo.models.save_pretrained` does.
+
+    Args:
+        workdir, seed: as for `zoo.analysis.trained.load`.
+        directory: for `config.json`, `model.safetensors` and the model card.
+
+    Raises:
+        ZooError: as `zoo.analysis.trained.load`; the directory cannot be written.
+    """
+    history = zoo.training.history.read(workdir)
+    net = trained.load(workdir, seed)
+    with as_sentence(directory):
+        save_pretrained(
+            directory,
+            net.model,
+            net.variables,
+            image_shape=net.image_shape,
+            about=about(net, history),
+        )
+    return net
+
+
+def about(net: TrainedNet, history: History) -> dict[str, Any]:
+    """What is known of a run's net: data, framing, test and training, for its `config.json`."""
+    index, environment = net.seed - history.config["seed"], history.environment
+    found: dict[str, Any] = {
+        "dataset": net.data.dataset,
+        "data": history.data,
+        "framing": history.framing,
+        "input": {"range": "uint8 in 0..255, or float in [0, 1]", **_polarity(history.framing)},
+    }
+    if history.test is not None:
+        of_seed = {key: np.atleast_1d(history.test[key]).tolist() for key in ("accuracy", "loss")}
+        found["test"] = {key: values[index] for key, values in of_seed.items()}
+        found["test"]["num_examples"] = history.test["num_examples"]
+    config = zoo.config.flatten(history.config)
+    hardware = environment.get("device", ""), environment.get("cpu_count")
+    found["training"] = {
+        "seed": net.seed,
+        "epochs": net.epoch,
+        "validation": net.data.validation,
+        "config": {key: value for key, value in config.items() if not key.endswith("_dir")},
+        "numerics": version_of(environment),
+        "commit": environment.get("git_commit") or "",
+        "hardware": hardware[0] + (f", {hardware[1]} CPU cores" if hardware[1] else ""),
+        "versions": {name: environment[name] for name in _VERSIONS if name in environment},
+        "seconds": round(sum(record["seconds"] for record in history.epochs), 1),
+    }
+    return found | {"license": LICENSE}
+
+
+def _polarity(framing: dict[str, Any] | None) -> dict[str, str]:
+    """Empty where the training images are not drawings, or that is not known."""
+    return {"polarity": _POLARITY[framing["ink"] > framing["ground"]]} if framing else {}
