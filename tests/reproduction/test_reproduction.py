@@ -1,6 +1,8 @@
 """`zoo reproduce`: runs, table, verdicts, and what happens when it is killed or misused."""
 
 import csv
+import dataclasses
+import hashlib
 import json
 import os
 import signal
@@ -24,6 +26,7 @@ from zoo.reproduction.results import FinishedRun
 from zoo.reproduction.run import reproduce, write
 from zoo.reproduction.table import make_rows, training_flop, training_hours
 from zoo.system.errors import DivergedError, ZooError
+from zoo.training.numerics import VERSION
 
 Python = Callable[..., subprocess.CompletedProcess[str]]
 Zoo = Callable[..., tuple[int, str, str]]
@@ -66,6 +69,8 @@ def make_runs(**accuracies: list[float]) -> list[FinishedRun]:
     ]
 
 
+WEIGHTS_FILE = "pooling_cnn3-mnist.safetensors"
+CHEAPEST_FIRST = ["pooling_cnn3", "pooling_cnn5", "pooling_cnn7"]
 HIGH, LOW, WIDE = [0.995, 0.9951, 0.9952], [0.985, 0.9851, 0.9852], [0.98, 0.99, 0.999]
 
 
@@ -190,6 +195,41 @@ def test_a_run_that_diverges_does_not_stop_the_others(
     assert [f"{run.net}-{run.seed}" for run in runs] == done
 
 
+def test_nets_are_trained_in_the_order_given_and_only_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_zoo: Zoo
+) -> None:
+    """A result of an older version of the numerics is missing, too."""
+    done: list[str] = []
+
+    def train(config: Any, workdir: Path, **options: Any) -> None:
+        done.append(workdir.name)
+
+    def finished(protocol: str, workdir: Path) -> FinishedRun:
+        net, seed = workdir.name.split("-")
+        run = make_run(net, 0.99, int(seed))
+        return dataclasses.replace(run, environment={**ENVIRONMENT, "numerics": VERSION})
+
+    monkeypatch.setattr("zoo.reproduction.run.train_and_evaluate", train)
+    monkeypatch.setattr("zoo.reproduction.results.from_history", finished)
+    folders = ("--runs", tmp_path / "runs", "--output", tmp_path)
+    nets = ("vgg5", "pooling_cnn?", "lenet3", "pooling_cnn3")
+    assert run_zoo("reproduce", *nets, *folders)[0] == 0
+    assert done == [f"{net}-0" for net in ("vgg5", *CHEAPEST_FIRST, "lenet3")]
+    done.clear()
+    content = json.loads((tmp_path / "reproduction.json").read_text())
+    for run in content["runs"]:
+        if run["net"] == "lenet3":
+            run["environment"]["numerics"] = 1
+    (tmp_path / "reproduction.json").write_text(json.dumps(content))
+    status, said, _ = run_zoo("reproduce", *nets, "--seeds=2", "--missing", *folders)
+    assert status == 0
+    assert done == [f"{net}-1" for net in ("vgg5", *CHEAPEST_FIRST)] + ["lenet3-0", "lenet3-1"]
+    done.clear()
+    status, said, _ = run_zoo("reproduce", *nets, "--seeds=2", "--missing", *folders)
+    assert (status, done) == (0, [])
+    assert said.startswith("0 runs of 0 nets in ")
+
+
 def test_the_holdout_protocol_has_separate_rows() -> None:
     runs = [make_run("vgg5", 0.99), make_run("vgg5", 0.98, protocol="holdout")]
     rows = [row for row in make_rows(runs) if row.net == "vgg5"]
@@ -311,6 +351,7 @@ def test_reproduce_trains_reports_and_resumes(
     run_python: Python, small_mnist: str, tmp_path: Path
 ) -> None:
     folders = ["--runs", tmp_path / "runs", "--output", tmp_path / "out"]
+    folders += ["--weights", tmp_path / "weights"]
     command = ["-m", "zoo.cli", "reproduce", "pooling_cnn3", "--protocol=both", *folders]
     done = run_python(*command, TFDS_DATA_DIR=small_mnist)
     assert (done.returncode, done.stderr) == (0, "")
@@ -335,6 +376,22 @@ def test_reproduce_trains_reports_and_resumes(
         ("notebook", 1),
         ("holdout", 0),
     ]
+    check_weights(tmp_path / "weights", runs)
+
+
+def check_weights(directory: Path, runs: list[dict[str, Any]]) -> None:
+    """Those of seed 0 of the notebook's protocol, and an index that tells how good they are."""
+    assert {path.name for path in directory.iterdir()} == {WEIGHTS_FILE, "index.json"}
+    (entry,) = json.loads((directory / "index.json").read_text())["weights"]
+    content = (directory / WEIGHTS_FILE).read_bytes()
+    assert (entry["file"], entry["bytes"]) == (WEIGHTS_FILE, len(content))
+    assert entry["sha256"] == hashlib.sha256(content).hexdigest()
+    assert entry["training"]["seed"] == 0
+    assert entry["test"]["accuracy"] == runs[0]["test"]["accuracy"]
+    assert entry["test"]["loss"] == pytest.approx(runs[0]["test"]["loss"], rel=1e-2)
+    assert entry["data"]["sha256"]
+    assert entry["framing"] == {}  # patterns with noise are not drawings
+    assert "seeds" not in entry  # only those on the whole of MNIST are told
 
 
 @pytest.mark.parametrize(
@@ -365,7 +422,7 @@ def test_zoo_without_a_command_and_with_a_wrong_one(run_python: Python) -> None:
     for arguments in ([], ["--help"]):
         done = run_python("-m", "zoo.cli", *arguments)
         assert (done.returncode, done.stderr) == (0 if arguments else 2, "")
-        assert "reproduce  Train nets again" in done.stdout
+        assert "reproduce       Train nets again" in done.stdout
     done = run_python("-m", "zoo.cli", "repoduce")
     assert done.returncode == 2
     assert done.stderr.startswith("zoo: No such command 'repoduce'. Did you mean 'reproduce'?")

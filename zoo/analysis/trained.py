@@ -15,6 +15,7 @@ import zoo.training.history
 import zoo.training.parameters
 from zoo.analysis.net import TrainedNet, TrainingData, softmax
 from zoo.data import NOWHERE, DataDirs, Validation
+from zoo.models import hub
 from zoo.models.pretrained import CONFIG
 from zoo.models.pretrained import read as read_pretrained
 from zoo.system import forms
@@ -43,8 +44,9 @@ def load(source: str | Path, seed: int | None = None, given: DataDirs = NOWHERE)
     """
     path = Path(source)
     is_run = (path / zoo.training.history.FILENAME).exists()
-    is_name = isinstance(source, str) and not path.exists() and "/" not in source
-    if not is_run and (str(source) in zoo.models.MODELS or (path / CONFIG).exists() or is_name):
+    is_name = str(source) in zoo.models.MODELS or str(source).startswith(hub.PREFIX)
+    is_mistyped = isinstance(source, str) and not path.exists() and "/" not in source
+    if not is_run and (is_name or is_mistyped or (path / CONFIG).exists()):
         net = _of_weights(source, given)
         if seed not in (None, net.seed):
             raise ZooError(f"{net.source} has the weights of seed {net.seed}, not {seed}: omit it")

@@ -198,6 +198,7 @@ def plot(
     figures.check_output(output)
     zoo.system.compilation.enable_cache()
     if kind == "curves":
+        _check_have_history(nets)
         figures.save(draw_runs([Path(run) for run in nets]), output)
         return
     net = trained.load(nets[0], seed, given)
@@ -211,3 +212,15 @@ def plot(
             split = net.split("test")
             figure = pictures.OF_SPLIT[kind](net, split, net.probabilities(split.images))
         figures.save(figure, output)
+
+
+def _check_have_history(nets: Sequence[str]) -> None:
+    """Curves are those of a run; a name stands for weights alone."""
+    from zoo.models import MODELS
+
+    for net in nets:
+        if net in MODELS and not Path(net).exists():
+            raise ZooError(
+                f"{net} has no run's history to draw curves of: name the directory of a run, or "
+                f"another --kind"
+            )
