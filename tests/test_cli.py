@@ -101,10 +101,11 @@ def test_quiet(run_python: Run, idx_dir: Path, tmp_path: Path) -> None:
     assert result.stdout.startswith("test: loss ")
 
 
-def test_a_terminal_shows_a_live_bar(tmp_path: Path) -> None:
+@pytest.mark.parametrize("columns", [80, 0])  # some pseudo-terminals tell no width
+def test_a_terminal_shows_a_live_bar(columns: int, tmp_path: Path) -> None:
     write_idx_dataset(tmp_path / "idx", num_train=2000, num_test=20)
     main, terminal = pty.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))  # 24 x 80
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     arguments = tiny(tmp_path / "idx", tmp_path / "run", "--config.num_epochs=1")
     process = subprocess.Popen(
         [sys.executable, *arguments], cwd=ROOT, stdout=terminal, stderr=terminal

@@ -1,10 +1,12 @@
 """Says what a command waits for, while nothing else moves."""
 
 import contextlib
+import os
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from tqdm import tqdm
 
@@ -36,6 +38,14 @@ def waiting(what: str, *, quiet: bool = False, plainly: bool = True) -> Iterator
         thread.join()
 
 
+def bar_width() -> dict[str, Any]:
+    """The width of a bar, for tqdm: the terminal's, or 79 columns where it tells none."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        if not os.get_terminal_size(sys.stderr.fileno()).columns:
+            return {"ncols": 79}
+    return {"dynamic_ncols": True}
+
+
 def _show(what: str, plainly: bool, is_over: threading.Event) -> None:
     began = time.monotonic()
     if is_over.wait(SILENT_SECONDS):
@@ -46,7 +56,7 @@ def _show(what: str, plainly: bool, is_over: threading.Event) -> None:
             if plainly:
                 print(text, file=sys.stderr, flush=True)
             return
-        with tqdm(bar_format="{desc}", leave=False, dynamic_ncols=True) as line:
+        with tqdm(bar_format="{desc}", leave=False, **bar_width()) as line:
             while not is_over.is_set():
                 line.set_description_str(f"{text} {time.monotonic() - began:.0f} s")
                 is_over.wait(0.2)

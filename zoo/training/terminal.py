@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from zoo.system.text import metric_text
-from zoo.system.waiting import waiting
+from zoo.system.waiting import bar_width, waiting
 from zoo.training.history import History, seeds_text
 from zoo.training.step import Metrics
 
@@ -65,7 +65,7 @@ class Terminal:
             bar_format=_BAR,
             leave=False,
             mininterval=0.0,  # update() itself keeps to ten times a second
-            dynamic_ncols=True,
+            **bar_width(),
             disable=True if self._quiet else None,  # None: where there is no terminal
         ) as bar:
             done, shown_at = 0, time.monotonic()
