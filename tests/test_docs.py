@@ -253,7 +253,7 @@ def check_training(file: str, options: list[str]) -> None:
 @every_page
 def test_names_in_running_text_are_known(page: Path) -> None:
     text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-    for name in re.findall(r"`zoo ([a-z]+)", text):
+    for name in re.findall(r"`zoo ([a-z-]+)", text):
         assert name in cli.commands, name
     for key in re.findall(r"--config\.([a-z][\w.]*)=", text):
         assert zoo.config.is_key(key), key
