@@ -85,6 +85,7 @@ def test_the_list_gives_the_published_results() -> None:
         assert int(rows[name][1]) == golden["num_convolutions"]
         assert rows[name][2] == f"{golden['params']['total']:,}"
         assert rows[name][4] == f"{golden['published_accuracy']:.2%}"
+        assert (rows[name][-1] == "-") == (name not in zoo.models.list_models(pretrained=True))
     assert len(zoo.reproduction.catalogue.to_text("pairs*", []).splitlines()) == 4
     with pytest.raises(ZooError, match="no net matches 'x'"):
         zoo.reproduction.catalogue.to_text("x", [])

@@ -18,7 +18,8 @@ def complete_net(context: click.Context, parameter: click.Parameter, start: str)
 def list_nets(pattern: str) -> None:
     """List the nets, or those that match PATTERN, such as "ablation*".
 
-    The last column shows the results of `zoo reproduce` that this version came with.
+    The last two columns show the results of `zoo reproduce` that this version came with, and the
+    test accuracy of the trained weights in the package.
     """
     from zoo.reproduction.catalogue import to_text
     from zoo.reproduction.results import committed, read

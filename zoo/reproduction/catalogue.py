@@ -6,11 +6,21 @@ import zoo.models
 import zoo.reproduction.published
 from zoo.analysis.summary import summarize
 from zoo.models.layers import Conv
+from zoo.models.packaged import packaged_weights
 from zoo.reproduction.results import FinishedRun, by_notebook
 from zoo.system.errors import ZooError
 from zoo.system.text import mean_text, table_text
 
-_NAMES = ("net", "notebook", "convs", "parameters", "multiply-adds", "published", "reproduced")
+_NAMES = (
+    "net",
+    "notebook",
+    "convs",
+    "parameters",
+    "multiply-adds",
+    "published",
+    "reproduced",
+    "weights",
+)
 
 
 def to_text(pattern: str, runs: Sequence[FinishedRun]) -> str:
@@ -18,7 +28,7 @@ def to_text(pattern: str, runs: Sequence[FinishedRun]) -> str:
 
     Args:
         pattern: a shell pattern such as "ablation*".
-        runs: finished runs; those with the notebooks' protocol give the last column.
+        runs: finished runs; those with the notebooks' protocol give the reproduced accuracy.
 
     Raises:
         ZooError: no net matches.
@@ -26,6 +36,11 @@ def to_text(pattern: str, runs: Sequence[FinishedRun]) -> str:
     chosen = zoo.models.list_models(pattern)
     if not chosen:
         raise ZooError(f"no net matches {pattern!r}: `zoo list` lists them all")
+    of_weights = {
+        entry["net"]: f"{entry['test']['accuracy']:.2%}"
+        for entry in packaged_weights()
+        if entry["dataset"] == "mnist"
+    }
     rows = []
     for net, published in zoo.reproduction.published.load().items():
         if net not in chosen:
@@ -41,6 +56,7 @@ def to_text(pattern: str, runs: Sequence[FinishedRun]) -> str:
                 f"{summary.macs:,}",
                 f"{published.accuracy:.2%}",
                 f"{mean_text(own, '.2%')} (n = {len(own)})" if own else "-",
+                of_weights.get(net, "-"),
             )
         )
     return table_text([_NAMES, *rows], left=(0, 1, 6))
