@@ -22,6 +22,7 @@ import jax.numpy as jnp
 
 from zoo.models import hub, layer_lists, weight_files
 from zoo.models.catalogue import MODELS, check_net, create_model, list_models
+from zoo.models.layers import Head, initializer
 from zoo.models.model_card import model_card
 from zoo.models.net import ConvNet, ImageTooSmallError
 from zoo.models.packaged import WEIGHTS, packaged_weights
@@ -104,10 +105,15 @@ def from_pretrained(
         raise ValueError(f"num_classes must be 0 (features) or more, not {num_classes}")
     model = model.clone(num_classes=num_classes)
     params = {name: leaf for name, leaf in variables["params"].items() if name != "head"}
-    if num_classes:
-        image = jnp.zeros((1, *found.config["image_shape"]))
-        fresh = model.init(jax.random.key(0) if key is None else key, image, train=False)
-        params["head"] = fresh["params"]["head"]
+    if num_classes and isinstance(head := model.net[-1], Head):
+        shapes = _shapes(model, found.config["image_shape"])["params"]["head"]
+        kernel_init = initializer(head.kernel_init)
+        params["head"] = {
+            "kernel": kernel_init(
+                jax.random.key(0) if key is None else key, shapes["kernel"].shape
+            ),
+            "bias": jnp.zeros(shapes["bias"].shape),
+        }
         warnings.warn(
             f"the head for {num_classes} classes is new: {found.source} was trained on "
             f"{found.config['num_classes']} classes, and only the layers before it are trained",
