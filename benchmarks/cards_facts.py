@@ -1,5 +1,6 @@
 """What is known of a net, for its card, and how cards tell it."""
 
+import dataclasses
 import functools
 import json
 import re
@@ -47,16 +48,24 @@ def measured_of(net: str) -> dict[str, Any] | None:
     return found if found["sha256"] == weights["sha256"] else None
 
 
-def parts_of(measured: dict[str, Any]) -> tuple[list[dict[str, int]], list[dict[str, int]]]:
+def scores_of(measured: dict[str, Any]) -> tuple[Estimate, Estimate]:
     """The scores of altered test images, and of drawings."""
     _, *kinds = measured["pictures"].items()  # the first are the images as they are
     drawn = [own for kind, own in kinds if kind.startswith(DRAWN)]
-    return [own for kind, own in kinds if not kind.startswith(DRAWN)], drawn
+    altered = [own for kind, own in kinds if not kind.startswith(DRAWN)]
+    return _score(altered, same_images=True), _score(drawn, same_images=False)
 
 
-def score(parts: Sequence[dict[str, int]]) -> Estimate:
-    """The part that is right, of all kinds together."""
-    return wilson(sum(own["right"] for own in parts), sum(own["images"] for own in parts))
+def _score(parts: Sequence[dict[str, int]], *, same_images: bool) -> Estimate:
+    """The part that is right, of all kinds together.
+
+    Where all kinds show the same images, the interval is that of so many images, not of so many
+    pictures: they are not independent.
+    """
+    total = sum(own["images"] for own in parts)
+    value = sum(own["right"] for own in parts) / total
+    number = parts[0]["images"] if same_images else total
+    return dataclasses.replace(wilson(round(value * number), number), value=value)
 
 
 def reproduced_text(net: str) -> str:

@@ -16,10 +16,9 @@ from cards_facts import (
     latency_text,
     measured_of,
     num_convolutions,
-    parts_of,
     reproduced_text,
     runs_of,
-    score,
+    scores_of,
     size_text,
     speed_text,
     table_of,
@@ -95,7 +94,7 @@ def _weights_cells(net: str, weights: dict[str, Any]) -> tuple[str, ...]:
     measured = measured_of(net)
     if not measured:
         return *cells, "-", "-", "-"
-    scores = [f"{score(part).value:.1%}" for part in parts_of(measured)]
+    scores = [f"{score.value:.1%}" for score in scores_of(measured)]
     return *cells, *scores, latency_text(measured) + ("\\*" if is_busy(measured) else "")
 
 
@@ -242,9 +241,12 @@ def _of_people(net: str, measured: dict[str, Any]) -> list[str]:
     kinds = {
         kind: wilson(own["right"], own["images"]) for kind, own in measured["pictures"].items()
     }
-    altered, drawn = (score(part) for part in parts_of(measured))
+    altered, drawn = scores_of(measured)
+    usual, *_ = kinds.values()  # the images as they are
     worst = sorted(kinds, key=lambda kind: kinds[kind].value)[:_NUM_WORST]
-    hard = ", ".join(f"{kind} {kinds[kind].value:.1%}" for kind in worst)
+    hard = ", ".join(
+        f"{kind} {kinds[kind].value:.1%}" for kind in worst if kinds[kind].value < usual.value
+    )
     rows = [
         (kind, f"{own['images']:,}", estimate_text(kinds[kind], ".1%"))
         for kind, own in measured["pictures"].items()
@@ -253,7 +255,8 @@ def _of_people(net: str, measured: dict[str, Any]) -> list[str]:
         "## Pictures that people make",
         f"Of test images made to look like photographs and scans it reads "
         f"**{estimate_text(altered, '.1%')}** rightly,\nof digits drawn with pens and fonts "
-        f"**{estimate_text(drawn, '.1%')}**. The hardest: {hard}.\n"
+        f"**{estimate_text(drawn, '.1%')}**.\n"
+        f"{f'The hardest: {hard}. ' if hard else ''}"
         "In brackets: Wilson's intervals of 95%.",
         folded("Score by kind of picture", table_of(("pictures", "number", "right"), rows, (1,))),
     ]
