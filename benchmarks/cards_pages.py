@@ -33,7 +33,7 @@ from zoo.reproduction.published import TITLES, Published
 from zoo.system.text import mean_text
 
 _NUM_WORST = 3
-_SIZES = ("net", "convolutions", "parameters", "multiply-adds", "published", "reproduced")
+_SIZES = ("net", "convs", "parameters", "multiply-adds", "published", "reproduced")
 _WEIGHTS = ("net", "test accuracy", "file", "altered", "drawn", "one image")
 
 
@@ -162,7 +162,7 @@ def _file_table(weights: dict[str, Any], measured: dict[str, Any] | None) -> str
     ]  # fmt: skip
     if measured:
         rows.append(("speed", speed_text(measured)))
-    return table_of((f"`{weights['file']}`", ""), rows)
+    return table_of(("weights", f"`{weights['file']}`"), rows)
 
 
 def _accuracy(net: str, published: Published) -> list[str]:
