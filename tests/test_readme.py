@@ -10,13 +10,6 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 TABLE = re.compile(r"(?<=<!-- table of nets -->\n).*?(?=\n<!-- end of the table -->)", re.DOTALL)
-TITLES = {
-    "000": "000: kernel sizes",
-    "001": "001: LeNet, VGGNet, custom",
-    "002": "002: pairs",
-    "003": "003: alternate pooling",
-    "004": "004: dropout",
-}
 
 
 def table_of_nets() -> str:
@@ -25,6 +18,7 @@ def table_of_nets() -> str:
     from zoo.analysis.summary import summarize
     from zoo.models import MODELS
     from zoo.models.layers import Conv
+    from zoo.reproduction.published import TITLES
     from zoo.reproduction.results import by_notebook, read
     from zoo.system.text import mean_text
 
@@ -37,7 +31,7 @@ def table_of_nets() -> str:
         own = [run.test["accuracy"] for run in by_notebook(runs, net)]
         cells = (
             f"`{net}`",
-            TITLES[published.notebook],
+            f"{published.notebook}: {TITLES[published.notebook]}",
             str(sum(isinstance(layer, Conv) for layer in MODELS[net])),
             f"{summarize(net).parameters:,}",
             f"{published.accuracy:.2%}",

@@ -9,6 +9,7 @@ computed by this project's code.
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -100,8 +101,14 @@ def convert_results(net: dict) -> dict:
         "seconds_per_epoch": net["mean_seconds_per_epoch"],
         "hardware": None,
         "uncertain_epochs": net["uncertain_epochs"],
-        "wrong": net["inconsistencies"],
+        "wrong": [with_our_names(text) for text in net["inconsistencies"]],
     }
+
+
+def with_our_names(text: str) -> str:
+    """The text with each net's name here in place of its id in the reference."""
+    names = {identifier: name for name, identifier in IDS.items()}
+    return re.sub(r"n00\d_\w+", lambda found: names.get(found[0], found[0]), text)
 
 
 def main() -> None:

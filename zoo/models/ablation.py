@@ -1,8 +1,8 @@
 """Notebook 004: three depths, with and without dropout.
 
-Two titles mention batch normalization; no net of the notebook has any. Only the 7-conv pair is the
-same architecture with and without dropout. The others also differ in pooling or in widths, so the
-notebook's conclusions on dropout are confounded there.
+Only the 7-conv pair is the same architecture with and without dropout. The others also differ in
+pooling or in widths, so the notebook's conclusions on dropout are confounded there.
+What it says wrongly of its nets is in zoo/reproduction/published.json, and on their cards.
 """
 
 from zoo.models.layers import Conv, Dropout, Flatten, Head, MaxPool, Net

@@ -1,12 +1,11 @@
 """Notebook 001: a LeNet-inspired, a VGGNet-inspired and a custom net.
 
-The notebook's plan mentions batch normalization; none of its nets has any. The weight plots show
-different layers from those in their titles. Published accuracy: see the configs.
+What it says wrongly of its nets is in zoo/reproduction/published.json, and on their cards.
 """
 
 from zoo.models.layers import Conv, Dense, Dropout, Flatten, Head, MaxPool, Net
 
-# 716,234 parameters. Titled "3-Convolution Layer": the third convolution is commented out.
+# 716,234 parameters. Named by the notebook's title; its third convolution is commented out.
 LENET3: Net = (
     Conv(256, 3),
     MaxPool(2),
@@ -45,7 +44,7 @@ VGG5: Net = (
     Head(),
 )
 
-# 56,753,866 parameters. In the notebook it stays at chance level for two epochs.
+# 56,753,866 parameters.
 CUSTOM7: Net = (
     Conv(64, 3),
     Dropout(0.5),

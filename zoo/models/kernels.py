@@ -1,6 +1,7 @@
 """Notebook 000: three depths, each with a different kernel size (3x3, 5x5, 2x2).
 
 Hidden dense layers use He-normal initialization; batch normalization follows the ReLU.
+What the notebook says wrongly of them is in zoo/reproduction/published.json, and on their cards.
 """
 
 from zoo.models.layers import (
@@ -14,7 +15,7 @@ from zoo.models.layers import (
     Net,
 )
 
-# 914,698 parameters. The notebook's table gives 0.9943; its log and evaluation give 0.9948.
+# 914,698 parameters.
 KERNELS_CNN3: Net = (
     Conv(32, 3),
     Conv(64, 3),
@@ -29,8 +30,7 @@ KERNELS_CNN3: Net = (
     Head(),
 )
 
-# 248,545 parameters, 512 of them moving statistics. The conclusion says kernel size 4; the code
-# uses 5x5. The table gives 0.9948, the value of the net above; the evaluation gives 0.9932.
+# 248,545 parameters, 512 of them moving statistics.
 KERNELS_CNN5: Net = (
     Conv(10, 5, "SAME"),
     Conv(20, 5),

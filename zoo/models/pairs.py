@@ -3,6 +3,7 @@
 The notebook calls the nets by their number of blocks (3, 5 and 7 "layers"); the names here give
 the true number of convolutions. From the fourth block on the maps are 2x2 or 1x1, so most weights
 of the large kernels only overlap padding and never get a gradient.
+What the notebook says wrongly of them is in zoo/reproduction/published.json, and on their cards.
 """
 
 from zoo.models.layers import BatchNorm, Conv, Dense, Dropout, Flatten, Head, MaxPool, Net

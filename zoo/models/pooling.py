@@ -1,6 +1,7 @@
 """Notebook 003: a pool after every convolution or one late pool; Glorot-normal kernels.
 
 This is the only notebook that holds out validation data: the last 12,000 training images.
+What it says wrongly of its nets is in zoo/reproduction/published.json, and on their cards.
 """
 
 import functools
@@ -42,7 +43,7 @@ POOLING_CNN5: Net = (
     Head(),
 )
 
-# 778,574 parameters. The notebook says kernel 2x2; convolutions 6 and 7 are 5x5.
+# 778,574 parameters. Convolutions 6 and 7 are 5x5; pools 3 to 7 have stride 1.
 POOLING_CNN7: Net = (
     Conv(16, 2),
     MaxPool(2),
@@ -63,7 +64,7 @@ POOLING_CNN7: Net = (
     Head(),
 )
 
-# 1,562,474 parameters. The notebook's tables say "Dropout rate: Nil"; this net has dropout twice.
+# 1,562,474 parameters.
 POOLING_CNN3_LATE: Net = (
     Conv(32, 3),
     Conv(64, 3),

@@ -6,6 +6,14 @@ import importlib.resources
 import json
 from typing import Any
 
+TITLES = {  # what each notebook is about
+    "000": "kernel sizes",
+    "001": "LeNet, VGGNet, custom",
+    "002": "pairs",
+    "003": "alternate pooling",
+    "004": "dropout",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Published:
