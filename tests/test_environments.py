@@ -133,3 +133,35 @@ def test_an_unexpected_error_is_a_sentence_that_leads_to_its_traceback(tmp_path:
     assert errors.startswith("train.py: unexpected error (TypeError: 'NoneType' object is not ")
     status, _, errors = train(tmp_path / "run", {"ZOO_TRACEBACK": "1"}, broken)
     assert "Traceback" in errors
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("predict", "lenet3", "x.png"),
+        ("evaluate", "lenet3"),
+        ("evaluate", "run"),
+        ("summary", "vgg5"),
+    ],
+    ids=" ".join,
+)
+def test_readers_refuse_a_device_that_is_not_there(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    """With the sentence of training, not as an unexpected error; what needs no device works."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/history.json").write_text("{}")
+    result = subprocess.run(
+        [sys.executable, "-m", "zoo.cli", *command],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cuda"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    if command[0] == "summary":
+        assert (result.returncode, result.stderr) == (0, "")
+    else:
+        assert result.returncode == 2
+        assert result.stderr.startswith("zoo: JAX cannot use JAX_PLATFORMS=cuda")

@@ -20,7 +20,7 @@ from zoo.models.pretrained import CONFIG
 from zoo.models.pretrained import read as read_pretrained
 from zoo.system import forms
 from zoo.system.errors import DamagedError, ZooError
-from zoo.system.settings import usual_settings
+from zoo.system.settings import check_devices, usual_settings
 from zoo.training.history import History
 
 __all__ = ["TrainedNet", "TrainingData", "load", "softmax"]
@@ -40,8 +40,9 @@ def load(source: str | Path, seed: int | None = None, given: DataDirs = NOWHERE)
 
     Raises:
         ZooError: there is no run, no checkpoint, no such seed, or no such net; its weights cannot
-            be read.
+            be read; JAX has no device.
     """
+    check_devices()
     path = Path(source)
     is_run = (path / zoo.training.history.FILENAME).exists()
     is_name = str(source) in zoo.models.MODELS or str(source).startswith(hub.PREFIX)

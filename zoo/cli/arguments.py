@@ -41,7 +41,6 @@ def parse(arguments: Sequence[str], options: str = "--config FILE, ") -> Argumen
         ZooError: whatever is wrong with the command line or with the configuration file.
     """
     arguments = _with_flag_files(arguments)
-    usage = f"options are {options}--config.KEY=VALUE, --workdir DIR, --quiet"
     for argument in arguments:
         override = re.match(r"--?(?:no)?config\.([^=]*)", argument)
         if override and not zoo.config.is_key(override[1]):
@@ -71,12 +70,12 @@ def parse(arguments: Sequence[str], options: str = "--config FILE, ") -> Argumen
         text = f"--{flag[1]} must be true or false, not {flag[2]!r}" if flag else str(error)
         raise ZooError(" ".join(text.split())) from None
     except flags.Error as error:  # an unknown flag, a missing value
-        hint = "" if "Did you mean" in str(error) else f": {usage}"
+        hint = "" if "Did you mean" in str(error) else f": {_usage(options)}"
         raise ZooError(f"{' '.join(str(error).split())}{hint}") from None
     except (Exception, SystemExit) as error:  # it is code: whatever it raises is for its author
         raise ZooError(f"the configuration file cannot be loaded: {error_text(error)}") from None
     if unused:
-        raise ZooError(f"unexpected argument {unused[0]!r}: {usage}")
+        raise ZooError(f"unexpected argument {unused[0]!r}: {_usage(options)}")
     if not isinstance(config, ConfigDict):
         raise ZooError("the configuration file's get_config() must return a ConfigDict")
     zoo.config.validate(config)
@@ -124,6 +123,10 @@ def start(arguments: Arguments) -> None:
     enable_cache()
     config, workdir, quiet = arguments
     train_and_evaluate(config, workdir, quiet=quiet, should_stop=stop_requested)
+
+
+def _usage(options: str) -> str:
+    return f"options are {options}--config.KEY=VALUE, --workdir DIR, --quiet"
 
 
 def _default_workdir(config: ConfigDict) -> str:

@@ -45,13 +45,7 @@ def prepare(
         ZooError: the image is blank, or the net's images have neither 1 nor 3 channels.
     """
     height, width, channels = image_shape
-    if channels not in (1, 3):
-        raise ZooError(f"an image file has 1 or 3 channels, and the net takes {channels}")
-    if image.mode == "F" and not np.isfinite(np.asarray(image)).all():
-        raise ZooError(f"{name} has pixels that are not finite numbers")
-    image = _flattened(image)
-    if channels == 1 and not np.ptp(np.asarray(image), axis=(0, 1)).any():
-        raise ZooError(f"{name} has only one colour: nothing is drawn on it")
+    image = _checked(image, channels, name)
     if framing is None or channels == 3:
         image = image.resize((width, height), Image.Resampling.LANCZOS)
         pixels = np.asarray(image if channels == 3 else image.convert("L"))
@@ -77,6 +71,18 @@ def prepare(
         doubt=drawing.doubt,
         notes=drawing.notes,
     )
+
+
+def _checked(image: Image.Image, channels: int, name: object) -> Image.Image:
+    """The image without transparency, unless it cannot be prepared for so many channels."""
+    if channels not in (1, 3):
+        raise ZooError(f"an image file has 1 or 3 channels, and the net takes {channels}")
+    if image.mode == "F" and not np.isfinite(np.asarray(image)).all():
+        raise ZooError(f"{name} has pixels that are not finite numbers")
+    image = _flattened(image)
+    if channels == 1 and not np.ptp(np.asarray(image), axis=(0, 1)).any():
+        raise ZooError(f"{name} has only one colour: nothing is drawn on it")
+    return image
 
 
 def _reduced(image: Image.Image) -> Image.Image:

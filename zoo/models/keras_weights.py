@@ -60,17 +60,8 @@ def from_keras_weights(
     images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
     expected = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
     paths = list(_paths(model))
-    if len(arrays) != len(paths):
-        raise ValueError(f"this net has {len(paths)} weight arrays, not {len(arrays)}")
-    for number, ((collection, layer, leaf), array) in enumerate(
-        zip(paths, arrays, strict=True), start=1
-    ):
-        shape = expected[collection][layer][leaf].shape
-        if array.shape != shape:
-            raise ValueError(
-                f"{layer}/{leaf} of this net for images of {tuple(image_shape)} has shape "
-                f"{shape}, but weight array {number} has {array.shape}"
-            )
+    shapes = [expected[collection][layer][leaf].shape for collection, layer, leaf in paths]
+    _check_shapes(arrays, paths, shapes, image_shape)
     if _is_channels_first(data_format):
         _reorder(model, paths, arrays, from_channels_first=True)
     variables: Variables = jax.tree.map(lambda leaf: None, expected)
@@ -135,6 +126,21 @@ def _array(number: int, given: Any) -> np.ndarray:
             f"weight array {number} is not an array of real numbers but {type(given).__name__}: "
             f"give a list of arrays, as get_weights() does"
         ) from None
+
+
+def _check_shapes(
+    arrays: list[np.ndarray], paths: list[_Place], shapes: list[Any], image_shape: Sequence[int]
+) -> None:
+    if len(arrays) != len(paths):
+        raise ValueError(f"this net has {len(paths)} weight arrays, not {len(arrays)}")
+    for number, (array, (_, layer, leaf), shape) in enumerate(
+        zip(arrays, paths, shapes, strict=True), start=1
+    ):
+        if array.shape != shape:
+            raise ValueError(
+                f"{layer}/{leaf} of this net for images of {tuple(image_shape)} has shape "
+                f"{shape}, but weight array {number} has {array.shape}"
+            )
 
 
 def _is_channels_first(data_format: str | None) -> bool:

@@ -107,19 +107,18 @@ def from_pretrained(
     params = {name: leaf for name, leaf in variables["params"].items() if name != "head"}
     if num_classes and isinstance(head := model.net[-1], Head):
         shapes = _shapes(model, found.config["image_shape"])["params"]["head"]
-        kernel_init = initializer(head.kernel_init)
-        params["head"] = {
-            "kernel": kernel_init(
-                jax.random.key(0) if key is None else key, shapes["kernel"].shape
-            ),
-            "bias": jnp.zeros(shapes["bias"].shape),
-        }
+        params["head"] = _initial(head, shapes, jax.random.key(0) if key is None else key)
         warnings.warn(
             f"the head for {num_classes} classes is new: {found.source} was trained on "
             f"{found.config['num_classes']} classes, and only the layers before it are trained",
             stacklevel=2,
         )
     return model, {**variables, "params": params}
+
+
+def _initial(head: Head, shapes: dict[str, Any], key: jax.Array) -> dict[str, jax.Array]:
+    kernel = initializer(head.kernel_init)(key, shapes["kernel"].shape)
+    return {"kernel": kernel, "bias": jnp.zeros(shapes["bias"].shape)}
 
 
 def save_pretrained(

@@ -39,6 +39,7 @@ def reproduce(
     """Trains what is not trained yet, in the order given, and writes the table after each run.
 
     Interrupted runs are resumed, complete ones used as they are; other results in the file stay.
+    (Over 50 lines: half of them tell the arguments.)
 
     Args:
         nets, seeds, protocols: each net is trained from each seed under each protocol, which is a
@@ -76,11 +77,7 @@ def reproduce(
                 terminal.say(str(error))
                 diverged.append(workdir.name)
                 continue
-            runs = _add(workdir, protocol, output)
-            if weights is not None:
-                if (protocol, seed) == ("notebook", 0):
-                    keep(workdir, weights)
-                tell_seeds(weights, runs)
+            runs = _add(workdir, protocol, output, weights)
             jax.clear_caches()  # the programs of all nets would fill the memory
     _tell(terminal, [row for row in make_rows(runs) if row.net in configs and row.seeds], output)
     if diverged:
@@ -111,12 +108,16 @@ def _tell(terminal: Terminal, rows: Sequence[Row], output: Path) -> None:
     terminal.say(f"wrote {STEM}.csv, {STEM}.json and {STEM}.md to {output}")
 
 
-def _add(workdir: Path, protocol: str, output: Path) -> list[FinishedRun]:
-    """Adds a finished run to the results in `output`; gives all of them."""
+def _add(workdir: Path, protocol: str, output: Path, weights: Path | None) -> list[FinishedRun]:
+    """Adds a finished run to the results in `output`, and to the weights; gives all results."""
     before = zoo.reproduction.results.read(output / f"{STEM}.json")
     finished = zoo.reproduction.results.from_history(protocol, workdir)
     runs = zoo.reproduction.results.merged(before, [finished])
     write(runs, output)
+    if weights is not None:
+        if (protocol, finished.seed) == ("notebook", 0):
+            keep(workdir, weights)
+        tell_seeds(weights, runs)
     return runs
 
 

@@ -100,9 +100,7 @@ def starting_point(
     notes += dropped
     known = found.history if found else past
     if known is None:
-        if notes:
-            notes.append(_FROM_ITS_BEGINNING)
-        return first, notes
+        return first, [*notes, _FROM_ITS_BEGINNING] if notes else notes
 
     zoo.config.check_same_run(known.config, config, str(workdir))
     _check_same_data(known, data, workdir)
