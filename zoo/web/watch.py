@@ -1,12 +1,8 @@
 """A live view of a directory of runs, for a browser on this machine; it only reads files."""
 
-import contextlib
-import dataclasses
 import functools
 import io
 import socket
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,37 +13,18 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import PathConverter
 
 import zoo
-import zoo.training.history
 from zoo.analysis import trained
 from zoo.analysis.net import TrainedNet
 from zoo.data import NOWHERE, DataDirs, images
 from zoo.data.preparation import prepare
 from zoo.system.errors import ZooError
 from zoo.system.files import as_text
-from zoo.system.text import mean_text
-from zoo.training.history import History
 from zoo.training.parameters import newest_step
-from zoo.web import pages, views
+from zoo.web import listing, pages, views
 
 HOST = "127.0.0.1"  # only this machine
 _MAX_DRAWING_BYTES = 2_000_000
-_DEPTH = 3  # directory levels below the watched one that are searched for runs
 _MAX_DRAWING_PIXELS = 1_000_000
-
-
-@dataclasses.dataclass(frozen=True)
-class ListedRun:
-    """A run in the list."""
-
-    name: str  # its directory, relative to the watched one
-    problem: str = ""  # why the run cannot be shown
-    net: str = ""
-    dataset: str = ""
-    epochs_done: int = 0
-    num_epochs: int = 1
-    validation_accuracy: str = ""
-    test_accuracy: str = ""
-    changed: str = ""  # how long ago
 
 
 class _NameConverter(PathConverter):
@@ -141,18 +118,18 @@ def _show_runs(app: flask.Flask, folder: Path, given: DataDirs) -> None:
 
     @app.get("/parts/runs")
     def part_runs() -> str:
-        return pages.render("watch_runs.html", runs=_list(folder))
+        return pages.render("watch_runs.html", runs=listing.list_runs(folder))
 
     @app.get("/runs/<name:name>")
     def page_of_run(name: str) -> str:
-        run = views.view_run(_find(folder, name), name, "live")
+        run = views.view_run(listing.find(folder, name), name, "live")
         return pages.render("watch_run.html", name=name, run=run)
 
     @app.get("/parts/history/<name:name>")
     def part_history(name: str) -> flask.Response:
-        workdir = _find(folder, name)
+        workdir = listing.find(folder, name)
         response = flask.Response()
-        response.set_etag(f"{zoo.__version__}-{_changed(workdir)}")
+        response.set_etag(f"{zoo.__version__}-{listing.changed_ns(workdir)}")
         response.make_conditional(flask.request)
         if response.status_code != 304:
             run = views.view_run(workdir, name, "live")
@@ -161,7 +138,7 @@ def _show_runs(app: flask.Flask, folder: Path, given: DataDirs) -> None:
 
     @app.get("/parts/net/<name:name>")
     def part_net(name: str) -> str:
-        workdir = _find(folder, name)
+        workdir = listing.find(folder, name)
         net = _view_net(workdir, newest_step(workdir), given)
         return pages.render("watch_net.html", net=net, kinds=views.KINDS)
 
@@ -171,13 +148,13 @@ def _answer_drawings(app: flask.Flask, folder: Path, given: DataDirs) -> None:
 
     @app.get("/draw")
     def draw() -> str:
-        names = [run.name for run in _list(folder) if not run.problem]
+        names = [run.name for run in listing.list_runs(folder) if not run.problem]
         chosen = flask.request.args.get("run", names[0] if names else "")
         return pages.render("watch_draw.html", names=names, chosen=chosen)
 
     @app.post("/answers/<name:name>")
     def answer(name: str) -> dict[str, Any]:
-        workdir = _find(folder, name)
+        workdir = listing.find(folder, name)
         net = _load_net(workdir, newest_step(workdir), given)
         file = io.BytesIO(flask.request.get_data())
         picture = images.decode(file, "the drawing", _MAX_DRAWING_PIXELS)
@@ -199,76 +176,3 @@ def _load_net(workdir: Path, newest_step: int, given: DataDirs) -> TrainedNet:
 @functools.lru_cache(maxsize=4)
 def _view_net(workdir: Path, newest_step: int, given: DataDirs) -> views.NetView:
     return views.view_net(workdir, "net", given)
-
-
-@functools.lru_cache(maxsize=1000)
-def _read_history(workdir: Path, changed: int) -> History:
-    return zoo.training.history.read(workdir)
-
-
-def _changed(workdir: Path) -> int:
-    """When the run's history was written, in nanoseconds; 0 if it no longer exists."""
-    try:
-        return (workdir / zoo.training.history.FILENAME).stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
-def _workdirs(folder: Path) -> Iterator[Path]:
-    """Run directories, at most three levels below the given one."""
-    for depth in range(_DEPTH + 1):
-        pattern = "/".join(["*"] * depth + [zoo.training.history.FILENAME])
-        with contextlib.suppress(OSError):  # a directory may be deleted during the search
-            yield from (path.parent for path in folder.glob(pattern))
-
-
-def _name(folder: Path, workdir: Path) -> str:
-    """The run's name in addresses: its directory, relative to the watched one."""
-    if workdir == folder:
-        return folder.resolve().name or "run"
-    return as_text(workdir.relative_to(folder).as_posix())
-
-
-def _find(folder: Path, name: str) -> Path:
-    """The run with that name in the list; a path from a request is never opened."""
-    for workdir in _workdirs(folder):
-        if _name(folder, workdir) == name:
-            return workdir
-    flask.abort(404, f"There is no run {name}.")
-
-
-def _list(folder: Path) -> list[ListedRun]:
-    """The runs, most recently changed first."""
-    workdirs = sorted(_workdirs(folder), key=_changed, reverse=True)
-    return [_listed(_name(folder, workdir), workdir) for workdir in workdirs]
-
-
-def _listed(name: str, workdir: Path) -> ListedRun:
-    if as_text(workdir.name) != workdir.name:  # bytes that are no text
-        return ListedRun(
-            name, problem="its name cannot be part of an address: rename the directory"
-        )
-    try:
-        history = _read_history(workdir, _changed(workdir))
-    except ZooError as error:
-        return ListedRun(name, problem=as_text(str(error)))
-    return ListedRun(
-        name,
-        net=history.config["model"],
-        dataset=history.config["dataset"],
-        epochs_done=len(history.epochs),
-        num_epochs=history.config["num_epochs"],
-        validation_accuracy=mean_text(history.epochs[-1]["val_accuracy"], ".2%")
-        if history.epochs
-        else "",
-        test_accuracy=mean_text(history.test["accuracy"], ".2%") if history.test else "",
-        changed=_ago(time.time() - _changed(workdir) / 1e9),
-    )
-
-
-def _ago(seconds: float) -> str:
-    """Such as "5 min ago"."""
-    for length, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= length:
-            return f"{seconds // length:.0f} {unit} ago"
-    return "just now"
