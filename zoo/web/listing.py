@@ -28,6 +28,7 @@ class ListedRun:
     dataset: str = ""
     epochs_done: int = 0
     num_epochs: int = 1
+    num_parameters: int = 0
     validation_accuracy: str = ""
     test_accuracy: str = ""
     changed: str = ""  # how long ago
@@ -94,6 +95,7 @@ def _listed(name: str, workdir: Path) -> ListedRun:
         dataset=history.config["dataset"],
         epochs_done=len(history.epochs),
         num_epochs=history.config["num_epochs"],
+        num_parameters=history.model["num_params"],
         validation_accuracy=mean_text(history.epochs[-1]["val_accuracy"], ".2%")
         if history.epochs
         else "",

@@ -1,30 +1,26 @@
 """A live view of a directory of runs, for a browser on this machine; it only reads files."""
 
 import functools
-import io
 import socket
 from pathlib import Path
-from typing import Any
 
 import flask
 import waitress
 import waitress.server
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import PathConverter
+from werkzeug.wrappers import Response
 
 import zoo
-from zoo.analysis import trained
-from zoo.analysis.net import TrainedNet
-from zoo.data import NOWHERE, DataDirs, images
-from zoo.data.preparation import prepare
+from zoo.data import NOWHERE, DataDirs
 from zoo.system.errors import ZooError
 from zoo.system.files import as_text
 from zoo.training.parameters import newest_step
-from zoo.web import listing, pages, views
+from zoo.web import drawing, listing, pages, views
 
 HOST = "127.0.0.1"  # only this machine
+DEFAULT_FOLDER = Path("runs")
 _MAX_DRAWING_BYTES = 2_000_000
-_MAX_DRAWING_PIXELS = 1_000_000
 
 
 class _NameConverter(PathConverter):
@@ -33,19 +29,22 @@ class _NameConverter(PathConverter):
     regex = r"[^/](?:.|\n)*?"
 
 
-def serve(folder: Path, port: int, given: DataDirs = NOWHERE) -> waitress.server.BaseWSGIServer:
+def serve(
+    folder: Path | None, port: int, given: DataDirs = NOWHERE
+) -> waitress.server.BaseWSGIServer:
     """Creates a server that listens; its `run()` answers until the process ends.
 
     Args:
-        folder: contains run directories, or is one.
+        folder: contains run directories, or is one; None: "runs", which need not exist.
         port: a port of this machine; 0: any free port.
         given: where the data of the runs lies, as for `zoo.data.find`.
 
     Raises:
         ZooError: no such directory; the port is in use or not allowed.
     """
-    if not folder.is_dir():
-        raise ZooError(f"{folder} is not a directory: name the one with the runs")
+    watched = folder or DEFAULT_FOLDER
+    if not watched.is_dir() and (folder or watched.exists()):
+        raise ZooError(f"{watched} is not a directory: name the one with the runs")
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # reusable right after a stop
     try:
@@ -55,7 +54,7 @@ def serve(folder: Path, port: int, given: DataDirs = NOWHERE) -> waitress.server
         raise ZooError(
             f"port {port} of {HOST} cannot be used ({error.strerror}): name another with --port"
         ) from None
-    return waitress.create_server(make_app(folder, given), sockets=[listener])
+    return waitress.create_server(make_app(watched, given), sockets=[listener])
 
 
 def make_app(folder: Path, given: DataDirs = NOWHERE) -> flask.Flask:
@@ -67,7 +66,7 @@ def make_app(folder: Path, given: DataDirs = NOWHERE) -> flask.Flask:
     _protect(app)
     _tell_errors(app)
     _show_runs(app, folder, given)
-    _answer_drawings(app, folder, given)
+    drawing.answer_drawings(app, folder, given)
     return app
 
 
@@ -113,7 +112,9 @@ def _show_runs(app: flask.Flask, folder: Path, given: DataDirs) -> None:
     """The list of runs, the page of each, and their parts that are loaded again as they change."""
 
     @app.get("/")
-    def index() -> str:
+    def index() -> str | Response:
+        if not listing.list_runs(folder):
+            return flask.redirect("/draw")
         return pages.render("watch.html", folder=as_text(str(folder)))
 
     @app.get("/parts/runs")
@@ -141,36 +142,6 @@ def _show_runs(app: flask.Flask, folder: Path, given: DataDirs) -> None:
         workdir = listing.find(folder, name)
         net = _view_net(workdir, newest_step(workdir), given)
         return pages.render("watch_net.html", net=net, kinds=views.KINDS)
-
-
-def _answer_drawings(app: flask.Flask, folder: Path, given: DataDirs) -> None:
-    """The page to draw on, and what a net says of a drawing."""
-
-    @app.get("/draw")
-    def draw() -> str:
-        names = [run.name for run in listing.list_runs(folder) if not run.problem]
-        chosen = flask.request.args.get("run", names[0] if names else "")
-        return pages.render("watch_draw.html", names=names, chosen=chosen)
-
-    @app.post("/answers/<name:name>")
-    def answer(name: str) -> dict[str, Any]:
-        workdir = listing.find(folder, name)
-        net = _load_net(workdir, newest_step(workdir), given)
-        file = io.BytesIO(flask.request.get_data())
-        picture = images.decode(file, "the drawing", _MAX_DRAWING_PIXELS)
-        prepared = prepare(picture, net.image_shape, net.framing, "the drawing")
-        probabilities = net.probabilities(prepared.pixels[None])[0]
-        return {
-            "epoch": net.epoch,
-            "pixels": prepared.pixels.mean(axis=2).tolist(),  # as the net sees it, in grey
-            "probabilities": probabilities.tolist(),
-        }
-
-
-@functools.lru_cache(maxsize=2)
-def _load_net(workdir: Path, newest_step: int, given: DataDirs) -> TrainedNet:
-    """The run's net, loaded again when there is a newer checkpoint."""
-    return trained.load(workdir, given=given)
 
 
 @functools.lru_cache(maxsize=4)
