@@ -237,7 +237,7 @@ def test_without_a_run_the_first_page_is_the_drawing_page(tmp_path: Path) -> Non
         client = watch.make_app(folder).test_client()
         page = client.get("/", follow_redirects=True)
         assert page.request.path == "/draw"
-        assert "There is no run in" in page.text
+        assert "holds no run yet" in page.text
         assert '<select id="run"' not in page.text
     history_of(1).write(tmp_path)
     assert "most recently changed first" in watch.make_app(tmp_path).test_client().get("/").text

@@ -170,7 +170,7 @@
     const total = shown.length;
     let text = `${counts.get(first)} of ${total} nets say ${first}`;
     if (total === 1) text = `The net says ${first}`;
-    else if (!others.length) text = `All ${total} nets say ${first}`;
+    else if (!others.length) text = `${total === 2 ? "Both" : `All ${total}`} nets say ${first}`;
     for (const label of others) {
       text += `, ${counts.get(label)} ${counts.get(label) === 1 ? "says" : "say"} ${label}`;
     }
