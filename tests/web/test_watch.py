@@ -8,11 +8,13 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import flask.testing
+import numpy as np
 import pytest
 from conftest import ROOT
 from drawings import draw_strokes
@@ -23,6 +25,8 @@ from test_report import Page, assert_no_level_is_skipped
 
 import zoo.training.history
 from zoo.configs import default
+from zoo.models import list_models
+from zoo.models.packaged import WEIGHTS, packaged_weights
 from zoo.system.errors import ZooError
 from zoo.training import train_and_evaluate
 from zoo.web import watch
@@ -43,14 +47,28 @@ def folder(tmp_path_factory: pytest.TempPathFactory, idx_dir: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def client(folder: Path) -> flask.testing.FlaskClient:
-    return watch.make_app(folder).test_client()
+    client = watch.make_app(folder).test_client()
+    wait_for_nets(client)
+    return client
+
+
+def wait_for_nets(client: flask.testing.FlaskClient) -> dict[str, str]:
+    """Until all nets of the package are loaded; gives the problems."""
+    end = time.monotonic() + 600
+    while (states := client.get("/nets").json)["loading"]:
+        assert time.monotonic() < end, states
+        time.sleep(0.2)
+    return states["problems"]
 
 
 @contextlib.contextmanager
-def serve(folder: Path) -> Iterator[str]:
-    """Starts `zoo watch` as a process; yields its address."""
-    command = [sys.executable, "-m", "zoo.cli", "watch", str(folder), "--port", "0"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+def serve(*arguments: object, cwd: Path = ROOT, **variables: str) -> Iterator[str]:
+    """Starts `zoo watch` as a process, with environment variables; yields its address."""
+    command = [sys.executable, "-m", "zoo.cli", "watch", *map(str, arguments), "--port", "0"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
+    with subprocess.Popen(
+        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         try:
             yield process.stdout.readline().split()[0]
@@ -68,7 +86,7 @@ def test_every_page_is_complete(client: flask.testing.FlaskClient) -> None:
     for address, expected in (
         ("/", "most recently changed first"),
         ("/runs/study/one%20run", "pooling_cnn3 on idx, complete: 1 of 1 epochs, seed 0"),
-        ("/draw", "/answers/study/one%20run"),
+        ("/draw", '<option value="study/one%20run"'),
     ):
         response = client.get(address)
         assert response.status_code == 200
@@ -114,14 +132,131 @@ def test_the_current_net_is_drawn_or_the_page_says_why_not(
     assert "checkpoint" in response.text
 
 
-def test_a_drawing_is_answered(client: flask.testing.FlaskClient, folder: Path) -> None:
-    drawing = draw_strokes(7, 280, "white", "black")
-    answer = client.post("/answers/study/one%20run", data=png(drawing))
-    assert answer.status_code == 200
-    content = json.loads(answer.text)
-    assert content["epoch"] == 1
-    assert sum(content["probabilities"]) == pytest.approx(1)
-    assert (len(content["pixels"]), len(content["pixels"][0])) == (28, 28)
+def test_a_drawing_is_answered_by_all_nets(client: flask.testing.FlaskClient) -> None:
+    """Those of the package, and that of a run; each says which picture it sees."""
+    drawing = png(draw_strokes(7, 280, "white", "black"))
+    content = client.post("/answers/study/one%20run", data=drawing).json
+    assert (content["loading"], content["problems"]) == ([], {})
+    assert sorted(content["answers"]) == list_models(pretrained=True)
+    assert content["run"]["epoch"] == 1
+    for answer in (content["run"], *content["answers"].values()):
+        assert sum(answer["probabilities"]) == pytest.approx(1)
+        seen = content["seen"][answer["seen"]]
+        assert (len(seen), len(seen[0])) == (28, 28)
+    for answer in content["answers"].values():
+        assert np.argmax(answer["probabilities"]) == 7
+    without_run = client.post("/answers", data=drawing).json
+    assert without_run["run"] is None
+    assert without_run["answers"].keys() == content["answers"].keys()
+
+
+def test_nets_with_the_same_framing_share_a_picture(client: flask.testing.FlaskClient) -> None:
+    drawing = png(draw_strokes(3, 280, "white", "black"))
+    content = client.post("/answers", data=drawing).json
+    assert len(content["seen"]) == 1
+
+
+def test_answers_are_those_of_zoo_predict(
+    client: flask.testing.FlaskClient, tmp_path: Path, run_zoo: Zoo
+) -> None:
+    """Also what they are not sure of."""
+    levels = np.asarray(draw_strokes(7, 100, "#202020", "black").convert("L"), float)
+    noise = np.random.default_rng(0).normal(0, 9, levels.shape)
+    faint = png(Image.fromarray(np.clip(levels + 20 + noise, 0, 255).astype(np.uint8)))
+    (tmp_path / "drawing.png").write_bytes(faint)
+    answers = client.post("/answers", data=faint).json["answers"]
+    status, said, error = run_zoo("predict", "--json", *answers, tmp_path / "drawing.png")
+    assert status == 0, error
+    for one in json.loads(said):
+        answer = answers[one["net"]]
+        assert answer["probabilities"] == pytest.approx(one["probabilities"])
+        assert bool(answer["doubt"]) == one["unsure"]
+        assert answer["doubt"] == "the drawing is faint"
+
+
+def test_the_page_tells_parameters_and_accuracy(client: flask.testing.FlaskClient) -> None:
+    text = client.get("/draw").text
+    for entry in packaged_weights():
+        assert f'<li data-net="{entry["net"]}">' in text
+        assert f"{entry['num_parameters']:,} parameters" in text
+        assert f"test {entry['test']['accuracy']:.2%}" in text
+    chosen = '<option value="study/one%20run" data-facts="pooling_cnn3 on idx, 87,914 parameters'
+    assert chosen in client.get("/draw?run=study/one%20run").text
+
+
+def test_a_damaged_file_is_told_in_its_row_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And read again when the page is opened again."""
+    shutil.copytree(WEIGHTS, tmp_path / "weights")
+    broken, *others = packaged_weights()
+    file = tmp_path / "weights" / broken["file"]
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
+    monkeypatch.setattr("zoo.models.pretrained.WEIGHTS", tmp_path / "weights")
+    client = watch.make_app(tmp_path).test_client()
+    assert client.get("/draw").status_code == 200
+    problems = wait_for_nets(client)
+    assert list(problems) == [broken["net"]]
+    assert "is damaged" in problems[broken["net"]]
+    drawing = png(draw_strokes(7, 100, "white", "black"))
+    content = client.post("/answers", data=drawing).json
+    assert content["problems"] == problems
+    assert sorted(content["answers"]) == sorted(entry["net"] for entry in others)
+    file.write_bytes(whole)
+    client.get("/draw")
+    assert wait_for_nets(client) == {}
+    assert broken["net"] in client.post("/answers", data=drawing).json["answers"]
+
+
+def test_a_run_without_a_net_is_told_in_its_row_alone(
+    client: flask.testing.FlaskClient, tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    history_of(2).write(tmp_path / "run")
+    client = watch.make_app(tmp_path).test_client()
+    wait_for_nets(client)
+    content = client.post("/answers/run", data=png(draw_strokes(7, 100, "white", "black"))).json
+    assert "checkpoint" in content["run"]["problem"]
+    assert sorted(content["answers"]) == list_models(pretrained=True)
+
+
+def test_nets_of_the_package_are_not_directories_of_their_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when `zoo watch .` is started among runs."""
+    monkeypatch.chdir(tmp_path)
+    for name in list_models(pretrained=True):
+        Path(name).mkdir()
+        history_of(1).write(Path(name))
+    assert wait_for_nets(watch.make_app(Path()).test_client()) == {}
+
+
+def test_without_a_run_the_first_page_is_the_drawing_page(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "missing"):
+        client = watch.make_app(folder).test_client()
+        page = client.get("/", follow_redirects=True)
+        assert page.request.path == "/draw"
+        assert "holds no run yet" in page.text
+        assert '<select id="run"' not in page.text
+    history_of(1).write(tmp_path)
+    assert "most recently changed first" in watch.make_app(tmp_path).test_client().get("/").text
+
+
+def test_only_the_default_directory_may_be_missing(tmp_path: Path, run_zoo: Zoo) -> None:
+    with (
+        serve(cwd=tmp_path) as address,
+        urllib.request.urlopen(address, timeout=60) as response,
+    ):
+        assert response.url == f"{address}/draw"
+    status, _, error = run_zoo("watch", tmp_path / "runs", "--port", "0")
+    assert (status, "is not a directory" in error) == (2, True)
+    (tmp_path / "runs").write_text("")
+    with (
+        contextlib.chdir(tmp_path),
+        pytest.raises(ZooError, match="runs is not a directory"),
+    ):
+        watch.serve(None, 0)
 
 
 def test_bad_requests_are_answered_with_a_sentence(client: flask.testing.FlaskClient) -> None:
@@ -202,13 +337,13 @@ def test_a_newer_checkpoint_is_used(folder: Path, tmp_path: Path) -> None:
     config.num_epochs = 2
     client = watch.make_app(tmp_path).test_client()
     drawing = png(draw_strokes(7, 100, "white", "black"))
-    assert client.post("/answers/run", data=drawing).json["epoch"] == 1
+    assert client.post("/answers/run", data=drawing).json["run"]["epoch"] == 1
     history.epochs.append({**history.epochs[-1], "epoch": 2, "step": 10})
     history.test = None
     history.write(tmp_path / "run")  # as a run does before it saves the checkpoint
-    assert client.post("/answers/run", data=drawing).json["epoch"] == 1
+    assert client.post("/answers/run", data=drawing).json["run"]["epoch"] == 1
     train_and_evaluate(config, tmp_path / "run", quiet=True)
-    assert client.post("/answers/run", data=drawing).json["epoch"] == 2
+    assert client.post("/answers/run", data=drawing).json["run"]["epoch"] == 2
 
 
 def test_other_sites_are_refused(client: flask.testing.FlaskClient) -> None:
@@ -217,6 +352,8 @@ def test_other_sites_are_refused(client: flask.testing.FlaskClient) -> None:
     elsewhere = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
     assert client.get("/parts/runs", headers=elsewhere).status_code == 403
     assert client.post("/answers/study/one%20run", headers=elsewhere).status_code == 403
+    assert client.post("/answers", headers=elsewhere).status_code == 403
+    assert client.get("/nets", headers=elsewhere).status_code == 403
     link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
     assert client.get("/", headers=link).status_code == 200
     assert client.get("/", headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200

@@ -37,9 +37,15 @@ class Prediction:
         return self.prepared.pixels
 
     @property
+    def doubt(self) -> str:
+        """Why the net is not sure, such as "no class is probable"; empty if it is."""
+        improbable = "no class is probable" if self.probabilities.max() < _SURE else ""
+        return self.prepared.doubt or improbable
+
+    @property
     def is_unsure(self) -> bool:
         """Whether the image may not show what was meant, or no class is probable."""
-        return bool(self.prepared.doubt or self.probabilities.max() < _SURE)
+        return bool(self.doubt)
 
     @property
     def predicted(self) -> int:
@@ -141,8 +147,10 @@ def _doubt(prediction: Prediction) -> list[str]:
     """Lines that say why a net is not sure, if it is not, and what it sees."""
     if not prediction.is_unsure:
         return []
-    why = prediction.prepared.doubt or "no class is probable"
-    return [f"not sure: {why}; the net sees this:", *_small_picture(prediction.pixels)]
+    return [
+        f"not sure: {prediction.doubt}; the net sees this:",
+        *_small_picture(prediction.pixels),
+    ]
 
 
 def _small_picture(pixels: np.ndarray) -> list[str]:

@@ -16,14 +16,14 @@ import zoo.training.parameters
 from zoo.analysis.net import TrainedNet, TrainingData, softmax
 from zoo.data import NOWHERE, DataDirs, Validation
 from zoo.models import hub
-from zoo.models.pretrained import CONFIG
+from zoo.models.pretrained import CONFIG, Pretrained, read_packaged
 from zoo.models.pretrained import read as read_pretrained
 from zoo.system import forms
 from zoo.system.errors import DamagedError, ZooError
 from zoo.system.settings import check_devices, usual_settings
 from zoo.training.history import History
 
-__all__ = ["TrainedNet", "TrainingData", "load", "softmax"]
+__all__ = ["TrainedNet", "TrainingData", "load", "load_packaged", "softmax"]
 
 
 @usual_settings()
@@ -48,11 +48,25 @@ def load(source: str | Path, seed: int | None = None, given: DataDirs = NOWHERE)
     is_name = str(source) in zoo.models.MODELS or str(source).startswith(hub.PREFIX)
     is_mistyped = isinstance(source, str) and not path.exists() and "/" not in source
     if not is_run and (is_name or is_mistyped or (path / CONFIG).exists()):
-        net = _of_weights(source, given)
+        try:
+            net = _of_weights(read_pretrained(source), given)
+        except ValueError as error:
+            raise ZooError(str(error)) from None
         if seed not in (None, net.seed):
             raise ZooError(f"{net.source} has the weights of seed {net.seed}, not {seed}: omit it")
         return net
     return _of_run(path, seed, given)
+
+
+@usual_settings()
+def load_packaged(name: str, given: DataDirs = NOWHERE) -> TrainedNet:
+    """The net whose weights the package holds, whatever has its name in the working directory.
+
+    Raises:
+        ValueError: the package holds none of that net.
+        DamagedError: the file is not the one that the package came with.
+    """
+    return _of_weights(read_packaged(name), given)
 
 
 def _of_run(workdir: Path, seed: int | None, given: DataDirs) -> TrainedNet:
@@ -116,11 +130,7 @@ def _data_of(history: History, workdir: Path) -> TrainingData:
     )
 
 
-def _of_weights(source: str | Path, given: DataDirs) -> TrainedNet:
-    try:
-        found = read_pretrained(source)
-    except ValueError as error:
-        raise ZooError(str(error)) from None
+def _of_weights(found: Pretrained, given: DataDirs) -> TrainedNet:
     config = found.config
     try:
         data, training = config.get("data", {}), config.get("training", {})

@@ -65,8 +65,8 @@ def report(runs: Sequence[Path], output: Path, given: "DataDirs") -> None:
     click.echo(f"wrote {output} ({len(page.encode()) / 1e6:.1f} MB)")
 
 
-@click.command(short_help="Show runs live in a browser, with a page to draw digits.")
-@click.argument("folder", default="runs", type=click.Path(path_type=Path), metavar="[RUNS]")
+@click.command(short_help="Draw digits for trained nets, and follow runs, in a browser.")
+@click.argument("folder", required=False, type=click.Path(path_type=Path), metavar="[RUNS]")
 @click.option(
     "--port",
     default=8000,
@@ -75,11 +75,12 @@ def report(runs: Sequence[Path], output: Path, given: "DataDirs") -> None:
     help="Port on this machine; 0: any free port.",
 )
 @data_dirs
-def watch(folder: Path, port: int, given: "DataDirs") -> None:
-    """Show the runs in the directory RUNS live in a browser.
+def watch(folder: Path | None, port: int, given: "DataDirs") -> None:
+    """Show the runs in the directory RUNS (default: runs) live in a browser.
 
-    The pages are only available on this machine (127.0.0.1). On one of them you can draw a digit
-    and see a net's prediction while you draw.
+    On one of the pages you draw a digit, and all trained nets of the package, and the net of a run
+    if you choose one, answer side by side while you draw. It is the first page while there are no
+    runs. The pages are only available on this machine (127.0.0.1).
     """
     import jax
 
@@ -90,6 +91,7 @@ def watch(folder: Path, port: int, given: "DataDirs") -> None:
     server = watch.serve(folder, port, given)
     zoo.system.compilation.enable_cache()
     click.echo(
-        f"http://{watch.HOST}:{server.effective_port} shows the runs in {folder}; Ctrl-C stops"
+        f"http://{watch.HOST}:{server.effective_port} shows the runs in "
+        f"{folder or watch.DEFAULT_FOLDER} and answers drawings; Ctrl-C stops"
     )
     server.run()

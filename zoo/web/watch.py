@@ -1,53 +1,26 @@
 """A live view of a directory of runs, for a browser on this machine; it only reads files."""
 
-import contextlib
-import dataclasses
 import functools
-import io
 import socket
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import flask
 import waitress
 import waitress.server
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import PathConverter
+from werkzeug.wrappers import Response
 
 import zoo
-import zoo.training.history
-from zoo.analysis import trained
-from zoo.analysis.net import TrainedNet
-from zoo.data import NOWHERE, DataDirs, images
-from zoo.data.preparation import prepare
+from zoo.data import NOWHERE, DataDirs
 from zoo.system.errors import ZooError
 from zoo.system.files import as_text
-from zoo.system.text import mean_text
-from zoo.training.history import History
 from zoo.training.parameters import newest_step
-from zoo.web import pages, views
+from zoo.web import drawing, listing, pages, views
 
 HOST = "127.0.0.1"  # only this machine
+DEFAULT_FOLDER = Path("runs")
 _MAX_DRAWING_BYTES = 2_000_000
-_DEPTH = 3  # directory levels below the watched one that are searched for runs
-_MAX_DRAWING_PIXELS = 1_000_000
-
-
-@dataclasses.dataclass(frozen=True)
-class ListedRun:
-    """A run in the list."""
-
-    name: str  # its directory, relative to the watched one
-    problem: str = ""  # why the run cannot be shown
-    net: str = ""
-    dataset: str = ""
-    epochs_done: int = 0
-    num_epochs: int = 1
-    validation_accuracy: str = ""
-    test_accuracy: str = ""
-    changed: str = ""  # how long ago
 
 
 class _NameConverter(PathConverter):
@@ -56,19 +29,22 @@ class _NameConverter(PathConverter):
     regex = r"[^/](?:.|\n)*?"
 
 
-def serve(folder: Path, port: int, given: DataDirs = NOWHERE) -> waitress.server.BaseWSGIServer:
+def serve(
+    folder: Path | None, port: int, given: DataDirs = NOWHERE
+) -> waitress.server.BaseWSGIServer:
     """Creates a server that listens; its `run()` answers until the process ends.
 
     Args:
-        folder: contains run directories, or is one.
+        folder: contains run directories, or is one; None: "runs", which need not exist.
         port: a port of this machine; 0: any free port.
         given: where the data of the runs lies, as for `zoo.data.find`.
 
     Raises:
         ZooError: no such directory; the port is in use or not allowed.
     """
-    if not folder.is_dir():
-        raise ZooError(f"{folder} is not a directory: name the one with the runs")
+    watched = folder or DEFAULT_FOLDER
+    if not watched.is_dir() and (folder or watched.exists()):
+        raise ZooError(f"{watched} is not a directory: name the one with the runs")
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # reusable right after a stop
     try:
@@ -78,7 +54,7 @@ def serve(folder: Path, port: int, given: DataDirs = NOWHERE) -> waitress.server
         raise ZooError(
             f"port {port} of {HOST} cannot be used ({error.strerror}): name another with --port"
         ) from None
-    return waitress.create_server(make_app(folder, given), sockets=[listener])
+    return waitress.create_server(make_app(watched, given), sockets=[listener])
 
 
 def make_app(folder: Path, given: DataDirs = NOWHERE) -> flask.Flask:
@@ -90,7 +66,7 @@ def make_app(folder: Path, given: DataDirs = NOWHERE) -> flask.Flask:
     _protect(app)
     _tell_errors(app)
     _show_runs(app, folder, given)
-    _answer_drawings(app, folder, given)
+    drawing.answer_drawings(app, folder, given)
     return app
 
 
@@ -136,23 +112,25 @@ def _show_runs(app: flask.Flask, folder: Path, given: DataDirs) -> None:
     """The list of runs, the page of each, and their parts that are loaded again as they change."""
 
     @app.get("/")
-    def index() -> str:
+    def index() -> str | Response:
+        if not listing.list_runs(folder):
+            return flask.redirect("/draw")
         return pages.render("watch.html", folder=as_text(str(folder)))
 
     @app.get("/parts/runs")
     def part_runs() -> str:
-        return pages.render("watch_runs.html", runs=_list(folder))
+        return pages.render("watch_runs.html", runs=listing.list_runs(folder))
 
     @app.get("/runs/<name:name>")
     def page_of_run(name: str) -> str:
-        run = views.view_run(_find(folder, name), name, "live")
+        run = views.view_run(listing.find(folder, name), name, "live")
         return pages.render("watch_run.html", name=name, run=run)
 
     @app.get("/parts/history/<name:name>")
     def part_history(name: str) -> flask.Response:
-        workdir = _find(folder, name)
+        workdir = listing.find(folder, name)
         response = flask.Response()
-        response.set_etag(f"{zoo.__version__}-{_changed(workdir)}")
+        response.set_etag(f"{zoo.__version__}-{listing.changed_ns(workdir)}")
         response.make_conditional(flask.request)
         if response.status_code != 304:
             run = views.view_run(workdir, name, "live")
@@ -161,114 +139,11 @@ def _show_runs(app: flask.Flask, folder: Path, given: DataDirs) -> None:
 
     @app.get("/parts/net/<name:name>")
     def part_net(name: str) -> str:
-        workdir = _find(folder, name)
+        workdir = listing.find(folder, name)
         net = _view_net(workdir, newest_step(workdir), given)
         return pages.render("watch_net.html", net=net, kinds=views.KINDS)
-
-
-def _answer_drawings(app: flask.Flask, folder: Path, given: DataDirs) -> None:
-    """The page to draw on, and what a net says of a drawing."""
-
-    @app.get("/draw")
-    def draw() -> str:
-        names = [run.name for run in _list(folder) if not run.problem]
-        chosen = flask.request.args.get("run", names[0] if names else "")
-        return pages.render("watch_draw.html", names=names, chosen=chosen)
-
-    @app.post("/answers/<name:name>")
-    def answer(name: str) -> dict[str, Any]:
-        workdir = _find(folder, name)
-        net = _load_net(workdir, newest_step(workdir), given)
-        file = io.BytesIO(flask.request.get_data())
-        picture = images.decode(file, "the drawing", _MAX_DRAWING_PIXELS)
-        prepared = prepare(picture, net.image_shape, net.framing, "the drawing")
-        probabilities = net.probabilities(prepared.pixels[None])[0]
-        return {
-            "epoch": net.epoch,
-            "pixels": prepared.pixels.mean(axis=2).tolist(),  # as the net sees it, in grey
-            "probabilities": probabilities.tolist(),
-        }
-
-
-@functools.lru_cache(maxsize=2)
-def _load_net(workdir: Path, newest_step: int, given: DataDirs) -> TrainedNet:
-    """The run's net, loaded again when there is a newer checkpoint."""
-    return trained.load(workdir, given=given)
 
 
 @functools.lru_cache(maxsize=4)
 def _view_net(workdir: Path, newest_step: int, given: DataDirs) -> views.NetView:
     return views.view_net(workdir, "net", given)
-
-
-@functools.lru_cache(maxsize=1000)
-def _read_history(workdir: Path, changed: int) -> History:
-    return zoo.training.history.read(workdir)
-
-
-def _changed(workdir: Path) -> int:
-    """When the run's history was written, in nanoseconds; 0 if it no longer exists."""
-    try:
-        return (workdir / zoo.training.history.FILENAME).stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
-def _workdirs(folder: Path) -> Iterator[Path]:
-    """Run directories, at most three levels below the given one."""
-    for depth in range(_DEPTH + 1):
-        pattern = "/".join(["*"] * depth + [zoo.training.history.FILENAME])
-        with contextlib.suppress(OSError):  # a directory may be deleted during the search
-            yield from (path.parent for path in folder.glob(pattern))
-
-
-def _name(folder: Path, workdir: Path) -> str:
-    """The run's name in addresses: its directory, relative to the watched one."""
-    if workdir == folder:
-        return folder.resolve().name or "run"
-    return as_text(workdir.relative_to(folder).as_posix())
-
-
-def _find(folder: Path, name: str) -> Path:
-    """The run with that name in the list; a path from a request is never opened."""
-    for workdir in _workdirs(folder):
-        if _name(folder, workdir) == name:
-            return workdir
-    flask.abort(404, f"There is no run {name}.")
-
-
-def _list(folder: Path) -> list[ListedRun]:
-    """The runs, most recently changed first."""
-    workdirs = sorted(_workdirs(folder), key=_changed, reverse=True)
-    return [_listed(_name(folder, workdir), workdir) for workdir in workdirs]
-
-
-def _listed(name: str, workdir: Path) -> ListedRun:
-    if as_text(workdir.name) != workdir.name:  # bytes that are no text
-        return ListedRun(
-            name, problem="its name cannot be part of an address: rename the directory"
-        )
-    try:
-        history = _read_history(workdir, _changed(workdir))
-    except ZooError as error:
-        return ListedRun(name, problem=as_text(str(error)))
-    return ListedRun(
-        name,
-        net=history.config["model"],
-        dataset=history.config["dataset"],
-        epochs_done=len(history.epochs),
-        num_epochs=history.config["num_epochs"],
-        validation_accuracy=mean_text(history.epochs[-1]["val_accuracy"], ".2%")
-        if history.epochs
-        else "",
-        test_accuracy=mean_text(history.test["accuracy"], ".2%") if history.test else "",
-        changed=_ago(time.time() - _changed(workdir) / 1e9),
-    )
-
-
-def _ago(seconds: float) -> str:
-    """Such as "5 min ago"."""
-    for length, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= length:
-            return f"{seconds // length:.0f} {unit} ago"
-    return "just now"
