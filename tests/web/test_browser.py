@@ -3,7 +3,7 @@
 import datetime
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,22 @@ def wait_for(found: Callable[[], object], seconds: float = 30) -> None:
     while not found():
         assert time.monotonic() < end, "it did not come"
         time.sleep(0.1)
+
+
+def draw(browser: Any, canvas: Any, strokes: Sequence[Sequence[tuple[float, float]]]) -> None:
+    """Moves the pointer over the middle of a canvas that is in view."""
+    box = canvas.rect
+    actions = ActionBuilder(browser, duration=10)
+    pen = actions.pointer_action
+    for stroke in strokes:
+        for index, (x, y) in enumerate(stroke):
+            right_of_middle = (x - 0.5) * 0.5 * box["width"]
+            below_middle = (y - 0.5) * 0.65 * box["height"]
+            pen.move_to(canvas, int(right_of_middle), int(below_middle))
+            if index == 0:
+                pen.pointer_down()
+        pen.pointer_up()
+    actions.perform()
 
 
 def tooltip_at_a_point(browser: Any, svg: Any) -> str:
@@ -138,21 +154,10 @@ def test_digits_drawn_with_the_pointer(browser: Any, runs: Path) -> None:
         browser.get(f"{address}/draw")
         canvas = browser.find_element(By.ID, "canvas")
         browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
-        box = canvas.rect
         for digit, strokes in STROKES.items():
             browser.find_element(By.ID, "clear").click()
             assert browser.find_element(By.ID, "answer").text == ""
-            actions = ActionBuilder(browser, duration=10)
-            pen = actions.pointer_action
-            for stroke in strokes:
-                for index, (x, y) in enumerate(stroke):
-                    right_of_middle = (x - 0.5) * 0.5 * box["width"]
-                    below_middle = (y - 0.5) * 0.65 * box["height"]
-                    pen.move_to(canvas, int(right_of_middle), int(below_middle))
-                    if index == 0:
-                        pen.pointer_down()
-                pen.pointer_up()
-            actions.perform()
+            draw(browser, canvas, strokes)
             answer = browser.find_element(By.ID, "answer")
             wait_for(lambda answer=answer: answer.get_attribute("aria-busy") == "false")
             right += answer.get_attribute("data-predicted") == str(digit)
