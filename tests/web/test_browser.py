@@ -4,7 +4,7 @@ import datetime
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,22 @@ def wait_for(found: Callable[[], object], seconds: float = 30) -> None:
     while not found():
         assert time.monotonic() < end, "it did not come"
         time.sleep(0.1)
+
+
+def draw(browser: Any, canvas: Any, strokes: Sequence[Sequence[tuple[float, float]]]) -> None:
+    """Moves the pointer over the middle of a canvas that is in view."""
+    box = canvas.rect
+    actions = ActionBuilder(browser, duration=10)
+    pen = actions.pointer_action
+    for stroke in strokes:
+        for index, (x, y) in enumerate(stroke):
+            right_of_middle = (x - 0.5) * 0.5 * box["width"]
+            below_middle = (y - 0.5) * 0.65 * box["height"]
+            pen.move_to(canvas, int(right_of_middle), int(below_middle))
+            if index == 0:
+                pen.pointer_down()
+        pen.pointer_up()
+    actions.perform()
 
 
 def tooltip_at_a_point(browser: Any, svg: Any) -> str:
@@ -136,18 +152,7 @@ def test_a_live_page_follows_a_run(browser: Any, runs: Path, tmp_path: Path) -> 
 def draw_with_the_pointer(browser: Any, digit: int) -> None:
     canvas = browser.find_element(By.ID, "canvas")
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
-    box = canvas.rect
-    actions = ActionBuilder(browser, duration=10)
-    pen = actions.pointer_action
-    for stroke in STROKES[digit]:
-        for index, (x, y) in enumerate(stroke):
-            right_of_middle = (x - 0.5) * 0.5 * box["width"]
-            below_middle = (y - 0.5) * 0.65 * box["height"]
-            pen.move_to(canvas, int(right_of_middle), int(below_middle))
-            if index == 0:
-                pen.pointer_down()
-        pen.pointer_up()
-    actions.perform()
+    draw(browser, canvas, STROKES[digit])
     answer = browser.find_element(By.ID, "answer")
     wait_for(lambda: answer.get_attribute("aria-busy") == "false")
 
