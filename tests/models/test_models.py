@@ -28,7 +28,7 @@ from zoo.models.layers import (
     Head,
     MaxPool,
 )
-from zoo.models.net import named_layers
+from zoo.models.net import named_layers, variable_shapes
 
 every_net = pytest.mark.parametrize("name", list_models())
 
@@ -108,6 +108,16 @@ def test_parameter_paths_and_shapes_equal_the_notebooks(name: str) -> None:
             expected |= {f"params/{layer['name']}/{leaf}": units for leaf in ("scale", "bias")}
             expected |= {f"batch_stats/{layer['name']}/{leaf}": units for leaf in ("mean", "var")}
     assert shapes == expected
+
+
+@every_net
+def test_variable_shapes_are_those_of_init(name: str) -> None:
+    """With a head and without, for other images and classes, too."""
+    for classes, shape in ((10, (28, 28, 1)), (0, (28, 28, 1)), (7, (40, 33, 3))):
+        model = create_model(name, num_classes=classes)
+        wanted = dict(abstract_variables(model, shape))
+        wanted.pop("intermediates", None)
+        assert variable_shapes(model.net, shape, classes) == wanted
 
 
 @every_net

@@ -313,7 +313,8 @@ def test_arrays_that_do_not_match_are_one_sentence(
         ({"net": None, "layers": [{"kind": "Dense", "features": 3}]}, "then one Flatten"),
         ({"net": None, "layers": [{"kind": "Conv", "features": 3}]}, "has no kernel_size"),
         ({"net": None, "layers": [{"kind": "Flatten", "x": "__import__"}]}, "has x="),
-        ({"net": None, "layers": [{"kind": "Flatten"}] * 2000}, "list of 1 to 1000 layers"),
+        ({"net": None, "layers": [{"kind": "Flatten"}] * 2000}, "list of 1 to 200 layers"),
+        ({"net": None, "layers": [{"kind": "MaxPool", "window": 10**5}]}, "has window=100000"),
     ],
 )
 def test_a_config_that_was_edited_is_one_sentence(

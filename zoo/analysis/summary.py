@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 import zoo.models
 from zoo.models import layers
-from zoo.models.net import named_layers
+from zoo.models.net import named_layers, variable_shapes
 from zoo.system.errors import ZooError
 from zoo.system.settings import usual_settings
 from zoo.system.text import table_text
@@ -65,10 +64,7 @@ def summarize(
         shapes = zoo.models.layer_shapes(model.net, image_shape)
     except ValueError as error:
         raise ZooError(str(error)) from None
-    images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
-    variables = jax.eval_shape(
-        lambda images: model.init(jax.random.key(0), images, train=False), images
-    )
+    variables = variable_shapes(model.net, image_shape, num_classes)
     macs = zoo.models.layer_macs(model.net, image_shape, num_classes)
     rows, shape = [], tuple(image_shape)
     for name, layer in [*named_layers(model.net), ("head", None)]:

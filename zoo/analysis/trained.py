@@ -16,6 +16,7 @@ import zoo.training.parameters
 from zoo.analysis.net import TrainedNet, TrainingData, softmax
 from zoo.data import NOWHERE, DataDirs, Validation
 from zoo.models import hub
+from zoo.models.net import variable_shapes
 from zoo.models.pretrained import CONFIG, Pretrained, read_packaged
 from zoo.models.pretrained import read as read_pretrained
 from zoo.system import forms
@@ -169,15 +170,12 @@ def _of_weights(found: Pretrained, given: DataDirs) -> TrainedNet:
 
 def _check_shapes(net: TrainedNet) -> None:
     """Raises ZooError unless the checkpoint matches the net in the history."""
-    images = jax.ShapeDtypeStruct((1, *net.image_shape), jnp.float32)
     try:
-        wanted = jax.eval_shape(
-            lambda images: net.model.init(jax.random.key(0), images, train=False), images
-        )
+        wanted = variable_shapes(net.model.net, net.image_shape, net.model.num_classes)
     except zoo.models.ImageTooSmallError as error:
         raise ZooError(f"{net.source}: {error}") from None
-    found = {key: net.variables[key] for key in wanted if key in net.variables}
-    if _shapes(found) != _shapes({key: wanted[key] for key in wanted if key != "intermediates"}):
+    found = {part: net.variables[part] for part in wanted if part in net.variables}
+    if _shapes(found) != _shapes(wanted):
         raise ZooError(_mismatch(net.source))
 
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from zoo.models.layers import BatchNorm, Conv, Dense, Flatten, Head
-from zoo.models.net import ConvNet, named_layers
+from zoo.models.net import ConvNet, named_layers, variable_shapes
 
 Variables = dict[str, Any]
 DataFormat = Literal["channels_last", "channels_first"]
@@ -57,8 +57,7 @@ def from_keras_weights(
         data_format = data_format or _data_format_of(weights)
         weights = weights.get_weights()
     arrays = _arrays(weights)
-    images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
-    expected = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
+    expected = variable_shapes(model.net, image_shape, model.num_classes)
     paths = list(_paths(model))
     shapes = [expected[collection][layer][leaf].shape for collection, layer, leaf in paths]
     _check_shapes(arrays, paths, shapes, image_shape)

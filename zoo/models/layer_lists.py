@@ -16,8 +16,10 @@ from zoo.models.layers import (
 )
 
 _KINDS = {kind.__name__: kind for kind in (Conv, MaxPool, Dropout, BatchNorm, Flatten, Dense, Head)}
-_MOST_LAYERS = 1000
-_MOST = 100_000  # features or pixels: far above what is trained here
+# Far above what is trained here; a stranger's list must not take minutes to trace.
+_MOST_LAYERS = 200
+_MOST_FEATURES = 100_000
+_MOST_PIXELS = 100  # of a window's side
 
 
 def to_content(net: Net) -> list[dict[str, Any]]:
@@ -87,10 +89,12 @@ def _layer(number: int, content: Any) -> Any:
 
 def _is_valid(name: str, value: Any) -> bool:
     match name:
-        case "features" | "kernel_size" | "window":
-            return type(value) is int and 1 <= value <= _MOST
+        case "features":
+            return type(value) is int and 1 <= value <= _MOST_FEATURES
+        case "kernel_size" | "window":
+            return type(value) is int and 1 <= value <= _MOST_PIXELS
         case "stride":
-            return value is None or (type(value) is int and 1 <= value <= _MOST)
+            return value is None or (type(value) is int and 1 <= value <= _MOST_PIXELS)
         case "padding":
             return value in ("SAME", "VALID")
         case "kernel_init":

@@ -8,7 +8,17 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from zoo.models.layers import Context, Conv, Dense, Head, Layer, Net, Shape, initializer
+from zoo.models.layers import (
+    BatchNorm,
+    Context,
+    Conv,
+    Dense,
+    Head,
+    Layer,
+    Net,
+    Shape,
+    initializer,
+)
 
 
 class ImageTooSmallError(ValueError):
@@ -72,6 +82,38 @@ def layer_macs(net: Net, image_shape: Sequence[int], num_classes: int = 10) -> d
     if num_classes:
         macs["head"] = shape[0] * num_classes
     return macs
+
+
+def variable_shapes(
+    net: Net, image_shape: Sequence[int], num_classes: int = 10
+) -> dict[str, dict[str, dict[str, jax.ShapeDtypeStruct]]]:
+    """The shapes of what `model.init` gives: {"params": ..., "batch_stats": ... if it has any}.
+
+    Raises:
+        ImageTooSmallError: as in `layer_shapes`.
+    """
+    params: dict[str, dict[str, Shape]] = {}
+    batch_stats: dict[str, dict[str, Shape]] = {}
+    shape: Shape = tuple(image_shape)
+    shapes = layer_shapes(net, image_shape)
+    for name, layer in named_layers(net):
+        match layer:
+            case Conv(features=features, kernel_size=size):
+                params[name] = {"kernel": (size, size, shape[-1], features), "bias": (features,)}
+            case Dense(features=features):
+                params[name] = {"kernel": (shape[0], features), "bias": (features,)}
+            case BatchNorm():
+                params[name] = {"scale": shape[-1:], "bias": shape[-1:]}
+                batch_stats[name] = {"mean": shape[-1:], "var": shape[-1:]}
+        shape = shapes[name]
+    if num_classes and isinstance(net[-1], Head):
+        params["head"] = {"kernel": (shape[0], num_classes), "bias": (num_classes,)}
+    found = {"params": params} | ({"batch_stats": batch_stats} if batch_stats else {})
+    return jax.tree.map(
+        lambda size: jax.ShapeDtypeStruct(size, jnp.float32),
+        found,
+        is_leaf=lambda leaf: isinstance(leaf, tuple),
+    )
 
 
 def min_image_size(net: Net) -> int:

@@ -24,7 +24,7 @@ from zoo.models import hub, layer_lists, weight_files
 from zoo.models.catalogue import MODELS, check_net, create_model, list_models
 from zoo.models.layers import Head, initializer
 from zoo.models.model_card import model_card
-from zoo.models.net import ConvNet, ImageTooSmallError
+from zoo.models.net import ConvNet, ImageTooSmallError, variable_shapes
 from zoo.models.packaged import WEIGHTS, packaged_weights
 from zoo.system import forms
 from zoo.system.errors import DamagedError, ZooError
@@ -259,9 +259,7 @@ def _model(config: dict[str, Any]) -> ConvNet:
 
 
 def _shapes(model: ConvNet, image_shape: Sequence[int]) -> dict[str, Any]:
-    images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
-    shapes = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
-    return {part: shapes[part] for part in ("params", "batch_stats") if part in shapes}
+    return variable_shapes(model.net, image_shape, model.num_classes)
 
 
 def _on_device(variables: dict[str, Any]) -> dict[str, Any]:
