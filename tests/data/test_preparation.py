@@ -186,7 +186,7 @@ def test_a_faint_drawing_is_told() -> None:
     prepared = prepare(noisy, SHAPE, MNIST, "three")
     assert prepared.doubt == "the drawing is faint"
     prediction = Prediction("net", "three.png", prepared, None, np.array([0.1, 0.9]))
-    assert json.loads(to_json([prediction]))[0]["unsure"] is True
+    assert json.loads(to_json([[prediction]]))[0]["unsure"] is True
     clear = prepare(draw_strokes(3, 100, "#dddddd", "white"), SHAPE, MNIST, "three")
     assert not clear.doubt
 
