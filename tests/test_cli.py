@@ -101,7 +101,10 @@ def test_quiet(run_python: Run, idx_dir: Path, tmp_path: Path) -> None:
     assert result.stdout.startswith("test: loss ")
 
 
-@pytest.mark.parametrize("columns", [80, 0])  # some pseudo-terminals tell no width
+@pytest.mark.parametrize(
+    "columns",
+    [80, pytest.param(0, marks=pytest.mark.slow)],  # some pseudo-terminals tell no width
+)
 def test_a_terminal_shows_a_live_bar(columns: int, tmp_path: Path) -> None:
     write_idx_dataset(tmp_path / "idx", num_train=2000, num_test=20)
     main, terminal = pty.openpty()

@@ -138,10 +138,10 @@ def test_an_unexpected_error_is_a_sentence_that_leads_to_its_traceback(tmp_path:
 @pytest.mark.parametrize(
     "command",
     [
-        ("predict", "lenet3", "x.png"),
-        ("evaluate", "lenet3"),
         ("evaluate", "run"),
-        ("summary", "vgg5"),
+        pytest.param(("evaluate", "lenet3"), marks=pytest.mark.slow),
+        pytest.param(("predict", "lenet3", "x.png"), marks=pytest.mark.slow),
+        pytest.param(("summary", "vgg5"), marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )

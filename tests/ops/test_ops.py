@@ -199,7 +199,7 @@ def check_layers_on_a_ground(seed, side, channels, ground, padding, window):
                 assert_close(one, other, "float64")
 
 
-@settings(max_examples=3, deadline=None, derandomize=True)
+@settings(max_examples=1, deadline=None, derandomize=True)  # more: with -m slow
 @layers
 def test_layers_on_a_constant_background_have_the_gradients_of_xla(**case):
     """Zero biases before a ReLU, and pools of equal pixels, as with images of digits."""
