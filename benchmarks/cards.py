@@ -38,6 +38,7 @@ import zoo.reproduction.published
 import zoo.reproduction.results
 from zoo.analysis import trained
 from zoo.analysis.evaluation import evaluate
+from zoo.models.catalogue import check_net
 from zoo.models.packaged import packaged_weights
 from zoo.reproduction.published import Published
 from zoo.system.compilation import enable_cache
@@ -165,7 +166,7 @@ def _save(figure: Figure, name: str, kind: str) -> None:
 
 def _measure_all(names: Sequence[str], num_images: int) -> None:
     for name in names:
-        zoo.models.create_model(name)  # raises an error if there is no such net
+        check_net(name)
     if hasattr(os, "sched_setaffinity"):  # before JAX starts its threads
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:_CORES])
     enable_cache()

@@ -58,6 +58,14 @@ def logits(model: ConvNet, variables: Any) -> np.ndarray:
     )
 
 
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """A directory with the weights of a net, good as they are."""
+    model = create_model("pooling_cnn3")
+    save_pretrained(tmp_path, model, initial(model))
+    return tmp_path
+
+
 def assert_equal(first: Any, second: Any) -> None:
     assert jax.tree.structure(first) == jax.tree.structure(second)
     for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
@@ -257,14 +265,12 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("what", [*DAMAGED, *FOREIGN])
-def test_a_damaged_or_foreign_file_is_one_sentence(what: str, tmp_path: Path) -> None:
-    model = create_model("pooling_cnn3")
-    save_pretrained(tmp_path, model, initial(model))
-    (tmp_path / "model.safetensors").write_bytes({**DAMAGED, **FOREIGN}[what])
+def test_a_damaged_or_foreign_file_is_one_sentence(what: str, saved: Path) -> None:
+    (saved / "model.safetensors").write_bytes({**DAMAGED, **FOREIGN}[what])
     with pytest.raises(ZooError) as caught:
-        from_pretrained(tmp_path)
+        from_pretrained(saved)
     text = str(caught.value)
-    assert str(tmp_path) in text
+    assert str(saved) in text
     assert text.isprintable()
     assert len(text) < 400
     assert isinstance(caught.value, DamagedError) == (what in DAMAGED)
@@ -281,16 +287,14 @@ def test_a_damaged_or_foreign_file_is_one_sentence(what: str, tmp_path: Path) ->
     ],
 )
 def test_arrays_that_do_not_match_are_one_sentence(
-    change: dict[str, Any], sentence: str, tmp_path: Path
+    change: dict[str, Any], sentence: str, saved: Path
 ) -> None:
-    model = create_model("pooling_cnn3")
-    save_pretrained(tmp_path, model, initial(model))
-    path = tmp_path / "model.safetensors"
+    path = saved / "model.safetensors"
     arrays = safetensors.numpy.load_file(path) | change
     arrays = {key: array for key, array in arrays.items() if array is not None}
     safetensors.numpy.save_file(arrays, path)
     with pytest.raises(ZooError, match=sentence):
-        from_pretrained(tmp_path)
+        from_pretrained(saved)
 
 
 @pytest.mark.parametrize(
@@ -318,24 +322,20 @@ def test_arrays_that_do_not_match_are_one_sentence(
     ],
 )
 def test_a_config_that_was_edited_is_one_sentence(
-    change: dict[str, Any], sentence: str, tmp_path: Path
+    change: dict[str, Any], sentence: str, saved: Path
 ) -> None:
-    model = create_model("pooling_cnn3")
-    save_pretrained(tmp_path, model, initial(model))
-    path = tmp_path / "config.json"
+    path = saved / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(ZooError, match=sentence) as caught:
-        from_pretrained(tmp_path)
+        from_pretrained(saved)
     assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"nonsense", b"\xff\xfe", b"[" * 100_000])
-def test_a_config_that_is_no_config_is_one_sentence(content: bytes, tmp_path: Path) -> None:
-    model = create_model("pooling_cnn3")
-    save_pretrained(tmp_path, model, initial(model))
-    (tmp_path / "config.json").write_bytes(content)
+def test_a_config_that_is_no_config_is_one_sentence(content: bytes, saved: Path) -> None:
+    (saved / "config.json").write_bytes(content)
     with pytest.raises(ZooError, match=r"config\.json is"):
-        from_pretrained(tmp_path)
+        from_pretrained(saved)
 
 
 def test_missing_files_are_one_sentence(tmp_path: Path) -> None:

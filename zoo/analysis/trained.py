@@ -15,9 +15,8 @@ import zoo.training.history
 import zoo.training.parameters
 from zoo.analysis.net import TrainedNet, TrainingData, softmax
 from zoo.data import NOWHERE, DataDirs, Validation
-from zoo.models import hub
 from zoo.models.net import variable_shapes
-from zoo.models.pretrained import CONFIG, Pretrained, read_packaged
+from zoo.models.pretrained import CONFIG, Pretrained, is_weights, read_packaged
 from zoo.models.pretrained import read as read_pretrained
 from zoo.system import forms
 from zoo.system.errors import DamagedError, ZooError
@@ -46,9 +45,7 @@ def load(source: str | Path, seed: int | None = None, given: DataDirs = NOWHERE)
     check_devices()
     path = Path(source)
     is_run = (path / zoo.training.history.FILENAME).exists()
-    is_name = str(source) in zoo.models.MODELS or str(source).startswith(hub.PREFIX)
-    is_mistyped = isinstance(source, str) and not path.exists() and "/" not in source
-    if not is_run and (is_name or is_mistyped or (path / CONFIG).exists()):
+    if not is_run and is_weights(source):
         try:
             net = _of_weights(read_pretrained(source), given)
         except ValueError as error:

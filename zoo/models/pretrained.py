@@ -178,11 +178,22 @@ def read(source: str | PathLike[str], dataset: str = "mnist") -> Pretrained:
     text = str(source)
     if text.startswith(hub.PREFIX):
         return read_directory(hub.download(text), text)
-    if text in MODELS and not (Path(text) / CONFIG).is_file():
+    if _is_name(source) and not (Path(text) / CONFIG).is_file():
         return read_packaged(text, dataset)
-    if isinstance(source, str) and not Path(text).exists() and "/" not in text:
-        check_net(text)  # it is not even a path: a mistyped name
     return read_directory(Path(source))
+
+
+def is_weights(source: str | PathLike[str]) -> bool:
+    """Whether it names weights, rather than the directory of a run or of nothing."""
+    is_address = str(source).startswith(hub.PREFIX)
+    return is_address or _is_name(source) or (Path(source) / CONFIG).exists()
+
+
+def _is_name(source: str | PathLike[str]) -> bool:
+    """Whether it is a net's name, perhaps a mistyped one, which is not even a path."""
+    text = str(source)
+    is_mistyped = isinstance(source, str) and "/" not in text and not Path(text).exists()
+    return text in MODELS or is_mistyped
 
 
 def read_packaged(name: str, dataset: str = "mnist") -> Pretrained:
