@@ -7,6 +7,7 @@ exit status is 0 if there was none.
 """
 
 import os
+import resource
 import sys
 import warnings
 from pathlib import Path
@@ -27,8 +28,12 @@ def main() -> None:
     for number, content in enumerate(targets.SEEDS[name]):
         (corpus / f"seed-{number}").write_bytes(content)
         targets.TARGETS[name](content)  # a good input is read without an error
-    options = [f"-runs={count}", "-timeout=20", "-rss_limit_mb=4096", "-max_len=20000", "-seed=1"]
-    options += [f"-artifact_prefix={folder}/", "-print_final_stats=1", "-verbosity=1"]
+    # libFuzzer compares its limit with the peak that the system has for this process, and Linux
+    # starts that with the size of the process that started it (getrusage(2), kept by exec).
+    before_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024  # from KiB
+    options = [f"-runs={count}", "-timeout=20", "-max_len=20000", "-seed=1", "-verbosity=1"]
+    options += [f"-rss_limit_mb={before_mb + 4096}", "-print_final_stats=1"]
+    options += [f"-artifact_prefix={folder}/"]
     os.chdir(Path(__file__).parents[2])
     atheris.Setup([sys.argv[0], *options, str(corpus)], lambda content: targets.run(name, content))
     atheris.Fuzz()
