@@ -418,6 +418,7 @@ def hub_cache(tmp_path: Path) -> dict[str, str]:
     return {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
 
 
+@pytest.mark.slow
 def test_the_hub_is_read_through_its_client(hub_cache: dict[str, str], run_python: Python) -> None:
     pytest.importorskip("huggingface_hub")  # an extra
     code = (
