@@ -91,26 +91,27 @@ def create_train_state(
     Raises:
         ImageTooSmallError: images of that shape are too small for the net.
     """
-    return _init(jnp.uint32(seed), model, tx, tuple(image_shape))
-
-
-@functools.partial(jax.jit, static_argnums=(1, 2, 3))  # compiled once for all seeds
-def _init(
-    seed: jax.Array,
-    model: zoo.models.ConvNet,
-    tx: optax.GradientTransformation,
-    image_shape: tuple[int, int, int],
-) -> TrainState:
-    images = jnp.zeros((1, *image_shape))
-    variables = model.init(random_key(seed, Stream.INIT), images, train=False)
+    images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+    key = _init_key(jnp.uint32(seed))
+    variables = model.init(key, images, train=False)
     params = variables["params"]
     return TrainState(
         step=jnp.zeros((), jnp.int32),
-        seed=seed,
+        seed=jnp.uint32(seed),
         params=params,
         batch_stats=variables.get("batch_stats", {}),
-        opt_state=tx.init(params),
+        opt_state=_init_optimizer(tx, params),
     )
+
+
+@jax.jit
+def _init_key(seed: jax.Array) -> jax.Array:
+    return random_key(seed, Stream.INIT)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _init_optimizer(tx: optax.GradientTransformation, params: Any) -> Any:
+    return tx.init(jax.tree.map(jnp.copy, params))  # if it keeps them, in buffers of its own
 
 
 def _sums(logits: jax.Array, batch: Batch) -> Metrics:
