@@ -403,10 +403,56 @@ def test_every_mode_of_differentiation_of_conv_equals_xla(arrays):
                 assert_close(one, other, "float64")
 
 
-def test_forward_mode_of_max_pool_is_a_clear_error(arrays):
-    """JAX's error names custom_vjp."""
-    with pytest.raises(TypeError, match="custom_vjp"):
-        jax.jvp(small_net, arrays, arrays)
+@pytest.mark.parametrize("stride", [1, 2, 3, 4])
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_every_mode_of_differentiation_of_max_pool_equals_xla(stride, padding):
+    """Windows that overlap, touch and leave gaps, no ties (where XLA's own modes differ)."""
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(stride)
+        x, direction, second = rng.permutation(3 * 2 * 7 * 8 * 3).reshape(3, 2, 7, 8, 3) / 100.0
+
+        def derivatives(pool):
+            def squares(x):
+                return jnp.sum(jnp.sin(pool(x)) ** 2)
+
+            def slope(x):
+                return jax.jvp(squares, (x,), (direction,))[1]
+
+            yield jax.jvp(pool, (x,), (direction,))
+            yield jax.linearize(pool, x)[1](direction)
+            yield jax.jacfwd(pool)(x[:1, :4, :5])
+            yield jax.jacrev(pool)(x[:1, :4, :5])
+            yield jax.jvp(slope, (x,), (second,))  # forward over forward
+            yield jax.jvp(jax.grad(squares), (x,), (direction,))  # forward over reverse
+            yield jax.grad(slope)(x)  # reverse over forward
+            yield jax.grad(lambda x: jnp.sum(jax.grad(squares)(x) * direction))(x)
+            yield jax.vmap(lambda d: jax.jvp(pool, (x,), (d,))[1])(jnp.stack([direction, second]))
+            yield jax.vmap(jax.grad(slope))(jnp.stack([x, -x]))
+
+        ours = derivatives(lambda x: zoo.ops.max_pool(x, 3, stride, padding))
+        xlas = derivatives(lambda x: reference_pool(x, 3, stride, padding))
+        for actual, expected in zip(ours, xlas, strict=True):
+            for one, other in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+                assert_close(one, other, "float64")
+
+
+def test_modes_of_differentiation_of_max_pool_agree_where_pixels_are_equal():
+    """Forward and reverse mode are transposes of each other: both take the first pixel."""
+    x = jnp.asarray(np.random.default_rng(0).integers(0, 2, (1, 5, 6, 2)), "float32")
+    for window, stride in ((2, 2), (3, 1), (3, 2), (2, 3)):
+        pool = functools.partial(zoo.ops.max_pool, window=window, stride=stride, padding="SAME")
+        np.testing.assert_array_equal(jax.jacfwd(pool)(x), jax.jacrev(pool)(x))
+
+
+def test_forward_mode_of_a_net_equals_xla(arrays):
+    """A convolution, a pool and a loss, along a direction in both operands."""
+    with jax.enable_x64(True):
+        arrays = tuple(array.astype("float64") for array in arrays)
+        directions = tuple(jnp.cos(array) for array in arrays)
+        actual = jax.jvp(small_net, arrays, directions)
+        expected = jax.jvp(reference_net, arrays, directions)
+        for one, other in zip(actual, expected, strict=True):
+            assert_close(one, other, "float64")
 
 
 def test_vmap_over_kernels_and_over_images(arrays):

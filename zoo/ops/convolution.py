@@ -8,19 +8,16 @@ uses the fast formulation. It is chosen when a program is lowered: on a CPU that
 `zoo.ops.on_cpu`, on a GPU or TPU XLA's own.
 """
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
+from jax.interpreters import ad, batching
 
 from zoo.ops import direct, on_cpu, windows
+from zoo.ops.primitives import primitive
 from zoo.ops.windows import Padding, Pads, same_or_valid
-
-Product = Callable[..., jax.Array]  # product(left, right, pads)
 
 
 def conv(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
@@ -71,34 +68,8 @@ def _kernel_gradient_by_xla(x: jax.Array, dy: jax.Array, pads: Pads) -> jax.Arra
     return jax.linear_transpose(lambda kernel: _output_by_xla(x, kernel, pads), kernel)(dy)[0]
 
 
-def _primitive(
-    name: str, shape: Callable[..., tuple[int, ...]], by_xla: Product, by_cpu: Product
-) -> Primitive:
-    """The primitive product(left, right, pads=pads), without its derivatives.
-
-    Called outside a compiled program, it is compiled as a program by itself.
-    """
-    primitive = Primitive(name)
-
-    @functools.cache
-    def compiled(pads: Pads) -> Any:
-        return jax.jit(functools.partial(primitive.bind, pads=pads))
-
-    def evaluate(left: jax.Array, right: jax.Array, *, pads: Pads) -> jax.Array:
-        return compiled(pads)(left, right)
-
-    def abstract(left: Any, right: Any, *, pads: Pads) -> Any:
-        return left.update(shape=shape(left.shape, right.shape, pads), weak_type=False)
-
-    primitive.def_impl(evaluate)
-    primitive.def_abstract_eval(abstract)
-    mlir.register_lowering(primitive, mlir.lower_fun(by_xla, multiple_results=False))
-    mlir.register_lowering(primitive, mlir.lower_fun(by_cpu, multiple_results=False), "cpu")
-    return primitive
-
-
 def _define_batching(
-    primitive: Primitive, left_axes: tuple[int, int], right_axes: tuple[int, int]
+    product: Primitive, left_axes: tuple[int, int], right_axes: tuple[int, int]
 ) -> None:
     """Defines `jax.vmap` over either operand or both.
 
@@ -107,7 +78,7 @@ def _define_batching(
     pairs are multiplied one after another.
 
     Args:
-        primitive: the product.
+        product: the primitive product(left, right, pads=pads).
         left_axes: the number of that axis in the left operand, and in the result.
         right_axes: the same for the right operand.
     """
@@ -117,18 +88,18 @@ def _define_batching(
         left_dim, right_dim = dims
         if left_dim is not None and right_dim is not None:
             pairs = (jnp.moveaxis(left, left_dim, 0), jnp.moveaxis(right, right_dim, 0))
-            return jax.lax.map(lambda pair: primitive.bind(*pair, pads=pads), pairs), 0
+            return jax.lax.map(lambda pair: product.bind(*pair, pads=pads), pairs), 0
         if left_dim is not None:
             axis, axis_of_result = left_axes
             size, left = left.shape[left_dim], _merged(left, left_dim, axis)
         else:
             axis, axis_of_result = right_axes
             size, right = right.shape[right_dim], _merged(right, right_dim, axis)
-        result = primitive.bind(left, right, pads=pads)
+        result = product.bind(left, right, pads=pads)
         before, after = result.shape[:axis_of_result], result.shape[axis_of_result + 1 :]
         return result.reshape(*before, size, -1, *after), axis_of_result
 
-    batching.primitive_batchers[primitive] = batch
+    batching.primitive_batchers[product] = batch
 
 
 def _merged(array: jax.Array, dim: int, axis: int) -> jax.Array:
@@ -138,11 +109,11 @@ def _merged(array: jax.Array, dim: int, axis: int) -> jax.Array:
     return array.reshape(*shape[:axis], -1, *shape[axis + 2 :])
 
 
-_output = _primitive("conv_output", windows.output_shape, _output_by_xla, on_cpu.output)
-_input_gradient = _primitive(
+_output = primitive("conv_output", windows.output_shape, _output_by_xla, on_cpu.output)
+_input_gradient = primitive(
     "conv_input_gradient", windows.input_shape, _input_gradient_by_xla, on_cpu.input_gradient
 )
-_kernel_gradient = _primitive(
+_kernel_gradient = primitive(
     "conv_kernel_gradient", windows.kernel_shape, _kernel_gradient_by_xla, on_cpu.kernel_gradient
 )
 

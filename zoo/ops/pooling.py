@@ -1,4 +1,9 @@
-"""Max-pooling.
+"""Max-pooling, and the two linear maps that are its derivative and its gradient.
+
+Each window passes on what belongs to its largest pixel: forward a tangent, backward the output's
+gradient. Each of the two maps, `_tangent` and `_gradient`, is linear in one operand, and the
+transpose of the other; as primitives of JAX they differentiate pooling in any mode, in any order
+and any number of times.
 
 On a GPU or TPU this is XLA's `reduce_window`. On a CPU its gradient (`select_and_scatter`) is 50 to
 100 times slower than its forward pass; here it is a sum of masked, shifted copies of the output's
@@ -7,13 +12,18 @@ gradient, as fast as the forward pass.
 
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching
 
+from zoo.ops.primitives import primitive
 from zoo.ops.windows import (
     Padding,
     Pads,
+    Shape,
     evaluated_once,
     in_blocks,
     pad_images,
@@ -26,7 +36,7 @@ def max_pool(x: jax.Array, window: int, stride: int, padding: Padding) -> jax.Ar
     """The maximum over square windows: [B, H', W', C].
 
     If several pixels of a window are equal, the first of them in reading order gets the gradient,
-    as in XLA. Differentiable in reverse mode, any number of times.
+    as in XLA. Differentiable in any mode, any number of times.
 
     Args:
         x: images [B, H, W, C], floating point.
@@ -41,22 +51,32 @@ def max_pool(x: jax.Array, window: int, stride: int, padding: Padding) -> jax.Ar
     if min(size + sum(pad) for size, pad in zip(x.shape[1:3], pads, strict=True)) < window:
         height, width = x.shape[1:3]
         raise ValueError(f"a {height}x{width} image is smaller than the {window}x{window} window")
-    return jax.lax.platform_dependent(
-        x,
-        cpu=functools.partial(_pool, window=window, stride=stride, pads=pads),
-        default=functools.partial(_pool_by_xla, window=window, stride=stride, pads=pads),
-    )
+    return _output.bind(x, window=window, stride=stride, pads=pads)
 
 
-def _pool_by_xla(x: jax.Array, window: int, stride: int, pads: Pads) -> jax.Array:
+def _output_by_xla(x: jax.Array, window: int, stride: int, pads: Pads) -> jax.Array:
     windows, strides = (1, window, window, 1), (1, stride, stride, 1)
     padding = ((0, 0), *pads, (0, 0))
     return jax.lax.reduce_window(x, -math.inf, jax.lax.max, windows, strides, padding)
 
 
-def _window_pixels(x: jax.Array, window: int, stride: int, pads: Pads) -> list[jax.Array]:
+def _tangent_by_xla(x: jax.Array, dx: jax.Array, window: int, stride: int, pads: Pads) -> jax.Array:
+    pool = functools.partial(_output_by_xla, window=window, stride=stride, pads=pads)
+    return jax.jvp(pool, (x,), (dx,))[1]
+
+
+def _gradient_by_xla(
+    x: jax.Array, dy: jax.Array, window: int, stride: int, pads: Pads
+) -> jax.Array:
+    pool = functools.partial(_output_by_xla, window=window, stride=stride, pads=pads)
+    return jax.vjp(pool, x)[1](dy)[0]
+
+
+def _window_pixels(
+    x: jax.Array, window: int, stride: int, pads: Pads, padding: float = -math.inf
+) -> list[jax.Array]:
     """For each pixel of a window, in reading order, that pixel of every window: [B, H', W', C]."""
-    x = pad_images(x, pads, -math.inf)
+    x = pad_images(x, pads, padding)
     batch, height, width, channels = x.shape
     bottom, right = ((size - window) // stride * stride + 1 for size in (height, width))
     return [
@@ -68,34 +88,41 @@ def _window_pixels(x: jax.Array, window: int, stride: int, pads: Pads) -> list[j
     ]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def _pool(x: jax.Array, window: int, stride: int, pads: Pads) -> jax.Array:
+def _output_on_cpu(x: jax.Array, window: int, stride: int, pads: Pads) -> jax.Array:
     return functools.reduce(jnp.maximum, _window_pixels(x, window, stride, pads))
 
 
-def _pool_forward(
-    x: jax.Array, window: int, stride: int, pads: Pads
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+def _tangent_on_cpu(x: jax.Array, dx: jax.Array, window: int, stride: int, pads: Pads) -> jax.Array:
+    """The tangent of each window's maximum: [B, H', W', C]."""
+    first, *others = _window_pixels(x, window, stride, pads)
+    tangent, *tangents = _window_pixels(dx, window, stride, pads, 0)
+    largest = first
+    for pixel, its_tangent in zip(others, tangents, strict=True):
+        tangent = jnp.where(pixel > largest, its_tangent, tangent)
+        largest = jnp.maximum(largest, pixel)
+    return tangent
+
+
+def _gradient_on_cpu(
+    x: jax.Array, dy: jax.Array, window: int, stride: int, pads: Pads
+) -> jax.Array:
+    """Each window's gradient, at the pixel where its maximum was: [B, H, W, C].
+
+    In a program that also has the output, XLA computes both from the same comparisons, which are
+    the same expressions.
+    """
     first, *others = _window_pixels(x, window, stride, pads)
     number_type = jnp.uint8 if window < 16 else jnp.uint16
     largest, position = first, jnp.zeros(first.shape, number_type)
     for number, pixel in enumerate(others, start=1):
         position = jnp.where(pixel > largest, number_type(number), position)
         largest = jnp.maximum(largest, pixel)
-    # Only the shape of x is used; nothing reads its values, so XLA does not store it.
-    return largest, (position, x)
-
-
-def _pool_backward(
-    window: int, stride: int, pads: Pads, residuals: tuple[jax.Array, jax.Array], dy: jax.Array
-) -> tuple[jax.Array]:
-    position, x = residuals
     if window == stride:
-        return (_spread_apart(position, dy, x.shape[1:3], window, pads),)
+        return _spread_apart(position, dy, x.shape[1:3], window, pads)
     spread = functools.partial(_spread, size=x.shape[1:3], window=window, stride=stride, pads=pads)
     if window > stride:  # each gradient is read several times
-        return (in_blocks(spread, position, dy),)
-    return (spread(position, dy),)
+        return in_blocks(spread, position, dy)
+    return spread(position, dy)
 
 
 def _spread(
@@ -152,4 +179,61 @@ def _spread_apart(
     return jax.lax.pad(dx, zero, ((0, 0, 0), *edges, (0, 0, 0)))
 
 
-_pool.defvjp(_pool_forward, _pool_backward)
+def _output_shape(x: Shape, window: int, stride: int, pads: Pads) -> Shape:
+    rows, columns = (
+        (size + sum(pad) - window) // stride + 1 for size, pad in zip(x[1:3], pads, strict=True)
+    )
+    return x[0], rows, columns, x[3]
+
+
+_output = primitive("max_pool", _output_shape, _output_by_xla, _output_on_cpu)
+_tangent = primitive(  # of (x, dx), linear in dx
+    "max_pool_tangent",
+    lambda x, _, **params: _output_shape(x, **params),
+    _tangent_by_xla,
+    _tangent_on_cpu,
+)
+_gradient = primitive(  # of (x, dy), linear in dy
+    "max_pool_gradient", lambda x, _, **params: x, _gradient_by_xla, _gradient_on_cpu
+)
+
+
+def _define_linear(own: Primitive, transpose: Primitive) -> None:
+    """Derivative and transpose of own(x, operand), linear in the operand; of x it has no slope."""
+
+    def transposed(cotangent: Any, x: jax.Array, _: Any, **params: Any) -> tuple[None, Any]:
+        if type(cotangent) is ad.Zero:
+            return None, None
+        return None, transpose.bind(x, cotangent, **params)
+
+    ad.defjvp(own, None, lambda tangent, x, _, **params: own.bind(x, tangent, **params))
+    ad.primitive_transposes[own] = transposed
+
+
+def _define_batching(own: Primitive) -> None:
+    """Defines `jax.vmap`: more images."""
+
+    def batch(operands: Any, dims: Any, **params: Any) -> tuple[jax.Array, int]:
+        size = next(
+            operand.shape[dim]
+            for operand, dim in zip(operands, dims, strict=True)
+            if dim is not None
+        )
+        merged = []
+        for operand, dim in zip(operands, dims, strict=True):
+            if dim is None:
+                operand = jnp.broadcast_to(operand, (size, *operand.shape))
+            else:
+                operand = jnp.moveaxis(operand, dim, 0)
+            merged.append(operand.reshape(-1, *operand.shape[2:]))
+        y = own.bind(*merged, **params)
+        return y.reshape(size, -1, *y.shape[1:]), 0
+
+    batching.primitive_batchers[own] = batch
+
+
+ad.defjvp(_output, lambda dx, x, **params: _tangent.bind(x, dx, **params))
+_define_linear(_tangent, transpose=_gradient)
+_define_linear(_gradient, transpose=_tangent)
+for _each in (_output, _tangent, _gradient):
+    _define_batching(_each)

@@ -1,0 +1,47 @@
+"""How this room's operations become primitives of JAX."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.extend.core import Primitive
+from jax.interpreters import mlir
+
+
+def primitive(
+    name: str,
+    shape: Callable[..., tuple[int, ...]],
+    by_xla: Callable[..., jax.Array],
+    by_cpu: Callable[..., jax.Array],
+) -> Primitive:
+    """A primitive of arrays and static parameters, without its derivatives.
+
+    Which formulation a program gets is decided when it is lowered. Called outside a compiled
+    program, the primitive is compiled as a program by itself.
+
+    Args:
+        name: its name in printed programs.
+        shape: the result's shape, from the operands' shapes and the parameters; its type is that of
+            the first operand.
+        by_xla: the result, from the operands and the parameters, on any platform.
+        by_cpu: the same on a CPU.
+    """
+    new = Primitive(name)
+
+    @functools.cache
+    def compiled(**params: Any) -> Any:
+        return jax.jit(functools.partial(new.bind, **params))
+
+    def evaluate(*operands: jax.Array, **params: Any) -> jax.Array:
+        return compiled(**params)(*operands)
+
+    def abstract(*operands: Any, **params: Any) -> Any:
+        shapes = (operand.shape for operand in operands)
+        return operands[0].update(shape=shape(*shapes, **params), weak_type=False)
+
+    new.def_impl(evaluate)
+    new.def_abstract_eval(abstract)
+    mlir.register_lowering(new, mlir.lower_fun(by_xla, multiple_results=False))
+    mlir.register_lowering(new, mlir.lower_fun(by_cpu, multiple_results=False), "cpu")
+    return new
