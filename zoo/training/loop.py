@@ -4,6 +4,7 @@ import functools
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import jax
@@ -17,27 +18,17 @@ import zoo.models
 import zoo.system.memory
 import zoo.training.optim
 from zoo.system.errors import ZooError
+from zoo.training import programs
 from zoo.training.best import Best
-from zoo.training.programs import (
-    make_eval_program,
-    make_train_program,
-    padded_order,
-    pieces,
-    stack_seeds,
-    take_batch,
-    take_seed,
-)
 from zoo.training.step import (
     Metrics,
     Progress,
-    Stream,
     TrainState,
     create_train_state,
     make_eval_step,
     make_gradients,
     make_train_step,
     num_steps,
-    random_key,
 )
 from zoo.training.terminal import Terminal
 
@@ -46,6 +37,8 @@ AfterPiece = Callable[[TrainState, Progress], None]  # may save them, may raise 
 
 class Trainer:
     """One run's model, optimizer, compiled programs, and data on the device."""
+
+    _compiler: programs.Compiler  # of training and validation, once they are prepared
 
     def __init__(
         self, config: ml_collections.ConfigDict, dataset: zoo.data.Dataset, terminal: Terminal
@@ -84,10 +77,14 @@ class Trainer:
             config.model, num_classes=dataset.num_classes, dtype=jnp.dtype(config.dtype)
         )
         train_step = make_train_step(self.model, self._tx, config.on_nan == "skip")
-        self._train = make_train_program(train_step, config.num_seeds, config.deterministic)
+        self._train = programs.make_train_program(
+            train_step, config.num_seeds, config.deterministic
+        )
         self._gradients = jax.jit(make_gradients(self.model))
-        self._evaluate: Any = make_eval_program(make_eval_step(self.model), config.deterministic)
-        self._validate = self._evaluate  # until it is compiled for the validation split
+        self._evaluate: Any = programs.make_eval_program(
+            make_eval_step(self.model), config.deterministic
+        )
+        self._validate: Future[Any] | None = None  # compiled for the validation split
 
     def init(self) -> TrainState:
         """The state at step 0; of many seeds, with an axis of seeds in front of each array.
@@ -95,20 +92,18 @@ class Trainer:
         Raises:
             ZooError: the dataset's images are too small for the net.
         """
-        image_shape = self.dataset.train.images.shape[1:]
+        self._state_shapes()
+        return programs.stack_seeds([self._draw(seed) for seed in self.seeds])
+
+    def _draw(self, seed: int) -> TrainState:
+        return create_train_state(self.model, self._tx, seed, self.dataset.train.images.shape[1:])
+
+    def _state_shapes(self) -> TrainState:
+        """The shapes of one seed's state, which fits into the memory."""
         try:
-            self._check_state_fits(image_shape)
-            state = stack_seeds(
-                [create_train_state(self.model, self._tx, seed, image_shape) for seed in self.seeds]
-            )
+            one = jax.eval_shape(lambda: self._draw(self.seeds[0]))
         except zoo.models.ImageTooSmallError as error:
             raise ZooError(f"{self.config.model} on {self.config.dataset}: {error}") from None
-        return state
-
-    def _check_state_fits(self, image_shape: tuple[int, int, int]) -> None:
-        one = jax.eval_shape(
-            lambda: create_train_state(self.model, self._tx, self.seeds[0], image_shape)
-        )
         copies = len(self.seeds) * (2 if self.config.validation == "holdout" else 1)
         seeds = f" of {len(self.seeds):,} seeds" if len(self.seeds) > 1 else ""
         zoo.system.memory.check_fits(
@@ -116,27 +111,40 @@ class Trainer:
             f"the state of {self.config.model}{seeds}",
             "use a smaller net or fewer seeds" if seeds else "use a smaller net",
         )
+        return one
 
-    def compile(self, state: TrainState) -> None:
-        """Compiles training and validation for that state, before the first epoch would.
+    def prepare(self) -> None:
+        """Starts to trace training and validation in another thread, for `compile`.
+
+        Raises:
+            ZooError: as `init`.
+        """
+        one = self._state_shapes()
+        sums, order = jax.eval_shape(lambda: (Metrics.zeros(), self._order(0, 1)))
+        state, sums_of_all, orders = programs.seeds_shapes((one, sums, order), len(self.seeds))
+        variables = {"params": one.params, "batch_stats": one.batch_stats}
+        batches = jax.eval_shape(lambda: self._batches_in_order(self._val_split))
+        self._compiler = programs.Compiler(
+            (self._train, (state, sums_of_all, self._train_split, orders, 0, 0)),
+            (self._evaluate, (variables, sums, self._val_split, batches, 0, 0)),
+            before=lambda: self._orders(1),  # so that it is compiled
+        )
+
+    def compile(self) -> None:
+        """Compiles training; validation goes on to be compiled beside the first epoch.
 
         Raises:
             ZooError: training needs more memory than the device has free.
         """
         with self._terminal.waiting("compiling"):
-            orders = self._orders(1)
-            train = self._train.lower(state, self._zeros(), self._train_split, orders, 0, 0)
-            compiled = train.compile()
-            zoo.system.memory.check_fits(
-                zoo.system.memory.program_bytes(compiled),
-                f"a training step of {self.config.model} with batches of {self._batch_size:,}",
-                "use a smaller config.batch_size",
-            )
-            self._train = compiled
-            split, variables = self._val_split, self._variables(state, 0)
-            batches = self._batches_in_order(split)
-            validate = self._evaluate.lower(variables, Metrics.zeros(), split, batches, 0, 0)
-            self._validate = validate.compile()
+            training, self._validate = self._compiler.compile()
+            compiled = training.result()
+        zoo.system.memory.check_fits(
+            zoo.system.memory.program_bytes(compiled),
+            f"a training step of {self.config.model} with batches of {self._batch_size:,}",
+            "use a smaller config.batch_size",
+        )
+        self._train = compiled
 
     def run_epoch(
         self,
@@ -218,14 +226,14 @@ class Trainer:
         epoch, index = divmod(num_steps(state), self.steps_per_epoch)
         found = []
         for number, seed in enumerate(self.seeds):
-            own = take_seed(state, number) if len(self.seeds) > 1 else state
-            batch = take_batch(self._train_split, self._order(seed, epoch + 1)[index])
+            own = programs.take_seed(state, number) if len(self.seeds) > 1 else state
+            batch = programs.take_batch(self._train_split, self._order(seed, epoch + 1)[index])
             grads, _, metrics = self._gradients(own, batch)
             found.append((metrics.loss_sum / metrics.num_examples, grads))
         return found
 
     def _zeros(self) -> Metrics:
-        return stack_seeds([Metrics.zeros() for _ in self.seeds])
+        return programs.stack_seeds([Metrics.zeros() for _ in self.seeds])
 
     def _train_epoch(
         self,
@@ -243,7 +251,7 @@ class Trainer:
         images_per_step = len(self.seeds) * self._batch_size
         with self._terminal.progress(title, len(self.seeds) * self.num_train) as show:
             show(first * images_per_step, sums)
-            for start, stop in pieces(first, self.steps_per_epoch):
+            for start, stop in programs.pieces(first, self.steps_per_epoch):
                 state, sums = self._train(state, sums, self._train_split, orders, start, stop)
                 jax.block_until_ready(sums)
                 show((stop - start) * images_per_step, sums)
@@ -252,42 +260,40 @@ class Trainer:
 
     def _orders(self, epoch: int) -> jax.Array:
         """The epoch's batches: [steps, batch]; of many seeds, [seeds, steps, batch]."""
-        return stack_seeds([self._order(seed, epoch) for seed in self.seeds])
+        return programs.stack_seeds([self._order(seed, epoch) for seed in self.seeds])
 
     def _order(self, seed: int, epoch: int) -> jax.Array:
-        """The epoch's batches of indices: [steps, batch]."""
-        key = random_key(jnp.uint32(seed), Stream.ORDER, epoch)
-        return padded_order(jax.random.permutation(key, self.num_train), self._batch_size)
+        return programs.epoch_order(jnp.uint32(seed), epoch, self.num_train, self._batch_size)
 
     def _variables(self, state: TrainState, index: int) -> dict[str, Any]:
         """What a net is applied with; of many seeds, that of the one at this index."""
-        own = take_seed(state, index) if len(self.seeds) > 1 else state
+        own = programs.take_seed(state, index) if len(self.seeds) > 1 else state
         return {"params": own.params, "batch_stats": own.batch_stats}
 
     def _batches_in_order(self, split: Any) -> jax.Array:
         """The batches of indices in which a split is scored: [steps, batch]."""
-        num_examples = len(split[1])
-        return padded_order(
-            jnp.arange(num_examples), min(self.config.eval_batch_size, num_examples)
-        )
+        indices = jnp.arange(len(split[1]))
+        return programs.padded_order(indices, min(self.config.eval_batch_size, len(indices)))
 
     def _evaluate_split(
         self, state: TrainState, split: Any, title: str, after_piece: Callable[[], None]
     ) -> Metrics:
-        evaluate = self._validate if split is self._val_split else self._evaluate
+        evaluate = self._evaluate
+        if self._validate and split is self._val_split:
+            evaluate = self._validate.result()
         batches = self._batches_in_order(split)
         each = []
         with self._terminal.progress(title, len(self.seeds) * len(split[1])) as progress:
             for index in range(len(self.seeds)):
                 variables = self._variables(state, index)
                 metrics = Metrics.zeros()
-                for start, stop in pieces(0, len(batches)):
+                for start, stop in programs.pieces(0, len(batches)):
                     metrics = evaluate(variables, metrics, split, batches, start, stop)
                     jax.block_until_ready(metrics)
                     progress((stop - start) * batches.shape[1], metrics)
                     after_piece()
                 each.append(metrics)
-        return stack_seeds(each)
+        return programs.stack_seeds(each)
 
 
 def _on_device(split: zoo.data.Split) -> tuple[jax.Array, jax.Array]:

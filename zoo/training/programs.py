@@ -1,13 +1,16 @@
 """Many steps as one compiled program: batches by their indices, loops on the device, seeds."""
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 
-from zoo.training.step import Batch, Metrics, TrainState
+from zoo.system.settings import usual_settings
+from zoo.training.step import Batch, Metrics, Stream, TrainState, random_key
 
 Tree = TypeVar("Tree")
 Carry = TypeVar("Carry")
@@ -19,6 +22,13 @@ def padded_order(order: jax.Array, batch_size: int) -> jax.Array:
     num_batches = -(-len(order) // batch_size)
     padding = num_batches * batch_size - len(order)
     return jnp.pad(order, (0, padding), constant_values=-1).reshape(num_batches, batch_size)
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def epoch_order(seed: jax.Array, epoch: jax.Array, num_examples: int, batch_size: int) -> jax.Array:
+    """The batches of indices in which a seed sees the training images: [steps, batch]."""
+    key = random_key(seed, Stream.ORDER, epoch)
+    return padded_order(jax.random.permutation(key, num_examples), batch_size)
 
 
 def take_batch(split: Any, indices: jax.Array) -> Batch:
@@ -38,6 +48,12 @@ def stack_seeds(trees: Sequence[Tree]) -> Tree:
     if len(trees) == 1:
         return trees[0]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def seeds_shapes(tree: Any, num_seeds: int) -> Any:
+    """The shapes of `stack_seeds` of so many trees like this one, of arrays or shapes."""
+    axis = (num_seeds,) if num_seeds > 1 else ()
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(axis + leaf.shape, leaf.dtype), tree)
 
 
 def take_seed(tree: Tree, index: int) -> Tree:
@@ -131,6 +147,40 @@ def make_eval_program(
         return _over_batches(one, metrics, split, order, *piece)
 
     return jax.jit(run, donate_argnums=1, compiler_options=_compiler_options(deterministic))
+
+
+class Compiler:
+    """Compiles programs one after another in a thread of its own.
+
+    They are traced at once, but compiled on demand: small programs that are needed before would
+    wait for a processor behind hundreds of pieces of the large ones.
+    """
+
+    def __init__(
+        self, *calls: tuple[Any, tuple[Any, ...]], before: Callable[[], object] = lambda: None
+    ) -> None:
+        """Starts to trace.
+
+        Args:
+            calls: for each program a function of `jax.jit` and its arguments, or their shapes and
+                types.
+            before: what is done between tracing and compiling.
+        """
+        self._thread = ThreadPoolExecutor(1, "compiler")
+        self._lowered = [self._thread.submit(self._lower, *call) for call in calls]
+        self._thread.submit(usual_settings()(before))
+
+    def compile(self) -> list[Future[Any]]:
+        """Starts to compile; gives the programs to come."""
+        return [self._thread.submit(self._compile, lowered) for lowered in self._lowered]
+
+    @usual_settings()  # they are of one thread
+    def _lower(self, function: Any, arguments: tuple[Any, ...]) -> Any:
+        return function.lower(*arguments)
+
+    @usual_settings()
+    def _compile(self, lowered: Future[Any]) -> Any:
+        return lowered.result().compile()
 
 
 def _compiler_options(deterministic: bool) -> dict[str, bool] | None:

@@ -91,11 +91,10 @@ def _load(config: ml_collections.ConfigDict, terminal: Terminal) -> tuple[Traine
     """The run's data and net, and how it begins."""
     check_devices()
     with terminal.waiting(f"loading {config.dataset}", plainly=False):
-        dataset = zoo.data.load(
-            config.dataset, data_dir=config.data_dir, manual_dir=config.manual_dir
-        )
-        trainer = Trainer(config, dataset, terminal)
+        where = {"data_dir": config.data_dir, "manual_dir": config.manual_dir}
+        trainer = Trainer(config, zoo.data.load(config.dataset, **where), terminal)
     with terminal.waiting(f"initializing {config.model}", plainly=False):
+        trainer.prepare()
         return trainer, first_snapshot(trainer)
 
 
@@ -131,7 +130,7 @@ class Run:
         state, history, best, progress = start.state, start.history, start.best, start.progress
         log_whole(history, write)
         if len(history.epochs) < num_epochs:
-            trainer.compile(state)
+            trainer.compile()
         self._num_good = num_steps(state)
         for epoch in range(len(history.epochs) + 1, num_epochs + 1):
             after_piece = functools.partial(self._after_piece, history, best)

@@ -33,7 +33,7 @@ class TrainState(struct.PyTreeNode):
 
 def num_steps(state: TrainState) -> int:
     """The steps that a state has seen, which are the same for all seeds."""
-    return int(state.step.ravel()[0])
+    return int(np.ravel(state.step)[0])
 
 
 class Metrics(struct.PyTreeNode):
