@@ -64,7 +64,7 @@ def test_a_run_from_the_command_line(run_python: Run, idx_dir: Path, tmp_path: P
     assert again.stdout.startswith(f"{workdir} is complete (2 epochs): nothing to do\ntest: loss ")
 
     picture = tmp_path / "curves.svg"
-    assert run_python("-m", "zoo.cli", "plot", workdir, "-o", picture).returncode == 0
+    assert run_python("-m", "zoo", "plot", workdir, "-o", picture).returncode == 0
     assert picture.read_bytes().startswith(b"<?xml")
 
 
