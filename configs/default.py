@@ -32,6 +32,8 @@ def get_config() -> ConfigDict:
     config.batch_size = 32  # images per update; the last, smaller batch is kept
     config.eval_batch_size = 500  # images per evaluation step; does not change the result
 
+    config.label_smoothing = 0.0  # share of each training label that is spread over all classes
+
     optimizer = config.optimizer = ConfigDict()
     optimizer.name = "adam"  # adam, adamw, adadelta, sgd, rmsprop, lion, muon
     optimizer.learning_rate = 1e-3  # peak value, per update

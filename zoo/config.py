@@ -56,8 +56,8 @@ def _not_negative(**more: Any) -> _Key:
     return _Key(float, lambda value: 0 <= value < _LARGEST, text, **more)
 
 
-def _decay() -> _Key:
-    return _Key(float, lambda value: 0 <= value < 1, "at least 0 and below 1")
+def _decay(**more: Any) -> _Key:
+    return _Key(float, lambda value: 0 <= value < 1, "at least 0 and below 1", **more)
 
 
 def _text(**more: Any) -> _Key:
@@ -81,6 +81,7 @@ _KEYS = {
     "num_epochs": _whole(1, is_free=True),  # may grow
     "batch_size": _whole(1),
     "eval_batch_size": _whole(1, is_free=True),
+    "label_smoothing": _decay(before=0.0),
     "optimizer.name": _one_of(*OPTIMIZERS),
     "optimizer.learning_rate": _positive(),
     "optimizer.schedule": _one_of(*SCHEDULES),
@@ -116,6 +117,7 @@ _SYNONYMS = {  # what other programs call a key, in lower case and without under
     "num_epochs": "epochs epoch nepochs maxepochs steps numsteps trainsteps totalsteps iterations",
     "batch_size": "bs batch trainbatchsize minibatchsize",
     "eval_batch_size": "evalbatch testbatchsize valbatchsize",
+    "label_smoothing": "smoothing smooth labelsmooth smoothlabels",
     "optimizer.name": "optim opt optimizer optimiser",
     "optimizer.learning_rate": "lr eta stepsize baselr maxlr peaklr",
     "optimizer.schedule": "scheduler lrschedule lrscheduler decay",

@@ -20,6 +20,7 @@ from zoo.training.step import (
     TrainState,
     create_train_state,
     make_eval_step,
+    make_gradients,
     make_train_step,
     random_key,
 )
@@ -99,6 +100,25 @@ def test_a_masked_partial_batch_equals_an_unpadded_one() -> None:
     assert_trees_close(padded.batch_stats, plain.batch_stats)
     assert_trees_close(padded_metrics, plain_metrics)
     assert int(padded_metrics.num_examples) == 3
+
+
+def test_label_smoothing_spreads_a_share_of_each_label(batch: Batch) -> None:
+    """As in Szegedy et al., arXiv 1512.00567, section 7."""
+    state, share = state_of(), 0.3
+    _, _, sums = jax.jit(make_gradients(TINY, share))(state, batch)
+    logits, _ = TINY.apply(
+        {"params": state.params, "batch_stats": state.batch_stats},
+        batch["image"],
+        train=True,
+        mask=batch["mask"],
+        rngs={"dropout": random_key(state.seed, Stream.DROPOUT, state.step)},
+        mutable=["batch_stats"],
+    )
+    classes = logits.shape[-1]
+    labels = np.full((len(logits), classes), share / classes)
+    labels[np.arange(len(logits)), batch["label"]] += 1 - share
+    expected = -np.sum(labels * np.asarray(jax.nn.log_softmax(logits)))
+    np.testing.assert_allclose(sums.loss_sum, expected, rtol=1e-5)
 
 
 def test_metrics_are_sums_over_real_examples() -> None:

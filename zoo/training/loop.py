@@ -76,11 +76,12 @@ class Trainer:
         self.model = zoo.models.create_model(
             config.model, num_classes=dataset.num_classes, dtype=jnp.dtype(config.dtype)
         )
-        train_step = make_train_step(self.model, self._tx, config.on_nan == "skip")
+        skips, smoothing = config.on_nan == "skip", config.label_smoothing
+        train_step = make_train_step(self.model, self._tx, skips, smoothing)
         self._train = programs.make_train_program(
             train_step, config.num_seeds, config.deterministic
         )
-        self._gradients = jax.jit(make_gradients(self.model))
+        self._gradients = jax.jit(make_gradients(self.model, smoothing))
         self._evaluate: Any = programs.make_eval_program(
             make_eval_step(self.model), config.deterministic
         )

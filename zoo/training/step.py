@@ -114,8 +114,13 @@ def _init_optimizer(tx: optax.GradientTransformation, params: Any) -> Any:
     return tx.init(jax.tree.map(jnp.copy, params))  # if it keeps them, in buffers of its own
 
 
-def _sums(logits: jax.Array, batch: Batch) -> Metrics:
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])  # [B]
+def _sums(logits: jax.Array, batch: Batch, label_smoothing: float = 0.0) -> Metrics:
+    if label_smoothing:
+        labels = jax.nn.one_hot(batch["label"], logits.shape[-1])  # [B, classes]
+        labels = optax.smooth_labels(labels, label_smoothing)
+        losses = optax.softmax_cross_entropy(logits, labels)
+    else:
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])  # [B]
     mask = batch["mask"]
     return Metrics(
         loss_sum=jnp.sum(losses, where=mask),
@@ -125,12 +130,12 @@ def _sums(logits: jax.Array, batch: Batch) -> Metrics:
 
 
 def make_gradients(
-    model: zoo.models.ConvNet,
+    model: zoo.models.ConvNet, label_smoothing: float = 0.0
 ) -> Callable[[TrainState, Batch], tuple[Any, Any, Metrics]]:
     """A pure function: gradients(state, batch) -> (gradients, batch_stats, metrics).
 
-    The loss is the mean cross-entropy of the examples that are not padding. The metrics are those
-    of the batch, with dropout.
+    The loss is the mean cross-entropy of the examples that are not padding, with the given share of
+    each label spread over all classes. The metrics are those of the batch, with dropout.
     """
 
     def gradients(state: TrainState, batch: Batch) -> tuple[Any, Any, Metrics]:
@@ -143,7 +148,7 @@ def make_gradients(
                 rngs={"dropout": random_key(state.seed, Stream.DROPOUT, state.step)},
                 mutable=["batch_stats"],
             )
-            metrics = _sums(logits, batch)
+            metrics = _sums(logits, batch, label_smoothing)
             batch_stats = updates.get("batch_stats", {})
             return metrics.loss_sum / metrics.num_examples, (batch_stats, metrics)
 
@@ -154,7 +159,10 @@ def make_gradients(
 
 
 def make_train_step(
-    model: zoo.models.ConvNet, tx: optax.GradientTransformation, skip_non_finite: bool = False
+    model: zoo.models.ConvNet,
+    tx: optax.GradientTransformation,
+    skip_non_finite: bool = False,
+    label_smoothing: float = 0.0,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """A pure function: train_step(state, batch) -> (state, metrics).
 
@@ -167,8 +175,9 @@ def make_train_step(
         skip_non_finite: leave out a batch whose loss or gradients are not finite, or after which
             the state would not be: the step is counted, and nothing else changes, the metrics
             included.
+        label_smoothing: share of each label that is spread over all classes.
     """
-    gradients = make_gradients(model)
+    gradients = make_gradients(model, label_smoothing)
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         grads, batch_stats, metrics = gradients(state, batch)
