@@ -94,6 +94,18 @@ const zooNet = (() => {
       return relu({ shape, data });
     },
 
+    Crop(x, { border }) {
+      const [height, width, channels] = x.shape;
+      const shape = [height - 2 * border, width - 2 * border, channels];
+      const row = shape[1] * channels;
+      const data = new Float32Array(shape[0] * row);
+      for (let i = 0; i < shape[0]; i++) {
+        const from = ((i + border) * width + border) * channels;
+        data.set(x.data.subarray(from, from + row), i * row);
+      }
+      return { shape, data };
+    },
+
     MaxPool(x, { window, stride = window, padding = "VALID" }) {
       const channels = x.shape[2];
       const lowest = new Float32Array(channels).fill(-Infinity);

@@ -22,13 +22,14 @@ from zoo.models import ConvNet, create_model, layer_shapes, list_models, min_ima
 from zoo.models.layers import (
     BatchNorm,
     Conv,
+    Crop,
     Dense,
     Dropout,
     Flatten,
     Head,
     MaxPool,
 )
-from zoo.models.net import named_layers, variable_shapes
+from zoo.models.net import ImageTooSmallError, named_layers, variable_shapes
 
 every_net = pytest.mark.parametrize("name", list_models())
 
@@ -393,6 +394,17 @@ def test_an_initializer_is_a_name_or_a_function() -> None:
     assert not np.array_equal(kernels[0], kernels[2])
     with pytest.raises(ValueError, match="unknown initializer 'he': known are glorot_uniform,"):
         ConvNet((Flatten(), Head(kernel_init="he"))).init(jax.random.key(0), images, train=False)
+
+
+def test_a_crop_removes_a_border() -> None:
+    images = jnp.arange(2 * 7 * 9 * 3.0).reshape(2, 7, 9, 3)
+    model = ConvNet((Crop(2), Flatten()), num_classes=0)
+    np.testing.assert_array_equal(
+        model.apply({}, images, train=False), images[:, 2:5, 2:7].reshape(2, -1)
+    )
+    assert layer_shapes(model.net, (7, 9, 3))["crop_1"] == (3, 5, 3)
+    with pytest.raises(ImageTooSmallError, match="the smallest image that works is 5x5"):
+        model.apply({}, images[:, :4], train=False)
 
 
 def test_importing_models_imports_no_other_dependency(run_python: Any) -> None:

@@ -29,7 +29,7 @@ from zoo.models import (
     save_pretrained,
     weight_files,
 )
-from zoo.models.layers import BatchNorm, Conv, Dense, Dropout, Flatten, Head, MaxPool
+from zoo.models.layers import BatchNorm, Conv, Crop, Dense, Dropout, Flatten, Head, MaxPool
 from zoo.models.packaged import WEIGHTS, packaged_weights
 from zoo.system.errors import DamagedError, ZooError
 
@@ -358,7 +358,14 @@ def test_missing_files_are_one_sentence(tmp_path: Path) -> None:
 
 
 LAYERS = st.sampled_from(
-    [Conv(1, 2), Conv(3, 3, "SAME", "he_normal"), MaxPool(2), MaxPool(3, 1, "SAME"), BatchNorm()]
+    [
+        Conv(1, 2),
+        Conv(3, 3, "SAME", "he_normal"),
+        Crop(1),
+        MaxPool(2),
+        MaxPool(3, 1, "SAME"),
+        BatchNorm(),
+    ]
 )
 
 

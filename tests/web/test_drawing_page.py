@@ -30,6 +30,7 @@ pytestmark = test_browser.pytestmark
 browser = test_browser.browser
 
 NORMALIZED: layers.Net = (
+    layers.Crop(1),
     layers.Conv(6, 5, "SAME"),
     layers.BatchNorm(),
     layers.MaxPool(3, stride=2, padding="SAME"),

@@ -109,6 +109,8 @@ def _settings(layer: layers.Layer) -> str:
     match layer:
         case layers.Conv(features=features, kernel_size=size, padding=padding):
             return f"{features} of {size}x{size}, {padding.lower()}"
+        case layers.Crop(border=border):
+            return f"{border} pixels on each side"
         case layers.MaxPool(window=window, stride=stride, padding=padding):
             steps = "" if stride in (None, window) else f" stride {stride},"
             return f"{window}x{window},{steps} {padding.lower()}"

@@ -7,6 +7,7 @@ from zoo.models.layers import (
     INITIALIZERS,
     BatchNorm,
     Conv,
+    Crop,
     Dense,
     Dropout,
     Flatten,
@@ -15,7 +16,9 @@ from zoo.models.layers import (
     Net,
 )
 
-_KINDS = {kind.__name__: kind for kind in (Conv, MaxPool, Dropout, BatchNorm, Flatten, Dense, Head)}
+_KINDS = {
+    kind.__name__: kind for kind in (Crop, Conv, MaxPool, Dropout, BatchNorm, Flatten, Dense, Head)
+}
 # Far above what is trained here; a stranger's list must not take minutes to trace.
 _MOST_LAYERS = 200
 _MOST_FEATURES = 100_000
@@ -59,11 +62,11 @@ def from_content(content: Any) -> Net:
     net = tuple(_layer(number, each) for number, each in enumerate(content, start=1))
     kinds = [type(layer) for layer in net]
     flat = kinds.index(Flatten) if Flatten in kinds else len(net)
-    of_images, of_vectors = {Conv, MaxPool, Flatten}, {Dense, Head}
+    of_images, of_vectors = {Crop, Conv, MaxPool, Flatten}, {Dense, Head}
     if of_images & {*kinds[flat + 1 :]} or of_vectors & {*kinds[:flat]} or Head in kinds[:-1]:
         raise ValueError(
-            "layers must be convolutions and pools, then one Flatten, then dense layers, then at "
-            "most one Head"
+            "layers must be crops, convolutions and pools, then one Flatten, then dense layers, "
+            "then at most one Head"
         )
     return net
 
@@ -91,7 +94,7 @@ def _is_valid(name: str, value: Any) -> bool:
     match name:
         case "features":
             return type(value) is int and 1 <= value <= _MOST_FEATURES
-        case "kernel_size" | "window":
+        case "kernel_size" | "window" | "border":
             return type(value) is int and 1 <= value <= _MOST_PIXELS
         case "stride":
             return value is None or (type(value) is int and 1 <= value <= _MOST_PIXELS)

@@ -143,6 +143,23 @@ class MaxPool:
         return zoo.ops.max_pool(x, self.window, stride, self.padding)
 
 
+@dataclasses.dataclass(frozen=True, repr=False)
+class Crop:
+    """Removes a border of as many pixels on each side."""
+
+    kind: ClassVar[str] = "crop"
+    __repr__ = _short
+    border: int  # pixels
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        height, width, channels = input_shape
+        return (height - 2 * self.border, width - 2 * self.border, channels)
+
+    def __call__(self, x: jax.Array, context: Context) -> jax.Array:
+        height, width = x.shape[1:3]
+        return x[:, self.border : height - self.border, self.border : width - self.border]
+
+
 class _RandomDropout(nn.Module):
     """Applies dropout with the `dropout` stream; a module, so that each layer gets its own key."""
 
