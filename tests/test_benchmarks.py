@@ -53,3 +53,16 @@ def test_a_wrong_argument_of_peers_is_one_sentence(
     assert result.returncode == 2
     assert said in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_fast99_trains_each_seed_and_writes_a_page(run_python: Run, tmp_path: Path) -> None:
+    output = tmp_path / "fast99.json"
+    arguments = ["--dataset=digits", "--seeds=2", "--set=num_epochs=2", f"--output={output}"]
+    done = run_python("benchmarks/fast99.py", *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 seeds, 2,884 images seen" in done.stdout
+    result = json.loads(output.read_text())
+    assert [each["seed"] for each in result["seeds"]] == [1, 2]
+    assert result["config"]["num_epochs"] == 2
+    assert all(each["seconds"] > 0 and 0.8 < each["accuracy"] <= 1 for each in result["seeds"])
+    assert "| 2 |" in output.with_suffix(".md").read_text()

@@ -25,7 +25,13 @@ def config_of(name: str) -> ConfigDict:
 
 def test_every_net_has_a_config_and_every_config_a_net() -> None:
     names = {path.stem for path in (ROOT / "configs").glob("[!_]*.py")}
-    assert names == {*GOLDEN, "default"}
+    assert names == {*GOLDEN, "default", "fast99"}
+
+
+def test_fast99_is_a_configuration_like_any_other() -> None:
+    config = zoo.config.load("fast99")
+    validate(config)
+    assert (config.model, config.num_epochs) == ("fast99", 1)
 
 
 @pytest.mark.parametrize("name", sorted(GOLDEN))

@@ -99,7 +99,7 @@ def parse_named(name: str, arguments: Sequence[str]) -> Arguments:
     for argument in arguments:
         if re.match(r"--?config(=|$)", argument):
             raise ZooError(f"unexpected argument {argument!r}: {name!r} names the configuration")
-    names = [*zoo.models.MODELS, "default"]
+    names = [*zoo.models.NETS, "default"]
     if name in names:
         name = str(Path(zoo.configs.__path__[-1], f"{name}.py"))
     elif not name.endswith(".py") and not Path(name).exists():

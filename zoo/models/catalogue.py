@@ -1,4 +1,4 @@
-"""The catalogue of the 19 nets by name."""
+"""The catalogue of the nets by name: the notebooks' 19, and one more."""
 
 import difflib
 import fnmatch
@@ -15,6 +15,7 @@ from zoo.models.ablation import (
     ABLATION_CNN7_DROPOUT,
 )
 from zoo.models.classics import CUSTOM7, LENET3, VGG5
+from zoo.models.fast import FAST99
 from zoo.models.kernels import KERNELS_CNN3, KERNELS_CNN5, KERNELS_CNN7
 from zoo.models.layers import Net
 from zoo.models.net import ConvNet
@@ -22,7 +23,7 @@ from zoo.models.packaged import packaged_weights
 from zoo.models.pairs import PAIRS_CNN6, PAIRS_CNN10, PAIRS_CNN14
 from zoo.models.pooling import POOLING_CNN3, POOLING_CNN3_LATE, POOLING_CNN5, POOLING_CNN7
 
-MODELS: dict[str, Net] = {
+MODELS: dict[str, Net] = {  # the notebooks'
     "lenet3": LENET3,
     "vgg5": VGG5,
     "custom7": CUSTOM7,
@@ -43,10 +44,11 @@ MODELS: dict[str, Net] = {
     "ablation_cnn7": ABLATION_CNN7,
     "ablation_cnn7_dropout": ABLATION_CNN7_DROPOUT,
 }
+NETS = {**MODELS, "fast99": FAST99}
 
 
 def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
-    """The names that match a shell pattern such as "ablation*", sorted.
+    """The names of the notebooks' nets that match a shell pattern such as "ablation*", sorted.
 
     Args:
         pattern: of the names.
@@ -60,7 +62,7 @@ def create_model(name: str, num_classes: int = 10, dtype: Any = jnp.float32) -> 
     """The net of that name as a Flax module: `model.apply(variables, images, train=False)`.
 
     Args:
-        name: one of `list_models()`.
+        name: one of `list_models()`, or fast99.
         num_classes: number of logits; 0 gives the features before the head.
         dtype: the type of the computation; parameters are always float32.
 
@@ -70,12 +72,12 @@ def create_model(name: str, num_classes: int = 10, dtype: Any = jnp.float32) -> 
     check_net(name)
     if num_classes < 0:
         raise ValueError(f"num_classes must be 0 (features) or more, not {num_classes}")
-    return ConvNet(MODELS[name], num_classes=num_classes, dtype=dtype)
+    return ConvNet(NETS[name], num_classes=num_classes, dtype=dtype)
 
 
 def check_net(name: str) -> None:
     """Raises ValueError, with near matches, unless there is a net of that name."""
-    if name not in MODELS:
-        near = difflib.get_close_matches(str(name).lower(), MODELS, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(MODELS)}"
+    if name not in NETS:
+        near = difflib.get_close_matches(str(name).lower(), NETS, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(NETS)}"
         raise ValueError(f"unknown net {name!r}: {hint}")

@@ -50,12 +50,12 @@ class Entry:
     @property
     def num_convolutions(self) -> int:
         """Number of convolutions of the net."""
-        return sum(isinstance(layer, Conv) for layer in zoo.models.MODELS[self.net])
+        return sum(isinstance(layer, Conv) for layer in zoo.models.NETS[self.net])
 
     @property
     def has_dropout(self) -> bool:
         """Whether the net has dropout."""
-        return any(isinstance(layer, Dropout) for layer in zoo.models.MODELS[self.net])
+        return any(isinstance(layer, Dropout) for layer in zoo.models.NETS[self.net])
 
 
 def read(paths: Sequence[Path]) -> list[Entry]:
@@ -79,7 +79,7 @@ def _of_run(workdir: Path) -> Entry:
         raise ZooError(
             f"{workdir} is not complete ({done} of {of} epochs): finish its training first"
         )
-    if history.config["model"] not in zoo.models.MODELS:
+    if history.config["model"] not in zoo.models.NETS:
         raise ZooError(
             f"{workdir} has a net that is unknown to this version: use the version that trained it"
         )

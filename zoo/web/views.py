@@ -212,7 +212,7 @@ def _signed(place: float | None) -> str:
 
 
 def _layers(history: History) -> summary.Summary | None:
-    if history.config["model"] not in zoo.models.MODELS:
+    if history.config["model"] not in zoo.models.NETS:
         raise ZooError(f"the net {history.config['model']} is unknown to this version")
     if "image_shape" not in history.data:
         return None
