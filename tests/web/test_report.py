@@ -224,6 +224,20 @@ def test_anything_else_than_a_run_is_one_sentence_and_nothing_is_written(
     assert not page.exists()
 
 
+def test_a_run_of_a_net_without_a_notebook_has_no_published_numbers(
+    run: Path, tmp_path: Path
+) -> None:
+    """As one of fast99 on all of MNIST; its checkpoints stay behind."""
+    content = json.loads((run / "history.json").read_text())
+    content["config"].update(model="fast99", dataset="mnist")
+    content["data"].update(num_train=60_000, num_test=10_000)
+    (tmp_path / "history.json").write_text(json.dumps(content))
+    text = report.make([tmp_path], TODAY)
+    Page(text)
+    assert "fast99" in text
+    assert "without a seed, on unknown" not in text
+
+
 def test_the_command_writes_a_page(tiny_config: ConfigDict, tmp_path: Path, run_zoo: Zoo) -> None:
     tiny_config.num_epochs = 1
     train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)

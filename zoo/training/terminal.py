@@ -118,7 +118,7 @@ def result_text(history: History) -> str:
     several = history.num_seeds > 1
     seeds = f", mean ± standard deviation of {history.num_seeds} seeds" if several else ""
     metrics = ", ".join(metric_text(name, test[name]) for name in ("loss", "accuracy"))
-    epochs = f"after {len(history.epochs)} epochs"
+    epochs = f"after {len(history.epochs)} epoch{'s' if len(history.epochs) > 1 else ''}"
     if history.config["validation"] == "holdout":
         chosen = np.unique(test["epoch"])
         which = f"epoch {chosen[0]}" if len(chosen) == 1 else f"epochs {chosen[0]} to {chosen[-1]}"

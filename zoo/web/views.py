@@ -155,10 +155,9 @@ def _facts(history: History) -> Facts:
 
 def _published(history: History) -> dict[str, Any]:
     """The notebook's numbers and those of a complete run on all of MNIST."""
-    net = history.config["model"]
-    if not (history.test and history.is_complete and is_mnist(history)):
+    published = zoo.reproduction.published.load().get(history.config["model"])
+    if not (published and history.test and history.is_complete and is_mnist(history)):
         return {"published": (), "published_note": ""}
-    published = zoo.reproduction.published.load()[net]
     accuracies = np.atleast_1d(history.test["accuracy"]).tolist()
     losses = np.atleast_1d(history.test["loss"]).tolist()
     differing = _unlike_the_notebook(history)
