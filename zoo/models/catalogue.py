@@ -2,6 +2,7 @@
 
 import difflib
 import fnmatch
+from collections import ChainMap
 from typing import Any
 
 import jax.numpy as jnp
@@ -44,7 +45,7 @@ MODELS: dict[str, Net] = {  # the notebooks'
     "ablation_cnn7": ABLATION_CNN7,
     "ablation_cnn7_dropout": ABLATION_CNN7_DROPOUT,
 }
-NETS = {**MODELS, "fast99": FAST99}
+NETS = ChainMap(MODELS, {"fast99": FAST99})  # all nets, also those that are added to MODELS
 
 
 def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
