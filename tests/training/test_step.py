@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -257,3 +258,18 @@ def test_a_net_overfits_64_images() -> None:
         state, metrics = program(state, Metrics.zeros(), split, order, 0, 1)
     assert metrics.means()["accuracy"] == 1.0
     assert metrics.means()["loss"] < 0.1
+
+
+def test_any_flax_module_of_images_is_trained_alike() -> None:
+    class Linear(nn.Module):
+        @nn.compact
+        def __call__(self, images: jax.Array, *, train: bool, mask: Any = None) -> jax.Array:
+            return nn.Dense(3)(images.reshape(len(images), -1).astype(jnp.float32) / 255)
+
+    model: Any = Linear()
+    state = create_train_state(model, optax.sgd(0.1), 0, (8, 8, 1))
+    state, metrics = make_train_step(model, optax.sgd(0.1))(
+        state, take_batch(split_of(6), jnp.arange(6))
+    )
+    assert int(state.step) == 1
+    assert np.isfinite(metrics.loss_sum)

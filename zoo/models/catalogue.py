@@ -45,7 +45,7 @@ MODELS: dict[str, Net] = {  # the notebooks'
     "ablation_cnn7": ABLATION_CNN7,
     "ablation_cnn7_dropout": ABLATION_CNN7_DROPOUT,
 }
-NETS = ChainMap(MODELS, {"fast99": FAST99})  # all nets, also those that are added to MODELS
+NETS = ChainMap({"fast99": FAST99}, MODELS)  # all nets, also those that are added to MODELS
 
 
 def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:

@@ -91,9 +91,11 @@ def create_train_state(
     Raises:
         ImageTooSmallError: images of that shape are too small for the net.
     """
-    images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
-    key = _init_key(jnp.uint32(seed))
-    variables = model.init(key, images, train=False)
+    images = np.zeros((1, *image_shape), np.float32)
+    init = functools.partial(model.init, train=False)
+    if not isinstance(model, zoo.models.ConvNet):  # any other module computes its layers for it
+        init = jax.jit(init)
+    variables = init(_init_key(jnp.uint32(seed)), images)
     params = variables["params"]
     return TrainState(
         step=jnp.zeros((), jnp.int32),
