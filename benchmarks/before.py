@@ -13,22 +13,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import contenders
 import environment
 import measure
-import peers
 import results
 
 
 def measure_net(net: str, checkouts: list[Path], seconds: float, rounds: int) -> dict[str, Any]:
     """{"images_per_second": by checkout, "first_step_seconds": by checkout, "ratios": by round}."""
-    workers = [peers.Worker("zoo", net, None, timeout=600, checkout=path) for path in checkouts]
+    workers = [contenders.Worker(["zoo", net], timeout=600, checkout=path) for path in checkouts]
     try:
         batch_size = max(worker.hello()["batch_size"] for worker in workers)  # the same for both
         first, num_steps = zip(
             *(measure.calibrate(worker.run, seconds) for worker in workers), strict=True
         )
         speeds: list[list[float]] = [[] for _ in workers]
-        for index in peers.alternate(list(range(len(workers))), rounds):
+        for index in contenders.alternate(list(range(len(workers))), rounds):
             took = workers[index].run(num_steps[index])
             speeds[index].append(batch_size * num_steps[index] / took)
     finally:
@@ -79,7 +79,7 @@ def main() -> int:
     before = args.before.resolve()
     if not (before / "benchmarks/worker.py").exists():
         parser.error(f"{args.before} is not a checkout of the zoo")
-    nets = peers.matching_nets(args.nets.split(","))
+    nets = contenders.matching_nets(args.nets.split(","))
     if not nets:
         parser.error("no net of the zoo matches --nets")
     options = {"seconds": args.seconds, "rounds": args.rounds}

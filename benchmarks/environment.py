@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "keras", "tensorflow")
+_PACKAGES = (
+    *("jax", "jaxlib", "flax", "optax", "numpy"),
+    *("torch", "onnx", "onnxruntime", "keras", "tensorflow"),
+)
 
 
 def num_cores() -> int:

@@ -1,4 +1,4 @@
-"""The zoo's training programs, and the same nets with the operations of stock Flax."""
+"""The zoo's programs, and training of the same nets with the operations of stock Flax."""
 
 import functools
 from collections.abc import Callable
@@ -88,3 +88,12 @@ def make_runner(
         return metrics.means()["loss"]
 
     return run_stock if stock else run_zoo
+
+
+def make_predictor(
+    net: layers.Net, variables: Any, num_classes: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """predict(images [B, H, W, C]) -> logits [B, num_classes], a program compiled per shape."""
+    program = jax.jit(functools.partial(zoo.models.ConvNet(net, num_classes).apply, train=False))
+    on_device = jax.device_put(variables)
+    return lambda images: np.asarray(program(on_device, images))

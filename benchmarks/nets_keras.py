@@ -1,6 +1,6 @@
-"""The zoo's nets in Keras 3, trained by `Model.fit`, on the backend given by KERAS_BACKEND."""
+"""The zoo's nets in Keras 3, on the backend given by KERAS_BACKEND; `Model.fit` trains them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -61,3 +61,38 @@ def make_runner(
         return history.history["loss"][0]
 
     return run
+
+
+def make_predictors(
+    net: layers.Net,
+    arrays: Sequence[np.ndarray],
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """predict(images [B, H, W, C]) -> logits [B, num_classes], in each public way there is.
+
+    Args:
+        net: the layers.
+        arrays: of `zoo.models.to_keras_weights`.
+        image_shape: (H, W, C).
+        num_classes: the number of logits.
+    """
+    model = make_net(net, image_shape, num_classes)
+    model.set_weights(list(arrays))
+    ways = {"predict_on_batch": model.predict_on_batch}
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        def make(**options: Any) -> Callable[[np.ndarray], np.ndarray]:
+            program = tf.function(lambda images: model(images, training=False), **options)
+            return lambda images: program(tf.constant(images)).numpy()
+
+        return {**ways, "tf.function": make(), "tf.function, XLA": make(jit_compile=True)}
+    import jax
+
+    # Copies, because predict_on_batch donates the model's own arrays.
+    trained = [np.array(variable.value) for variable in model.trainable_variables]
+    others = [np.array(variable.value) for variable in model.non_trainable_variables]
+    state = jax.device_put((trained, others))
+    program = jax.jit(lambda state, images: model.stateless_call(*state, images, training=False)[0])
+    return {**ways, "jax.jit": lambda images: np.asarray(program(state, images))}

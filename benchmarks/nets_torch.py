@@ -1,6 +1,6 @@
-"""The zoo's nets and one training step in PyTorch, channels last."""
+"""The zoo's nets in PyTorch, channels last: one training step, and answers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -108,3 +108,58 @@ def make_runner(
         return float(loss_sum) / num_steps
 
     return run
+
+
+def load_weights(model: Any, arrays: Sequence[np.ndarray]) -> None:
+    """Gives a model of `make_net` the weights of a net of the zoo.
+
+    Args:
+        model: is changed.
+        arrays: of `zoo.models.to_keras_weights`, with data_format="channels_first", because the
+            model flattens images with their channels slowest.
+    """
+    names = ("weight", "bias", "running_mean", "running_var")  # in the order of Keras
+    found = [getattr(module, name, None) for module in model for name in names]
+    tensors = [tensor for tensor in found if isinstance(tensor, torch.Tensor)]
+    with torch.no_grad():
+        for tensor, array in zip(tensors, arrays, strict=True):
+            # Kernels [h, w, in, out] become [out, in, h, w], [in, out] becomes [out, in].
+            turned = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
+            if tensor.shape != turned.shape:
+                raise ValueError(f"a tensor has shape {tensor.shape}, its array {turned.shape}")
+            tensor.copy_(torch.tensor(turned))
+
+
+def make_trained(
+    net: layers.Net,
+    arrays: Sequence[np.ndarray],
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+) -> Any:
+    """The net as `make_net` makes it, with the arrays of `load_weights`, for inference."""
+    model = make_net(net, image_shape, num_classes).eval()
+    load_weights(model, arrays)
+    return model
+
+
+def make_predictors(model: Any, *, compiled: bool) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """predict(images [B, H, W, C]) -> logits [B, num_classes], in each public way there is."""
+    if not compiled:
+        return {"eager": _predictor(model)}
+    # A program for each size of the batch; none may silently stay eager.
+    torch._dynamo.config.recompile_limit = 64
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
+    return {
+        "compile": _predictor(torch.compile(model, dynamic=False)),
+        "compile, freezing": _predictor(
+            torch.compile(model, dynamic=False, options={"freezing": True})
+        ),
+    }
+
+
+def _predictor(forward: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    @torch.inference_mode()
+    def predict(images: np.ndarray) -> np.ndarray:
+        return forward(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()  # channels last
+
+    return predict

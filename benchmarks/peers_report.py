@@ -12,10 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 # Label and colour (Okabe & Ito 2008, for any colour vision) of each contender.
-_STYLES = {
+STYLES = {
     "flax": ("stock Flax", "#56B4E9"),
     "torch": ("PyTorch", "#D55E00"),
     "torch-compile": ("PyTorch\ncompiled", "#E69F00"),
+    "onnxruntime": ("ONNX\nRuntime", "#0072B2"),
     "keras-tensorflow": ("Keras on\nTensorFlow", "#009E73"),
     "keras-jax": ("Keras on\nJAX", "#CC79A7"),
     "keras-torch": ("Keras on\nPyTorch", "#999999"),
@@ -24,31 +25,31 @@ _MOST = 1.5  # end of the axis; longer bars are truncated, their numbers are not
 
 
 def best_peer(entry: dict[str, Any]) -> tuple[str, float] | None:
-    """(name, images/s) of the fastest contender among PyTorch and Keras."""
+    """(name, images/s) of the fastest contender among PyTorch, ONNX Runtime and Keras."""
     speeds = {
         name: found["images_per_second"]
         for name, found in entry["contenders"].items()
-        if name.startswith(("torch", "keras"))
+        if name.startswith(("torch", "keras", "onnx"))
     }
     return max(speeds.items(), key=lambda pair: pair[1]) if speeds else None
 
 
-def _speed(entry: dict[str, Any], contender: str) -> float | None:
+def speed_of(entry: dict[str, Any], contender: str) -> float | None:
     found = entry["contenders"].get(contender)
     return found["images_per_second"] if found else None
 
 
-def _ratio(entry: dict[str, Any], contender: str) -> float | None:
+def ratio_of(entry: dict[str, Any], contender: str) -> float | None:
     """Speed of the zoo relative to that contender; "best" means the best peer."""
     best = best_peer(entry)
-    other = (best[1] if best else None) if contender == "best" else _speed(entry, contender)
-    own = _speed(entry, "zoo")
+    other = (best[1] if best else None) if contender == "best" else speed_of(entry, contender)
+    own = speed_of(entry, "zoo")
     return own / other if own and other else None
 
 
 def _ratios(result: dict[str, Any], contender: str) -> Iterator[tuple[str, float]]:
     for name, entry in result["nets"].items():
-        ratio = _ratio(entry, contender)
+        ratio = ratio_of(entry, contender)
         if ratio is not None:
             yield name, ratio
 
@@ -57,7 +58,7 @@ def net_line(name: str, entry: dict[str, Any]) -> str:
     """A net's result as one line for the terminal."""
     speeds = [f"{key} {value['images_per_second']:,.0f}" for key, value in _by_speed(entry)]
     speeds += [f"{key} failed: {reason}" for key, reason in entry["failed"].items()]
-    ratio = _ratio(entry, "best")
+    ratio = ratio_of(entry, "best")
     best = "" if ratio is None else f"; zoo / best peer {ratio:.2f}"
     return f"{name} (batch {entry['batch_size']}), images/s: {', '.join(speeds)}{best}"
 
@@ -86,17 +87,17 @@ def markdown(result: dict[str, Any], chart_name: str) -> str:
     ]
     for name, entry in result["nets"].items():
         lines.append(f"| {' | '.join(_cells(name, entry, result['contenders']))} |")
-    return "\n".join([*lines, "", *_means(result), *_missing(result), ""])
+    return "\n".join([*lines, "", *_means(result), *missing_lines(result), ""])
 
 
 def _cells(name: str, entry: dict[str, Any], contenders: list[str]) -> list[str]:
     best = best_peer(entry)
     cells = [f"`{name}`", str(entry["batch_size"] or "-")]
     for contender in contenders:
-        speed = _speed(entry, contender)
-        text = "failed" if speed is None else _significant(speed)
+        speed = speed_of(entry, contender)
+        text = "failed" if speed is None else significant(speed)
         cells.append(f"**{text}**" if best and contender == best[0] else text)
-    ratio, fraction = _ratio(entry, "best"), entry["zoo_fraction_of_matmul"]
+    ratio, fraction = ratio_of(entry, "best"), entry["zoo_fraction_of_matmul"]
     cells.append("-" if ratio is None else f"{ratio:.2f}")
     cells.append("-" if fraction is None else f"{fraction:.0%}")
     zoo, torch = (entry["contenders"].get(contender, {}) for contender in ("zoo", "torch"))
@@ -107,7 +108,7 @@ def _cells(name: str, entry: dict[str, Any], contenders: list[str]) -> list[str]
     return cells
 
 
-def _significant(speed: float) -> str:
+def significant(speed: float) -> str:
     return f"{speed:,.0f}" if speed >= 100 else f"{speed:.3g}"
 
 
@@ -131,7 +132,7 @@ def _means(result: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def _missing(result: dict[str, Any]) -> Iterator[str]:
+def missing_lines(result: dict[str, Any]) -> Iterator[str]:
     lines = [
         f"- `{contender}` is skipped: {' and '.join(packages)} not installed"
         for contender, packages in result["not_installed"].items()
@@ -148,7 +149,7 @@ def _missing(result: dict[str, Any]) -> Iterator[str]:
 def draw(result: dict[str, Any], path: Path) -> None:
     """One panel of bars per contender, one row per net; the zoo's speed is 1."""
     nets = result["nets"]
-    contenders = [name for name in _STYLES if name in result["contenders"]]
+    contenders = [name for name in STYLES if name in result["contenders"]]
     figure = Figure(figsize=(7, 1.35 + 0.33 * len(nets)), layout="constrained")
     panels = figure.subplots(1, max(1, len(contenders)), sharey=True, squeeze=False)[0]
     for axes, contender in zip(panels, contenders, strict=False):
@@ -164,14 +165,14 @@ def draw(result: dict[str, Any], path: Path) -> None:
 
 
 def _label(name: str, entry: dict[str, Any]) -> str:
-    speed = _speed(entry, "zoo")
-    return f"{name}\n{'zoo failed' if speed is None else f'zoo {_significant(speed)} images/s'}"
+    speed = speed_of(entry, "zoo")
+    return f"{name}\n{'zoo failed' if speed is None else f'zoo {significant(speed)} images/s'}"
 
 
 def _draw_panel(axes: Axes, contender: str, entries: list[dict[str, Any]]) -> None:
-    label, color = _STYLES[contender]
+    label, color = STYLES[contender]
     for row, entry in enumerate(entries):
-        ratio = _ratio(entry, contender)
+        ratio = ratio_of(entry, contender)
         if ratio is None:
             text = "failed" if contender in entry["failed"] else "-"
             axes.text(0.04, row, text, va="center", fontsize=7, color="#777777")

@@ -1,7 +1,8 @@
-"""One contender of `peers.py` in a separate process: builds a net, then trains on request.
+"""One contender in a separate process: builds a net, then trains or answers on request.
 
-Reads lines of the form `run NUM_STEPS` and answers each with a JSON object on one line. The
-contender `matmul` multiplies matrices instead: the peak of arithmetic on this machine.
+For `peers.py` it reads lines of the form `run NUM_STEPS`, and with --inference, for `inference.py`,
+`logits SIZE` and `time SIZE SECONDS`. It answers each with a JSON object on one line. The contender
+`matmul` multiplies matrices instead: the peak of arithmetic on this machine.
 """
 
 import argparse
@@ -60,28 +61,45 @@ def make_matmul_runner() -> Callable[[int], float]:
     return run
 
 
+def _training(args: argparse.Namespace) -> tuple[dict[str, Any], Callable[..., dict[str, Any]]]:
+    """What is known of the net, and the answer to the words of a request."""
+    config = importlib.import_module(f"zoo.configs.{args.net}").get_config()
+    if args.batch_size:
+        config.batch_size = args.batch_size
+    run = make_runner(args.contender, config)
+
+    def answer(_: str, num_steps: str) -> dict[str, Any]:
+        start = time.perf_counter()
+        loss = run(int(num_steps))
+        return {"seconds": time.perf_counter() - start, "loss": loss}
+
+    return {"batch_size": config.batch_size}, answer
+
+
+def _inference(args: argparse.Namespace) -> tuple[dict[str, Any], Callable[..., dict[str, Any]]]:
+    """As `_training`, of a net that answers."""
+    import answers
+
+    contender = answers.Answers(args.contender, args.net)
+    return {"weights": contender.weights}, contender.answer
+
+
 def main() -> None:
     """Answers the parent until its input ends."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("contender")
     parser.add_argument("net")
     parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--inference", action="store_true")
     args = parser.parse_args()
     if args.contender.startswith("keras-"):
         os.environ["KERAS_BACKEND"] = args.contender.removeprefix("keras-")
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # output of libraries must not mix with the answers
-    config = importlib.import_module(f"zoo.configs.{args.net}").get_config()
-    if args.batch_size:
-        config.batch_size = args.batch_size
-    run = make_runner(args.contender, config)
-    print(json.dumps({"batch_size": config.batch_size}), file=answers)
+    replies = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # output of libraries must not mix with the replies
+    hello, answer = (_inference if args.inference else _training)(args)
+    print(json.dumps(hello), file=replies)
     for line in sys.stdin:
-        num_steps = int(line.split()[1])
-        start = time.perf_counter()
-        loss = run(num_steps)
-        seconds = time.perf_counter() - start
-        print(json.dumps({"seconds": seconds, "loss": loss, **environment.memory()}), file=answers)
+        print(json.dumps(answer(*line.split()) | environment.memory()), file=replies)
 
 
 if __name__ == "__main__":

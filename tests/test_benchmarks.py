@@ -1,11 +1,21 @@
 """The benchmarks run and report their measurements."""
 
 import json
+import statistics
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import answers
+import inference
+import inference_report
+import jax
+import numpy as np
 import pytest
+
+import zoo.models
+from zoo.models.net import variable_shapes
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -66,3 +76,78 @@ def test_fast99_trains_each_seed_and_writes_a_page(run_python: Run, tmp_path: Pa
     assert result["config"]["num_epochs"] == 2
     assert all(each["seconds"] > 0 and 0.8 < each["accuracy"] <= 1 for each in result["seeds"])
     assert "| 2 |" in output.with_suffix(".md").read_text()
+
+
+def test_inference_measures_the_zoo(run_python: Run, tmp_path: Path) -> None:
+    arguments = ["--nets=pooling_cnn3", "--contenders=zoo", "--sizes=1,8", "--rounds=2"]
+    result = run_python(
+        "benchmarks/inference.py", *arguments, "--seconds=0.02", f"--output={tmp_path}", "--stem=a"
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.json", "a.md", "a.png"}
+    net = json.loads((tmp_path / "a.json").read_text())["nets"]["pooling_cnn3"]
+    assert (net["weights"], net["failed"], list(net["sizes"])) == ("trained", {}, ["1", "8"])
+    for size, entry in net["sizes"].items():
+        zoo = entry["contenders"]["zoo"]
+        assert len(zoo["seconds_rounds"]) == 2
+        assert 0 < zoo["seconds"] <= zoo["p99_seconds"]
+        assert zoo["images_per_second"] == int(size) / zoo["seconds"]
+
+
+def _answers(**seconds_rounds: list[float]) -> dict[str, Any]:
+    """What is measured of batches of 128, of which one contender's rounds took those seconds."""
+    contenders = {}
+    for name, rounds in seconds_rounds.items():
+        median = statistics.median(rounds)
+        contenders[name] = {
+            "seconds": median,
+            "p99_seconds": 2 * median,
+            "images_per_second": 128 / median,
+            "seconds_rounds": rounds,
+        }
+    return {"contenders": contenders}
+
+
+def test_inference_compares_the_zoo_with_the_best_peer_round_by_round() -> None:
+    entry = _answers(zoo=[1, 2, 2], torch=[9, 9, 9], onnxruntime=[3, 4, 2])
+    assert inference_report.ratio_range(entry) == (1, 3)
+    net = {"weights": "random", "sizes": {"128": entry}, "failed": {"keras-jax": "it broke"}}
+    *rows, ratio, ends, failed = inference_report.net_line("vgg5", net).split("\n")
+    assert rows[0].split("  ") == ["vgg5, random weights", "batches of 128"]
+    assert rows[2].split() == ["zoo", "64"]
+    assert ratio.split()[-1] == "1.50"
+    assert ends.endswith("1.00 to 3.00")
+    assert failed == "keras-jax failed: it broke"
+
+
+@pytest.mark.parametrize("found", [[[1.0, 2.02]], [[1.0, float("nan")]], [[1.0, 2.0, 3.0]]])
+def test_a_contender_with_other_logits_ends_inference(found: list[list[float]]) -> None:
+    logits: dict[str, Any] = {"zoo": {1: {"jax.jit": [[1.0, 2.0]]}}}
+    inference.check_logits("vgg5", "torch", logits | {"torch": {1: {"eager": [[1.0, 2.001]]}}})
+    with pytest.raises(SystemExit, match=r"torch \(eager\) gives other logits than the zoo"):
+        inference.check_logits("vgg5", "torch", logits | {"torch": {1: {"eager": found}}})
+
+
+def test_random_weights_fit_the_net_and_are_the_same_for_every_contender() -> None:
+    variables, kind = answers.weights_of("pairs_cnn6")
+    assert kind == "random"
+    again, _ = answers.weights_of("pairs_cnn6")
+    jax.tree.map(np.testing.assert_array_equal, variables, again)
+    shapes = variable_shapes(zoo.models.MODELS["pairs_cnn6"], (28, 28, 1), 10)
+    assert jax.tree.map(np.shape, variables) == jax.tree.map(lambda leaf: leaf.shape, shapes)
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("--contenders=torch", "zoo must be among --contenders"),
+        ("--sizes=1,x", "--sizes must be whole numbers above 0, not 1,x"),
+    ],
+)
+def test_a_wrong_argument_of_inference_is_one_sentence(
+    run_python: Run, argument: str, said: str
+) -> None:
+    result = run_python("benchmarks/inference.py", argument)
+    assert result.returncode == 2
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
