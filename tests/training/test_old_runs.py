@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 import zoo.data
 import zoo.training.history
 import zoo.training.parameters
+from zoo.configs import default
 from zoo.training import arrays, numerics, train_and_evaluate
 from zoo.training.checkpoint import Checkpoints
 from zoo.training.loop import Trainer
@@ -33,10 +34,17 @@ def old_run(tmp_path: Path) -> Path:
     return Path(shutil.copytree(OLD_RUN, tmp_path / "run"))
 
 
+def config_of(run: Path) -> ConfigDict:
+    """The run's configuration, made from today's default as by a configuration file."""
+    config = default.get_config()
+    config.update(ConfigDict(zoo.training.history.read(run).config))
+    return config
+
+
 def test_a_run_of_before_goes_on_and_says_that_its_numerics_changed(
     old_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = ConfigDict(zoo.training.history.read(old_run).config)
+    config = config_of(old_run)
     history = train_and_evaluate(config, old_run)
     printed = capsys.readouterr()
     assert "going on after batch 5 of 6 of epoch 2" in printed.out
@@ -54,7 +62,7 @@ def test_a_run_of_before_goes_on_and_says_that_its_numerics_changed(
 def test_its_arrays_are_read_bit_for_bit(old_run: Path) -> None:
     names = ("step", "seed", "params", "best")
     written = arrays.read_parts(OLD_RUN / "checkpoints/11-partial/state", names)
-    config = ConfigDict(zoo.training.history.read(old_run).config)
+    config = config_of(old_run)
     trainer = Trainer(config, zoo.data.load("digits"), Terminal(quiet=True))
     first = first_snapshot(trainer)
     checkpoints = Checkpoints(old_run, 1, 0, "val_accuracy")
