@@ -65,6 +65,7 @@ def test_a_wrong_argument_of_peers_is_one_sentence(
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_fast99_trains_each_seed_and_writes_a_page(run_python: Run, tmp_path: Path) -> None:
     output = tmp_path / "fast99.json"
     arguments = ["--dataset=digits", "--seeds=2", "--set=num_epochs=2", f"--output={output}"]

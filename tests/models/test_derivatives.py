@@ -11,8 +11,7 @@ import pytest
 import zoo.ops
 from zoo.models import create_model, list_models, min_image_size
 
-QUICK = ("pooling_cnn3",)
-SLOW = ("lenet3", "kernels_cnn5", "pooling_cnn5", "ablation_cnn3", "pairs_cnn6")
+SLOW = ("pooling_cnn3", "lenet3", "kernels_cnn5", "pooling_cnn5", "ablation_cnn3", "pairs_cnn6")
 
 
 def by_xla_conv(x: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
@@ -72,7 +71,7 @@ def derivatives(name: str) -> dict[str, Any]:
     [
         pytest.param(
             name,
-            marks=() if name in QUICK else pytest.mark.slow if name in SLOW else pytest.mark.full,
+            marks=pytest.mark.slow if name in SLOW else pytest.mark.full,
         )
         for name in list_models()
         if name != "custom7"  # 57 million parameters

@@ -403,7 +403,9 @@ def test_every_mode_of_differentiation_of_conv_equals_xla(arrays):
                 assert_close(one, other, "float64")
 
 
-@pytest.mark.parametrize("stride", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    "stride", [2, *(pytest.param(stride, marks=pytest.mark.slow) for stride in (1, 3, 4))]
+)
 @pytest.mark.parametrize("padding", PADDINGS)
 def test_every_mode_of_differentiation_of_max_pool_equals_xla(stride, padding):
     """Windows that overlap, touch and leave gaps, no ties (where XLA's own modes differ)."""
