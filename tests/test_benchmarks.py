@@ -49,17 +49,19 @@ def test_peers_measures_the_zoo_and_stock_flax(run_python: Run, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("argument", "said"),
+    ("script", "argument", "said"),
     [
-        ("--contenders=zoo,caffe", "unknown contender caffe; known: zoo, flax, torch"),
-        ("--nets=lenet5", "no net of the zoo matches --nets"),
-        ("--rounds=0", "must be above 0"),
+        ("peers", "--contenders=zoo,caffe", "unknown contender caffe; known: zoo, flax, torch"),
+        ("peers", "--nets=lenet5", "no net of the zoo matches --nets"),
+        ("peers", "--rounds=0", "must be above 0"),
+        ("inference", "--contenders=torch", "zoo must be among --contenders"),
+        ("inference", "--sizes=1,x", "--sizes must be whole numbers above 0, not 1,x"),
     ],
 )
-def test_a_wrong_argument_of_peers_is_one_sentence(
-    run_python: Run, argument: str, said: str
+def test_a_wrong_argument_of_a_comparison_is_one_sentence(
+    run_python: Run, script: str, argument: str, said: str
 ) -> None:
-    result = run_python("benchmarks/peers.py", argument)
+    result = run_python(f"benchmarks/{script}.py", argument)
     assert result.returncode == 2
     assert said in result.stderr
     assert "Traceback" not in result.stderr
@@ -136,19 +138,3 @@ def test_random_weights_fit_the_net_and_are_the_same_for_every_contender() -> No
     jax.tree.map(np.testing.assert_array_equal, variables, again)
     shapes = variable_shapes(zoo.models.MODELS["pairs_cnn6"], (28, 28, 1), 10)
     assert jax.tree.map(np.shape, variables) == jax.tree.map(lambda leaf: leaf.shape, shapes)
-
-
-@pytest.mark.parametrize(
-    ("argument", "said"),
-    [
-        ("--contenders=torch", "zoo must be among --contenders"),
-        ("--sizes=1,x", "--sizes must be whole numbers above 0, not 1,x"),
-    ],
-)
-def test_a_wrong_argument_of_inference_is_one_sentence(
-    run_python: Run, argument: str, said: str
-) -> None:
-    result = run_python("benchmarks/inference.py", argument)
-    assert result.returncode == 2
-    assert said in result.stderr
-    assert "Traceback" not in result.stderr

@@ -7,22 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xla_ops
 
 import zoo.ops
 from zoo.models import create_model, list_models, min_image_size
 
 SLOW = ("pooling_cnn3", "lenet3", "kernels_cnn5", "pooling_cnn5", "ablation_cnn3", "pairs_cnn6")
-
-
-def by_xla_conv(x: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
-    return jax.lax.conv_general_dilated(
-        x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
-
-
-def by_xla_max_pool(x: jax.Array, window: int, stride: int, padding: str) -> jax.Array:
-    windows, strides = (1, window, window, 1), (1, stride, stride, 1)
-    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, windows, strides, padding)
 
 
 def derivatives(name: str) -> dict[str, Any]:
@@ -31,7 +21,6 @@ def derivatives(name: str) -> dict[str, Any]:
     side = max(12, min_image_size(model.net))
     rng = np.random.default_rng(0)
     images = jnp.asarray(rng.random((2, side, side, 1)))
-    # One program of Flax's own initializers, in float64 too, so that no two pixels are equal.
     variables = model.init(jax.random.key(0), images, train=False)
     stats = variables.get("batch_stats", {})
     params = jax.tree.map(lambda leaf: leaf + 0.01 * rng.random(leaf.shape), variables["params"])
@@ -80,8 +69,8 @@ def derivatives(name: str) -> dict[str, Any]:
 def test_derivatives_of_a_net_equal_those_of_xla(name: str, monkeypatch: Any) -> None:
     with jax.enable_x64(True):
         actual = derivatives(name)
-        monkeypatch.setattr(zoo.ops, "conv", by_xla_conv)
-        monkeypatch.setattr(zoo.ops, "max_pool", by_xla_max_pool)
+        monkeypatch.setattr(zoo.ops, "conv", xla_ops.conv)
+        monkeypatch.setattr(zoo.ops, "max_pool", xla_ops.max_pool)
         expected = derivatives(name)
     for kind in expected:
         pairs = zip(jax.tree.leaves(actual[kind]), jax.tree.leaves(expected[kind]), strict=True)

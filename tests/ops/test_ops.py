@@ -9,6 +9,7 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xla_ops
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,20 +18,6 @@ from zoo.ops import winograd
 from zoo.ops.windows import output_shape, same_or_valid
 
 PADDINGS = ["VALID", "SAME"]
-
-
-def reference_conv(x, kernel, padding):
-    """XLA's convolution, as any JAX code would call it."""
-    dimensions = ("NHWC", "HWIO", "NHWC")
-    return jax.lax.conv_general_dilated(
-        x, kernel, (1, 1), padding, dimension_numbers=dimensions, precision="highest"
-    )
-
-
-def reference_pool(x, window, stride, padding):
-    """XLA's max-pooling."""
-    windows, strides = (1, window, window, 1), (1, stride, stride, 1)
-    return jax.lax.reduce_window(x, -math.inf, jax.lax.max, windows, strides, padding)
 
 
 def assert_close(actual, expected, dtype):
@@ -75,7 +62,7 @@ def check_conv(dtype, case, seed):
         x = jnp.asarray(rng.normal(size=images_shape), dtype)
         kernel = jnp.asarray(rng.normal(size=kernel_shape), dtype)
         actual = output_and_gradients(lambda x, k: zoo.ops.conv(x, k, padding), x, kernel)
-        exact = output_and_gradients(lambda x, k: reference_conv(x, k, padding), x, kernel)
+        exact = output_and_gradients(lambda x, k: xla_ops.conv(x, k, padding), x, kernel)
         for one, other in zip(actual, exact, strict=True):
             assert_close(one, other, dtype)
 
@@ -125,7 +112,7 @@ def check_zeros_of_conv(dtype, case, seed):
             y, transpose = jax.vjp(functools.partial(conv, padding=padding), x, kernel)
             return y, *transpose(dy)
 
-        exact = jax.jit(functools.partial(products, reference_conv))(x, kernel, dy)
+        exact = jax.jit(functools.partial(products, xla_ops.conv))(x, kernel, dy)
         compiled = jax.jit(functools.partial(products, zoo.ops.conv))(x, kernel, dy)
         live_x, live_dy = np.asarray(x) != 0, np.asarray(dy) != 0
         live = [  # of output, of the images' gradient, of the kernel's
@@ -192,7 +179,7 @@ def check_layers_on_a_ground(seed, side, channels, ground, padding, window):
                 y = pool(jax.nn.relu(conv(y, kernel, padding) + bias), *window, "SAME")
             return jnp.sum(y * jnp.cos(jnp.arange(y.size)).reshape(y.shape))
 
-        exact = jax.jit(jax.grad(functools.partial(loss, reference_conv, reference_pool)))(params)
+        exact = jax.jit(jax.grad(functools.partial(loss, xla_ops.conv, xla_ops.max_pool)))(params)
         gradient = jax.grad(functools.partial(loss, zoo.ops.conv, zoo.ops.max_pool))
         for actual in (gradient(params), jax.jit(gradient)(params)):
             for one, other in zip(actual, exact, strict=True):
@@ -217,7 +204,7 @@ def test_conv_equals_xla_for_every_square_kernel(side, padding):
         x = jnp.asarray(rng.normal(size=(3, 9, 8, channels)), "float32")
         kernel = jnp.asarray(rng.normal(size=(side, side, channels, 40)), "float32")
         actual = output_and_gradients(lambda x, k: zoo.ops.conv(x, k, padding), x, kernel)
-        exact = output_and_gradients(lambda x, k: reference_conv(x, k, padding), x, kernel)
+        exact = output_and_gradients(lambda x, k: xla_ops.conv(x, k, padding), x, kernel)
         for one, other in zip(actual, exact, strict=True):
             assert_close(one, other, "float32")
 
@@ -260,7 +247,7 @@ def check_max_pool(dtype, case, num_values, seed):
         pool = functools.partial(zoo.ops.max_pool, window=window, stride=stride, padding=padding)
         y, gradient = output_and_gradients(pool, x)
         expected, expected_gradient = output_and_gradients(
-            lambda x: reference_pool(x, window, stride, padding), x
+            lambda x: xla_ops.max_pool(x, window, stride, padding), x
         )
         np.testing.assert_array_equal(y, expected)
         assert_close(gradient, expected_gradient, dtype)
@@ -337,8 +324,8 @@ def small_net(x, kernel):
 
 def reference_net(x, kernel):
     """The same with XLA's operations."""
-    y = reference_conv(x, kernel, "SAME")
-    return jnp.sum(jnp.sin(reference_pool(y, 3, 2, "SAME")))
+    y = xla_ops.conv(x, kernel, "SAME")
+    return jnp.sum(jnp.sin(xla_ops.max_pool(y, 3, 2, "SAME")))
 
 
 @pytest.fixture(params=[1, 10, 24], ids="channels={}".format)
@@ -397,7 +384,7 @@ def test_every_mode_of_differentiation_of_conv_equals_xla(arrays):
             yield jax.grad(slope)(kernel)
             yield jax.grad(lambda k: jnp.sum(jax.grad(squares)(k) * direction))(kernel)
 
-        pairs = zip(derivatives(zoo.ops.conv), derivatives(reference_conv), strict=True)
+        pairs = zip(derivatives(zoo.ops.conv), derivatives(xla_ops.conv), strict=True)
         for actual, expected in pairs:
             for one, other in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
                 assert_close(one, other, "float64")
@@ -432,7 +419,7 @@ def test_every_mode_of_differentiation_of_max_pool_equals_xla(stride, padding):
             yield jax.vmap(jax.grad(slope))(jnp.stack([x, -x]))
 
         ours = derivatives(lambda x: zoo.ops.max_pool(x, 3, stride, padding))
-        xlas = derivatives(lambda x: reference_pool(x, 3, stride, padding))
+        xlas = derivatives(lambda x: xla_ops.max_pool(x, 3, stride, padding))
         for actual, expected in zip(ours, xlas, strict=True):
             for one, other in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
                 assert_close(one, other, "float64")
@@ -575,7 +562,7 @@ def test_winograd_equals_xla(outputs, taps):
     with jax.enable_x64(True):
         x = jnp.asarray(rng.normal(size=(5, 11, 7, 3)))
         kernel = jnp.asarray(rng.normal(size=(taps, 3, 3, 4)))
-        exact, transpose = jax.vjp(lambda x, k: reference_conv(x, k, pads), x, kernel)
+        exact, transpose = jax.vjp(lambda x, k: xla_ops.conv(x, k, pads), x, kernel)
         dy = jnp.asarray(rng.normal(size=exact.shape))
         dx, dkernel = transpose(dy)
         assert_close(winograd.conv(x, kernel, pads, outputs), exact, "float64")

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import xla_ops
 from conftest import REAL_MNIST_DIR
 from parity import nets, training
 
@@ -30,20 +31,8 @@ NUM_IMAGES = 2
 TOLERANCE = 1e-12  # of the largest gradient of a layer
 
 
-def conv_of_xla(x: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
-    """XLA's convolution, as any JAX code would ask for it."""
-    dimensions = ("NHWC", "HWIO", "NHWC")
-    return jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=dimensions)
-
-
-def pool_of_xla(x: jax.Array, window: int, stride: int, padding: str) -> jax.Array:
-    """XLA's max-pooling: the first of equal pixels gets the gradient."""
-    windows, strides = (1, window, window, 1), (1, stride, stride, 1)
-    return jax.lax.reduce_window(x, -math.inf, jax.lax.max, windows, strides, padding)
-
-
 def pool_with_the_last(x: jax.Array, window: int, stride: int, padding: str) -> jax.Array:
-    """The same, but the last of equal pixels gets the gradient: the image is turned around."""
+    """The same as `xla_ops.max_pool`, but the last of equal pixels gets the gradient."""
     edges = []
     for size in x.shape[1:3]:
         outputs = -(-size // stride) if padding == "SAME" else (size - window) // stride + 1
@@ -51,7 +40,7 @@ def pool_with_the_last(x: jax.Array, window: int, stride: int, padding: str) -> 
         before = max(missing, 0) // 2
         edges.append((before, missing - before, 0))
     x = jax.lax.pad(x, -math.inf, ((0, 0, 0), *edges, (0, 0, 0)))
-    return pool_of_xla(x[:, ::-1, ::-1], window, stride, "VALID")[:, ::-1, ::-1]
+    return xla_ops.max_pool(x[:, ::-1, ::-1], window, stride, "VALID")[:, ::-1, ::-1]
 
 
 def gradient_function(name: str) -> tuple[Callable[..., Any], tuple[Any, ...]]:
@@ -100,8 +89,8 @@ def test_first_gradient_is_that_of_xlas_operations(name: str) -> None:
     with jax.enable_x64(True):
         gradient, arguments = gradient_function(name)
         found = jax.jit(gradient)(*arguments)
-        for pool in (pool_of_xla, pool_with_the_last):
-            with mock.patch.multiple(zoo.ops, conv=conv_of_xla, max_pool=pool):
+        for pool in (xla_ops.max_pool, pool_with_the_last):
+            with mock.patch.multiple(zoo.ops, conv=xla_ops.conv, max_pool=pool):
                 exact = jax.jit(lambda *arrays: gradient(*arrays))(*arguments)
             assert_equal_gradients(found, exact)
 
