@@ -30,15 +30,18 @@ def assert_close(actual, expected, dtype):
 
 
 def output_and_gradients(function, *arrays):
-    """The function's output, and the gradients of an uneven sum of it."""
+    """The function's output, alone and beside its gradients, and those of an uneven sum of it."""
 
     def weighted(*arrays):
         y = function(*arrays)
         return jnp.sum(y * jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape)), y
 
-    argnums = tuple(range(len(arrays)))
-    gradients, y = jax.jit(jax.grad(weighted, argnums, has_aux=True))(*arrays)
-    return y, *gradients
+    @jax.jit
+    def both(*arrays):
+        gradients, y = jax.grad(weighted, tuple(range(len(arrays))), has_aux=True)(*arrays)
+        return function(*arrays), y, *gradients
+
+    return both(*arrays)
 
 
 @st.composite
@@ -214,7 +217,7 @@ def test_taps_that_overlap_only_padding_are_skipped_exactly():
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(4, 1, 1, 8)), "float32")
     kernel = jnp.asarray(rng.normal(size=(7, 7, 8, 5)), "float32")
-    y, _, gradient = output_and_gradients(lambda x, k: zoo.ops.conv(x, k, "SAME"), x, kernel)
+    y, _, _, gradient = output_and_gradients(lambda x, k: zoo.ops.conv(x, k, "SAME"), x, kernel)
     np.testing.assert_allclose(y[:, 0, 0], x[:, 0, 0] @ kernel[3, 3], rtol=1e-5)
     dead = np.ones((7, 7), bool)
     dead[3, 3] = False
@@ -245,10 +248,11 @@ def check_max_pool(dtype, case, num_values, seed):
     with jax.enable_x64(dtype == "float64"):
         x = jnp.asarray(values - num_values // 2, dtype)
         pool = functools.partial(zoo.ops.max_pool, window=window, stride=stride, padding=padding)
-        y, gradient = output_and_gradients(pool, x)
-        expected, expected_gradient = output_and_gradients(
+        alone, y, gradient = output_and_gradients(pool, x)
+        _, expected, expected_gradient = output_and_gradients(
             lambda x: xla_ops.max_pool(x, window, stride, padding), x
         )
+        np.testing.assert_array_equal(alone, expected)
         np.testing.assert_array_equal(y, expected)
         assert_close(gradient, expected_gradient, dtype)
 

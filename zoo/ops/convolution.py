@@ -5,7 +5,8 @@ the output's gradient and the kernel, the kernel's gradient in the images and th
 Each of the three, transposed in one operand, is another of them. As JAX primitives with these rules
 they can be differentiated in any mode, in any order and any number of times, and every derivative
 uses the fast formulation. It is chosen when a program is lowered: on a CPU that of
-`zoo.ops.on_cpu`, on a GPU or TPU XLA's own.
+`zoo.ops.on_cpu`, on a GPU or TPU XLA's own. A convolution that is not differentiated, an answer, is
+a primitive of its own: for one or two images XLA's is the faster one on a CPU too.
 """
 
 from typing import Any
@@ -16,8 +17,10 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching
 
 from zoo.ops import direct, on_cpu, windows
-from zoo.ops.primitives import primitive
+from zoo.ops.primitives import differentiate_as, primitive
 from zoo.ops.windows import Padding, Pads, same_or_valid
+
+MOST_FOR_XLA = 2  # images: up to here the zoo's formulations cost more than they save
 
 
 def conv(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
@@ -49,13 +52,18 @@ def conv(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
     if min(windows.output_shape(x.shape, kernel.shape, pads)[1:3]) < 1:
         height, width = x.shape[1:3]
         raise ValueError(f"a {height}x{width} image is smaller than the {kernel.shape[:2]} kernel")
-    return _output.bind(x, kernel, pads=pads)
+    return _answer.bind(x, kernel, pads=pads)
 
 
 def _output_by_xla(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     return jax.lax.conv_general_dilated(
         x, kernel, (1, 1), pads, dimension_numbers=direct.DIMENSIONS
     )
+
+
+def _answer_on_cpu(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
+    few = x.shape[0] <= MOST_FOR_XLA and x.dtype in (jnp.float32, jnp.float64)
+    return (_output_by_xla if few else on_cpu.output)(x, kernel, pads)
 
 
 def _input_gradient_by_xla(dy: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
@@ -117,6 +125,8 @@ _kernel_gradient = primitive(
     "conv_kernel_gradient", windows.kernel_shape, _kernel_gradient_by_xla, on_cpu.kernel_gradient
 )
 
+_answer = primitive("conv", windows.output_shape, _output_by_xla, _answer_on_cpu)
+
 # The transposes: from the cotangent of the result, those of the left and the right operand.
 ad.defbilinear(  # y of (x, kernel)
     _output,
@@ -134,6 +144,9 @@ ad.defbilinear(  # dkernel of (x, dy)
     lambda kernel, x, _, pads: _output.bind(x, kernel, pads=pads),
 )
 
+differentiate_as(_answer, _output)
+
+_define_batching(_answer, (0, 0), (3, 3))
 _define_batching(_output, (0, 0), (3, 3))  # more images, or more features
 _define_batching(_input_gradient, (0, 0), (2, 3))  # more images, or more channels
 _define_batching(_kernel_gradient, (3, 2), (3, 3))  # more channels, or more features

@@ -19,7 +19,8 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching
 
-from zoo.ops.primitives import primitive
+from zoo.ops.convolution import MOST_FOR_XLA
+from zoo.ops.primitives import differentiate_as, primitive
 from zoo.ops.windows import (
     Padding,
     Pads,
@@ -51,7 +52,7 @@ def max_pool(x: jax.Array, window: int, stride: int, padding: Padding) -> jax.Ar
     if min(size + sum(pad) for size, pad in zip(x.shape[1:3], pads, strict=True)) < window:
         height, width = x.shape[1:3]
         raise ValueError(f"a {height}x{width} image is smaller than the {window}x{window} window")
-    return _output.bind(x, window=window, stride=stride, pads=pads)
+    return _answer.bind(x, window=window, stride=stride, pads=pads)
 
 
 def _output_by_xla(x: jax.Array, window: int, stride: int, pads: Pads) -> jax.Array:
@@ -90,6 +91,12 @@ def _window_pixels(
 
 def _output_on_cpu(x: jax.Array, window: int, stride: int, pads: Pads) -> jax.Array:
     return functools.reduce(jnp.maximum, _window_pixels(x, window, stride, pads))
+
+
+def _answer_on_cpu(x: jax.Array, window: int, stride: int, pads: Pads) -> jax.Array:
+    """The same, not differentiated."""
+    formulation = _output_by_xla if x.shape[0] <= MOST_FOR_XLA else _output_on_cpu
+    return formulation(x, window, stride, pads)
 
 
 def _tangent_on_cpu(x: jax.Array, dx: jax.Array, window: int, stride: int, pads: Pads) -> jax.Array:
@@ -186,7 +193,8 @@ def _output_shape(x: Shape, window: int, stride: int, pads: Pads) -> Shape:
     return x[0], rows, columns, x[3]
 
 
-_output = primitive("max_pool", _output_shape, _output_by_xla, _output_on_cpu)
+_answer = primitive("max_pool", _output_shape, _output_by_xla, _answer_on_cpu)
+_output = primitive("max_pool_output", _output_shape, _output_by_xla, _output_on_cpu)
 _tangent = primitive(  # of (x, dx), linear in dx
     "max_pool_tangent",
     lambda x, _, **params: _output_shape(x, **params),
@@ -233,7 +241,8 @@ def _define_batching(own: Primitive) -> None:
 
 
 ad.defjvp(_output, lambda dx, x, **params: _tangent.bind(x, dx, **params))
+differentiate_as(_answer, _output)
 _define_linear(_tangent, transpose=_gradient)
 _define_linear(_gradient, transpose=_tangent)
-for _each in (_output, _tangent, _gradient):
+for _each in (_answer, _output, _tangent, _gradient):
     _define_batching(_each)
