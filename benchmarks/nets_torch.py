@@ -11,6 +11,18 @@ from zoo.models import layers
 from zoo.models.net import named_layers
 
 
+class Crop(torch.nn.Module):
+    """Removes a border of [B, C, H, W]."""
+
+    def __init__(self, border: int) -> None:
+        super().__init__()
+        self.border = border
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[B, C, H - 2 * border, W - 2 * border]"""
+        return x[:, :, self.border : -self.border, self.border : -self.border]
+
+
 class SamePad(torch.nn.Module):
     """Pads with the odd pixel at the right and the bottom, as TensorFlow and Keras do."""
 
@@ -32,6 +44,8 @@ def _modules(net: layers.Net, image_shape: tuple[int, int, int], num_classes: in
     modules: list[Any] = []
     for _, layer in named_layers(net):
         match layer:
+            case layers.Crop(border=border):
+                modules.append(Crop(border))
             case layers.Conv(features=features, kernel_size=k, padding=padding):
                 # PyTorch's "same" also pads the odd pixel of an even kernel at the right.
                 same = "same" if padding == "SAME" else 0

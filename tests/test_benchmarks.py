@@ -73,11 +73,12 @@ def test_fast99_trains_each_seed_and_writes_a_page(run_python: Run, tmp_path: Pa
     arguments = ["--dataset=digits", "--seeds=2", "--set=num_epochs=2", f"--output={output}"]
     done = run_python("benchmarks/fast99.py", *arguments)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "2 seeds, 2,884 images seen" in done.stdout
+    assert "zoo: 2 seeds, 2,884 images seen" in done.stdout
     result = json.loads(output.read_text())
-    assert [each["seed"] for each in result["seeds"]] == [1, 2]
+    seeds = result["contenders"]["zoo"]["seeds"]
+    assert [each["seed"] for each in seeds] == [1, 2]
     assert result["config"]["num_epochs"] == 2
-    assert all(each["seconds"] > 0 and 0.8 < each["accuracy"] <= 1 for each in result["seeds"])
+    assert all(each["seconds"] > 0 and 0.8 < each["accuracy"] <= 1 for each in seeds)
     assert "| 2 |" in output.with_suffix(".md").read_text()
 
 

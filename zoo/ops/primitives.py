@@ -48,7 +48,7 @@ def primitive(
 
 
 def differentiate_as(own: Primitive, other: Primitive) -> None:
-    """Where `own` is differentiated, `other` is computed in its place, with the rules of `other`."""
+    """Where `own` is differentiated, `other` is computed in its place, with its rules."""
     ad.primitive_jvps[own] = ad.primitive_jvps[other]
     if other in ad.primitive_transposes:
         ad.primitive_transposes[own] = ad.primitive_transposes[other]
