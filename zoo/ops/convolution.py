@@ -20,8 +20,10 @@ from zoo.ops.primitives import primitive
 from zoo.ops.windows import Padding, Pads, same_or_valid
 
 
-def conv(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
-    """Convolution of stride 1 without bias: [B, H', W', F].
+def conv(
+    x: jax.Array, kernel: jax.Array, padding: Padding, *, stride: int = 1, groups: int = 1
+) -> jax.Array:
+    """Convolution without bias: [B, H', W', F].
 
     The output for a patch of zeros is exactly zero. So is the gradient of a pixel if all outputs
     that depend on it have a zero gradient, and the gradient of a weight that is multiplied by zeros
@@ -29,8 +31,11 @@ def conv(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
 
     Args:
         x: images [B, H, W, C], floating point.
-        kernel: [h, w, C, F], of the same type.
+        kernel: [h, w, C / groups, F], of the same type.
         padding: VALID, or SAME as in TensorFlow (an odd pixel goes right and below).
+        stride: pixels between neighbouring outputs, along either axis.
+        groups: the channels are split into as many groups, each with its own features; as many as
+            there are channels: a depthwise convolution.
 
     Raises:
         TypeError: images and kernel have different types, or are not floating point.
@@ -41,14 +46,25 @@ def conv(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
         raise TypeError(
             f"images of {x.dtype} and a kernel of {kernel.dtype}: use the same float type"
         )
-    if x.shape[3] != kernel.shape[2]:
+    if x.shape[3] != kernel.shape[2] * groups:
+        of_groups = f" in {groups} groups" if groups > 1 else ""
         raise ValueError(
-            f"the images have {x.shape[3]} channels, the kernel {kernel.shape[2]}: use as many"
+            f"the images have {x.shape[3]} channels, the kernel {kernel.shape[2]}{of_groups}: use "
+            f"as many"
         )
-    pads = same_or_valid(x, kernel.shape[:2], 1, padding)
+    pads = same_or_valid(x, kernel.shape[:2], stride, padding)
     if min(windows.output_shape(x.shape, kernel.shape, pads)[1:3]) < 1:
         height, width = x.shape[1:3]
         raise ValueError(f"a {height}x{width} image is smaller than the {kernel.shape[:2]} kernel")
+    if stride > 1 or groups > 1:
+        return jax.lax.conv_general_dilated(
+            x,
+            kernel,
+            (stride, stride),
+            pads,
+            dimension_numbers=direct.DIMENSIONS,
+            feature_group_count=groups,
+        )
     return _output.bind(x, kernel, pads=pads)
 
 
