@@ -49,15 +49,23 @@ class Summary:
 @functools.cache
 @usual_settings()
 def summarize(
-    net: str,
+    net: str | layers.Net,
     image_shape: tuple[int, int, int] = (28, 28, 1),
     num_classes: int = 10,
     batch_size: int = 128,
+    name: str = "",
 ) -> Summary:
     """Returns the summary of a net.
 
+    Args:
+        net: its name or its layers.
+        image_shape: (height, width, channels) of the images.
+        num_classes: the number of logits.
+        batch_size: of the training step whose memory is told.
+        name: what the summary calls it; empty: its name.
+
     Raises:
-        ZooError: unknown net; images too small for it.
+        ZooError: unknown net; images too small for it, or with channels that it cannot have.
     """
     try:
         model = zoo.models.create_model(net, num_classes=num_classes)
@@ -94,7 +102,7 @@ def summarize(
         )
     params, statistics = _size(variables["params"]), _size(variables.get("batch_stats", {}))
     return Summary(
-        net=net,
+        net=name or str(net),
         image_shape=image_shape,
         num_classes=num_classes,
         layers=tuple(rows),

@@ -88,11 +88,11 @@ def _layer(number: int, content: Any, depth: int) -> Any:
     if kind is None:
         raise ValueError(f"layer {number} has no known kind: known are {', '.join(_KINDS)}")
     fields = {field.name: field for field in dataclasses.fields(kind)}
-    for name in values:
-        if name not in fields:
-            raise ValueError(f"layer {number}, {kind.__name__}, has {name}={values[name]!r:.40}")
-        if _is_list(name):
-            values[name] = _layers(values[name], depth + 1)
+    for name, value in values.items():
+        if _is_list(name) and name in fields:
+            values[name] = _layers(value, depth + 1)
+        elif name not in fields or not (value == fields[name].default or _is_valid(name, value)):
+            raise ValueError(f"layer {number}, {kind.__name__}, has {name}={value!r:.40}")
     missing = [
         name
         for name, field in fields.items()

@@ -22,7 +22,7 @@ from zoo.models.layers.layer import (
 )
 from zoo.models.layers.normalization import BatchNorm, GroupNorm, LayerNorm
 from zoo.models.layers.pooling import AvgPool, Crop, Flatten, GlobalAvgPool, MaxPool
-from zoo.models.layers.residual import Net, Residual, apply_layers, named_layers
+from zoo.models.layers.residual import Net, Residual, apply_layers, every_layer, named_layers
 
 __all__ = [
     "ACTIVATIONS",
@@ -50,6 +50,7 @@ __all__ = [
     "Shape",
     "activated",
     "apply_layers",
+    "every_layer",
     "initializer",
     "named_layers",
 ]

@@ -27,6 +27,14 @@ def named_layers(net: Iterable[Layer | Head]) -> Iterator[tuple[str, Layer]]:
             yield f"{layer.kind}_{counts[layer.kind]}", layer
 
 
+def every_layer(net: Iterable[Layer | Head]) -> Iterator[Layer | Head]:
+    """Each layer, those that residual connections were given included."""
+    for layer in net:
+        if isinstance(layer, Residual):
+            yield from every_layer((*layer.layers, *layer.shortcut))
+        yield layer
+
+
 def apply_layers(module: nn.Module, net: Net, x: jax.Array, context: Context) -> jax.Array:
     """The output of the layers before the head, whose variables become those of the module.
 
