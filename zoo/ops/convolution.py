@@ -1,11 +1,12 @@
-"""Convolution of stride 1: a bilinear map, and the two maps that are its transposes.
+"""Convolution: a bilinear map, and the two maps that are its transposes.
 
 A layer's output is linear in the images and linear in the kernel. The images' gradient is linear in
 the output's gradient and the kernel, the kernel's gradient in the images and the output's gradient.
 Each of the three, transposed in one operand, is another of them. As JAX primitives with these rules
 they can be differentiated in any mode, in any order and any number of times, and every derivative
 uses the fast formulation. It is chosen when a program is lowered: on a CPU that of
-`zoo.ops.on_cpu`, on a GPU or TPU XLA's own.
+`zoo.ops.on_cpu`, on a GPU or TPU XLA's own. With a stride or with groups it is that of
+`zoo.ops.strided`.
 """
 
 from typing import Any
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching
 
-from zoo.ops import direct, on_cpu, windows
+from zoo.ops import direct, on_cpu, strided, windows
 from zoo.ops.primitives import primitive
 from zoo.ops.windows import Padding, Pads, same_or_valid
 
@@ -39,8 +40,8 @@ def conv(
 
     Raises:
         TypeError: images and kernel have different types, or are not floating point.
-        ValueError: unknown padding, different numbers of channels, or images that are smaller than
-            the kernel without padding.
+        ValueError: unknown padding, different numbers of channels, features that are not a multiple
+            of the groups, or images that are smaller than the kernel without padding.
     """
     if x.dtype != kernel.dtype or not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(
@@ -52,19 +53,14 @@ def conv(
             f"the images have {x.shape[3]} channels, the kernel {kernel.shape[2]}{of_groups}: use "
             f"as many"
         )
+    if kernel.shape[3] % groups:
+        raise ValueError(f"{kernel.shape[3]} features cannot be split into {groups} groups")
     pads = same_or_valid(x, kernel.shape[:2], stride, padding)
     if min(windows.output_shape(x.shape, kernel.shape, pads)[1:3]) < 1:
         height, width = x.shape[1:3]
         raise ValueError(f"a {height}x{width} image is smaller than the {kernel.shape[:2]} kernel")
     if stride > 1 or groups > 1:
-        return jax.lax.conv_general_dilated(
-            x,
-            kernel,
-            (stride, stride),
-            pads,
-            dimension_numbers=direct.DIMENSIONS,
-            feature_group_count=groups,
-        )
+        return strided.conv(x, kernel, pads, stride, groups)
     return _output.bind(x, kernel, pads=pads)
 
 
