@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 import zoo.models
 from zoo.data import DATASETS
+from zoo.models import net_files
 from zoo.system.errors import ZooError
 
 OPTIMIZERS = ("adam", "adamw", "adadelta", "sgd", "rmsprop", "lion", "muon")
@@ -70,7 +71,7 @@ def _bool(**more: Any) -> _Key:
 
 _LARGEST = 1e38  # nearly the largest float32
 _KEYS = {
-    "model": _Key(str, str.isprintable, "the name of a net"),  # zoo.models knows them
+    "model": _Key(str, str.isprintable, "the name of a net or FILE.py:NAME"),
     "dtype": _one_of(*DTYPES),
     "seed": _whole(0, 2**32 - 1),
     "num_seeds": _whole(1, 10_000),
@@ -158,8 +159,12 @@ def load(net: str) -> ConfigDict:
     return importlib.import_module(f"zoo.configs.{net}").get_config()
 
 
-def validate(config: ConfigDict) -> None:
+def validate(config: ConfigDict, *, with_model: bool = True) -> None:
     """Checks that the configuration has just the known keys, each in its range.
+
+    Args:
+        config: as in configs/default.py.
+        with_model: whether its net is used; a net in a file is executed for that.
 
     Raises:
         ZooError: naming the first key that is wrong, its value and what is allowed.
@@ -173,10 +178,11 @@ def validate(config: ConfigDict) -> None:
             raise ZooError(f"config.{name} is missing: start from configs/default.py")
         if not key.allows(values[name]):
             raise ZooError(wrong_value(name, values[name]))
-    try:
-        zoo.models.create_model(values["model"])
-    except ValueError as error:
-        raise ZooError(f"config.model: {error}") from None
+    if with_model:
+        try:
+            net_files.find(values["model"])
+        except ValueError as error:
+            raise ZooError(f"config.model: {error}") from None
     if values["seed"] + values["num_seeds"] > 2**32:
         raise ZooError(f"config.seed + config.num_seeds must be at most {2**32:,}")
     if values["optimizer.schedule"] == "one_cycle" and values["optimizer.warmup_epochs"]:
@@ -262,6 +268,8 @@ def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -
         ZooError: naming the keys that differ.
     """
     before, now = _BEFORE | flatten(old), flatten(new)
+    if net_files.is_reference(before["model"]) and net_files.is_reference(now["model"]):
+        before["model"] = now["model"]  # what counts are its layers, which the history holds
     free = {name for name, key in _KEYS.items() if key.is_free}
     if now["validation"] == "holdout":
         free.remove("checkpoint.best_metric")  # it decides which epoch is tested

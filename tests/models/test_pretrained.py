@@ -316,7 +316,7 @@ def test_arrays_that_do_not_match_are_one_sentence(
         ({"dtype": "a\nb"}, "damaged or edited"),
         ({"net": None, "layers": [{"kind": "Conv", "features": 10**9}]}, "has features=1000000000"),
         ({"net": None, "layers": [{"kind": "Lambda", "code": "x"}]}, "layer 1 has no known kind"),
-        ({"net": None, "layers": [{"kind": "Dense", "features": 3}]}, "then one Flatten"),
+        ({"net": None, "layers": [{"kind": "Dense", "features": 3}]}, "dense_1 needs vectors"),
         ({"net": None, "layers": [{"kind": "Conv", "features": 3}]}, "has no kernel_size"),
         ({"net": None, "layers": [{"kind": "Flatten", "x": "__import__"}]}, "has x="),
         ({"net": None, "layers": [{"kind": "Flatten"}] * 2000}, "list of 1 to 200 layers"),

@@ -3,6 +3,7 @@
 Each function draws a figure; `zoo.system.figures.save` writes it.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, cast
@@ -19,14 +20,16 @@ from zoo.analysis.evaluation import calibration_bins, calibration_error
 from zoo.analysis.net import TrainedNet
 from zoo.analysis.prediction import Prediction
 from zoo.data import Split
-from zoo.models.layers import Conv, MaxPool
-from zoo.models.net import named_layers
+from zoo.models import weight_files
+from zoo.models.layers import AvgPool, Conv, DepthwiseConv, MaxPool, Residual
+from zoo.models.net import ConvNet, places
 from zoo.system.errors import ZooError
 from zoo.system.figures import COLORS, plain
 
 _MAX_WEIGHTS = 5000  # of a layer, sampled at random: enough for the shape of a violin
 _MAX_FILTERS = 64
 _MAX_CHANNELS = 8
+_OF_IMAGES = (Conv, DepthwiseConv, MaxPool, AvgPool, Residual)
 _MAX_PREDICTIONS = 100  # the picture is then 130 inches high
 
 
@@ -35,13 +38,17 @@ def weights(net: TrainedNet) -> Figure:
     before = zoo.training.step.create_train_state(
         net.model, optax.identity(), net.seed, net.image_shape
     ).params
-    after = net.variables["params"]
-    names = [name for name in _names_in_order(net) if "kernel" in after.get(name, {})]
+    kernels = _kernels(net)
+    names = list(kernels)
     figure = Figure(figsize=(max(6.0, 0.75 * len(names) + 2), 4.5), layout="constrained")
     axes = figure.subplots()
-    for side, params, color in (("low", before, "#999999"), ("high", after, COLORS[0])):
+    initial = _kernels(dataclasses.replace(net, variables={"params": before}))
+    for side, drawn_kernels, color in (
+        ("low", initial, "#999999"),
+        ("high", kernels, COLORS[0]),
+    ):
         drawn: dict[str, Any] = axes.violinplot(
-            [_thinned(np.asarray(params[name]["kernel"])) for name in names],
+            [_thinned(drawn_kernels[name]) for name in names],
             positions=range(len(names)),
             widths=0.85,
             showextrema=False,
@@ -61,7 +68,11 @@ def weights(net: TrainedNet) -> Figure:
 
 def filters(net: TrainedNet) -> Figure:
     """The kernels of the first convolution: red above zero, blue below, on a common scale."""
-    kernel = np.asarray(net.variables["params"]["conv_1"]["kernel"])  # [kh, kw, in, out]
+    name, kernel = next(  # [kh, kw, in, out]
+        ((name, kernel) for name, kernel in _kernels(net).items() if kernel.ndim == 4), ("", None)
+    )
+    if kernel is None:
+        raise ZooError(f"{net.source} has no convolution whose filters could be drawn")
     count = min(kernel.shape[-1], _MAX_FILTERS)
     columns = math.ceil(math.sqrt(2 * count))
     rows = math.ceil(count / columns)
@@ -77,23 +88,28 @@ def filters(net: TrainedNet) -> Figure:
     figure.colorbar(image, ax=grid, shrink=0.8, label="weight")
     height, width, _, features = kernel.shape
     shown = f"{count} of {features}" if count < features else f"{features}"
-    figure.suptitle(_title(net, f"conv_1, {shown} filters of {height}x{width}"), fontsize=11)
+    figure.suptitle(_title(net, f"{name}, {shown} filters of {height}x{width}"), fontsize=11)
     return figure
 
 
 def activations(net: TrainedNet, pixels: np.ndarray, name: str) -> Figure:
-    """Outputs of each convolution and pool for an image: the 8 channels with the largest mean.
+    """Outputs of each convolution, pool and sum for an image: the 8 channels with the largest mean.
 
     Args:
         net: the trained net.
         pixels: [height, width, channels] uint8.
         name: name of the image, for the title.
+
+    Raises:
+        ZooError: the layers of the net are not known.
     """
+    if not isinstance(net.model, ConvNet):
+        raise ZooError(f"{net.source} has a net whose layers are not known: draw another kind")
     outputs = net.intermediates(pixels[None])
     layers = [
-        layer_name
-        for layer_name, layer in named_layers(net.model.net)
-        if isinstance(layer, (Conv, MaxPool))
+        place.path
+        for place in places(net.model.net, net.image_shape)
+        if isinstance(place.layer, _OF_IMAGES) and len(place.output_shape) == 3
     ]
     inches = 0.4 + 0.9 * (1 + len(layers))
     figure = Figure(figsize=(8.5, inches))  # a constrained layout of this many axes takes seconds
@@ -106,7 +122,7 @@ def activations(net: TrainedNet, pixels: np.ndarray, name: str) -> Figure:
     grid[0, 1].imshow(pixels, cmap="gray", vmin=0, vmax=255)
     _label(grid[0, 0], "image")
     for row, layer_name in zip(grid[1:], layers, strict=True):
-        maps = np.asarray(outputs[f"{layer_name}_output"][0])[0]  # [H, W, C]
+        maps = _output(outputs, layer_name)[0]  # [H, W, C]
         chosen = np.argsort(-maps.mean(axis=(0, 1)), kind="stable")[:_MAX_CHANNELS]
         height, width, channels = maps.shape
         _label(row[0], f"{layer_name}\n{height}x{width}x{channels}")
@@ -236,8 +252,25 @@ OF_SPLIT: dict[str, Callable[[TrainedNet, Split, np.ndarray], Figure]] = {
 }
 
 
-def _names_in_order(net: TrainedNet) -> list[str]:
-    return [*(name for name, _ in named_layers(net.model.net)), "head"]
+def _kernels(net: TrainedNet) -> dict[str, np.ndarray]:
+    """The kernel of each layer by the layer's path, in the order of the layers, if it is known."""
+    found = {
+        path.removesuffix("/kernel"): np.asarray(leaf)
+        for path, leaf in weight_files.flatten(net.variables["params"]).items()
+        if path.endswith("/kernel")
+    }
+    if not isinstance(net.model, ConvNet):
+        return found
+    paths = [*(place.path for place in places(net.model.net, net.image_shape)), "head"]
+    return {path: found[path] for path in paths if path in found}
+
+
+def _output(outputs: dict[str, Any], path: str) -> np.ndarray:
+    """What the layer of that path gave, among a net's intermediate values."""
+    *scopes, name = path.split("/")
+    for scope in scopes:
+        outputs = outputs[scope]
+    return np.asarray(outputs[f"{name}_output"][0])
 
 
 def _thinned(array: np.ndarray) -> np.ndarray:

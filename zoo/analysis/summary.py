@@ -11,7 +11,7 @@ import jax
 
 import zoo.models
 from zoo.models import layers
-from zoo.models.net import named_layers, variable_shapes
+from zoo.models.net import places, variable_shapes
 from zoo.system.errors import ZooError
 from zoo.system.settings import usual_settings
 from zoo.system.text import table_text
@@ -23,7 +23,7 @@ _FLOAT_BYTES = 4
 class LayerSummary:
     """One layer, for one image."""
 
-    name: str
+    name: str  # such as conv_1, or in a residual connection residual_1/conv_1
     settings: str  # such as "64 of 3x3, same"
     output_shape: tuple[int, ...]
     parameters: int  # including moving statistics, as in Keras
@@ -49,40 +49,60 @@ class Summary:
 @functools.cache
 @usual_settings()
 def summarize(
-    net: str,
+    net: str | layers.Net,
     image_shape: tuple[int, int, int] = (28, 28, 1),
     num_classes: int = 10,
     batch_size: int = 128,
+    name: str = "",
 ) -> Summary:
     """Returns the summary of a net.
 
+    Args:
+        net: its name or its layers.
+        image_shape: (height, width, channels) of the images.
+        num_classes: the number of logits.
+        batch_size: of the training step whose memory is told.
+        name: what the summary calls it; empty: its name.
+
     Raises:
-        ZooError: unknown net; images too small for it.
+        ZooError: unknown net; images too small for it, or with channels that it cannot have.
     """
     try:
         model = zoo.models.create_model(net, num_classes=num_classes)
-        shapes = zoo.models.layer_shapes(model.net, image_shape)
+        zoo.models.layer_shapes(model.net, image_shape)
     except ValueError as error:
         raise ZooError(str(error)) from None
     variables = variable_shapes(model.net, image_shape, num_classes)
     macs = zoo.models.layer_macs(model.net, image_shape, num_classes)
-    rows, shape = [], tuple(image_shape)
-    for name, layer in [*named_layers(model.net), ("head", None)]:
-        output_shape = shapes.get(name, (num_classes,))
+    rows = [
+        LayerSummary(
+            name=place.path,
+            settings=place.layer.settings(),
+            output_shape=place.output_shape,
+            parameters=sum(
+                math.prod(shape)
+                for shapes in place.layer.variables(place.input_shape).values()
+                for shape in shapes.values()
+            ),
+            macs=macs.get(place.path, 0),
+            without_gradient=_without_gradient(place.layer, place.input_shape),
+        )
+        for place in places(model.net, image_shape)
+    ]
+    if isinstance(model.net[-1], layers.Head):
         rows.append(
             LayerSummary(
-                name=name,
-                settings=_settings(layer) if layer else f"{num_classes} logits",
-                output_shape=output_shape,
-                parameters=sum(_size(tree.get(name, {})) for tree in variables.values()),
-                macs=macs.get(name, 0),
-                without_gradient=_without_gradient(layer, shape),
+                name="head",
+                settings=f"{num_classes} logits",
+                output_shape=(num_classes,),
+                parameters=_size(variables["params"]["head"]),
+                macs=macs["head"],
+                without_gradient=0,
             )
         )
-        shape = output_shape
     params, statistics = _size(variables["params"]), _size(variables.get("batch_stats", {}))
     return Summary(
-        net=net,
+        net=name or str(net),
         image_shape=image_shape,
         num_classes=num_classes,
         layers=tuple(rows),
@@ -105,38 +125,24 @@ def training_bytes(num_params: int, output_shapes: Sequence[Sequence[int]], batc
     return _FLOAT_BYTES * (4 * num_params + 2 * outputs)
 
 
-def _settings(layer: layers.Layer) -> str:
-    match layer:
-        case layers.Conv(features=features, kernel_size=size, padding=padding):
-            return f"{features} of {size}x{size}, {padding.lower()}"
-        case layers.Crop(border=border):
-            return f"{border} pixels on each side"
-        case layers.MaxPool(window=window, stride=stride, padding=padding):
-            steps = "" if stride in (None, window) else f" stride {stride},"
-            return f"{window}x{window},{steps} {padding.lower()}"
-        case layers.Dropout(rate=rate):
-            return f"rate {rate:g}"
-        case layers.BatchNorm(momentum=momentum, epsilon=epsilon):
-            return f"momentum {momentum:g}, epsilon {epsilon:g}"
-        case layers.Dense(features=features):
-            return f"{features}"
-        case _:
-            return ""
-
-
-def _without_gradient(layer: layers.Layer | None, input_shape: tuple[int, ...]) -> int:
+def _without_gradient(layer: layers.Layer, input_shape: tuple[int, ...]) -> int:
     """Number of weights of a convolution that overlap padding at every position."""
-    if not isinstance(layer, layers.Conv) or layer.padding != "SAME":
+    if not isinstance(layer, layers.Conv | layers.DepthwiseConv) or layer.padding != "SAME":
         return 0
-    height, width, channels = input_shape
-    live = _live_taps(height, layer.kernel_size) * _live_taps(width, layer.kernel_size)
-    return (layer.kernel_size**2 - live) * channels * layer.features
+    side = layer.kernel_size
+    rows, columns = (_live_taps(size, side, layer.stride) for size in input_shape[:2])
+    weights = math.prod(layer.variables(input_shape)["params"]["kernel"])
+    return (side**2 - rows * columns) * weights // side**2
 
 
-def _live_taps(size: int, window: int) -> int:
-    """Taps of a window, along one axis, that overlap a pixel at some position (SAME, stride 1)."""
-    before = (window - 1) // 2  # padding before the first pixel, as in TensorFlow
-    return sum(abs(place - before) < size for place in range(window))
+def _live_taps(size: int, window: int, stride: int) -> int:
+    """Taps of a window, along one axis, that overlap a pixel at some position (SAME)."""
+    count = -(-size // stride)
+    before = max(0, (count - 1) * stride + window - size) // 2  # padding, as in TensorFlow
+    return sum(
+        any(0 <= place + stride * index - before < size for index in range(count))
+        for place in range(window)
+    )
 
 
 def _size(tree: Any) -> int:

@@ -4,14 +4,15 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
+import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
 import zoo.data.framing
 import zoo.models
 import zoo.training.history
+import zoo.training.nets
 import zoo.training.parameters
 from zoo.analysis.net import TrainedNet, TrainingData, softmax
 from zoo.data import NOWHERE, DataDirs, Validation
@@ -27,7 +28,12 @@ __all__ = ["TrainedNet", "TrainingData", "load", "load_packaged", "softmax"]
 
 
 @usual_settings()
-def load(source: str | Path, seed: int | None = None, given: DataDirs = NOWHERE) -> TrainedNet:
+def load(
+    source: str | Path,
+    seed: int | None = None,
+    given: DataDirs = NOWHERE,
+    model: nn.Module | None = None,
+) -> TrainedNet:
     """Loads a trained net.
 
     Args:
@@ -37,6 +43,7 @@ def load(source: str | Path, seed: int | None = None, given: DataDirs = NOWHERE)
             `zoo.models.from_pretrained` takes.
         seed: one of the run's seeds; None: the first.
         given: where its data lies on this machine; none: as `zoo.data.find` finds it.
+        model: the Flax module that the run was given in code, which it does not hold.
 
     Raises:
         ZooError: there is no run, no checkpoint, no such seed, or no such net; its weights cannot
@@ -53,7 +60,7 @@ def load(source: str | Path, seed: int | None = None, given: DataDirs = NOWHERE)
         if seed not in (None, net.seed):
             raise ZooError(f"{net.source} has the weights of seed {net.seed}, not {seed}: omit it")
         return net
-    return _of_run(path, seed, given)
+    return _of_run(path, seed, given, model)
 
 
 @usual_settings()
@@ -67,7 +74,9 @@ def load_packaged(name: str, given: DataDirs = NOWHERE) -> TrainedNet:
     return _of_weights(read_packaged(name), given)
 
 
-def _of_run(workdir: Path, seed: int | None, given: DataDirs) -> TrainedNet:
+def _of_run(
+    workdir: Path, seed: int | None, given: DataDirs, module: nn.Module | None
+) -> TrainedNet:
     zoo.training.history.read(workdir)  # raises an error if there is no run
     try:
         found = zoo.training.parameters.read(workdir)
@@ -96,11 +105,7 @@ def _of_run(workdir: Path, seed: int | None, given: DataDirs) -> TrainedNet:
     if count > 1:
         variables = jax.tree.map(lambda leaf: leaf[seed - first], variables)
     try:
-        model = zoo.models.create_model(
-            config["model"],
-            num_classes=history.data["num_classes"],
-            dtype=jnp.dtype(config["dtype"]),
-        )
+        model = zoo.training.nets.of_history(history, module)
     except ValueError as error:
         raise ZooError(f"{workdir}: {error}") from None
     data = _data_of(history, workdir)
@@ -168,9 +173,15 @@ def _of_weights(found: Pretrained, given: DataDirs) -> TrainedNet:
 def _check_shapes(net: TrainedNet) -> None:
     """Raises ZooError unless the checkpoint matches the net in the history."""
     try:
-        wanted = variable_shapes(net.model.net, net.image_shape, net.model.num_classes)
+        if isinstance(net.model, zoo.models.ConvNet):
+            wanted = variable_shapes(net.model.net, net.image_shape, net.model.num_classes)
+        else:
+            images = np.zeros((1, *net.image_shape), np.uint8)
+            key = jax.random.key(0)
+            wanted = jax.eval_shape(lambda: net.model.init(key, images, train=False))
     except zoo.models.ImageTooSmallError as error:
         raise ZooError(f"{net.source}: {error}") from None
+    wanted = {part: wanted[part] for part in ("params", "batch_stats") if wanted.get(part)}
     found = {part: net.variables[part] for part in wanted if part in net.variables}
     if _shapes(found) != _shapes(wanted):
         raise ZooError(_mismatch(net.source))

@@ -17,6 +17,7 @@ from ml_collections import ConfigDict, config_flags
 import zoo.config
 import zoo.configs
 import zoo.models
+from zoo.models import net_files
 from zoo.system.errors import ZooError
 from zoo.system.process import stop_requested
 from zoo.system.text import error_text
@@ -99,6 +100,8 @@ def parse_named(name: str, arguments: Sequence[str]) -> Arguments:
     for argument in arguments:
         if re.match(r"--?config(=|$)", argument):
             raise ZooError(f"unexpected argument {argument!r}: {name!r} names the configuration")
+    if ".py:" in name:  # a net of one's own
+        name, arguments = "default", [f"--config.model={name}", *arguments]
     names = [*zoo.models.NETS, "default"]
     if name in names:
         name = str(Path(zoo.configs.__path__[-1], f"{name}.py"))
@@ -131,7 +134,7 @@ def _usage(options: str) -> str:
 
 def _default_workdir(config: ConfigDict) -> str:
     last = f"-{config.seed + config.num_seeds - 1}" if config.num_seeds > 1 else ""
-    return f"runs/{config.model}-{config.dataset}-{config.seed}{last}"
+    return f"runs/{net_files.short_name(config.model)}-{config.dataset}-{config.seed}{last}"
 
 
 def _with_flag_files(arguments: Sequence[str]) -> list[str]:

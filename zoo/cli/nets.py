@@ -28,7 +28,7 @@ def list_nets(pattern: str) -> None:
 
 
 @click.command(short_help="Show a net's layers: shapes, parameters, multiply-adds.")
-@click.argument("net", shell_complete=complete_net)
+@click.argument("net", metavar="NET|FILE.py:NAME", shell_complete=complete_net)
 @click.option(
     "--image-size",
     default="28x28x1",
@@ -45,10 +45,19 @@ def list_nets(pattern: str) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def summary(net: str, image_size: str, num_classes: int, batch_size: int, as_json: bool) -> None:
-    """Show the layers of NET: output shapes, parameters, multiply-adds."""
-    from zoo.analysis.summary import summarize, to_json, to_text
+    """Show the layers of NET: output shapes, parameters, multiply-adds.
 
-    found = summarize(net, _image_shape(image_size), num_classes, batch_size)
+    NET is the name of a net, or FILE.py:NAME for a tuple of layers in a file, which is executed.
+    """
+    from zoo.analysis.summary import summarize, to_json, to_text
+    from zoo.models import net_files
+
+    shape = _image_shape(image_size)
+    try:
+        layers = net_files.find(net)
+    except ValueError as error:
+        raise ZooError(str(error)) from None
+    found = summarize(layers, shape, num_classes, batch_size, net_files.short_name(net))
     click.echo(to_json(found) if as_json else to_text(found))
 
 

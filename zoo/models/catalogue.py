@@ -7,6 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from zoo.models import layer_lists
 from zoo.models.ablation import (
     ABLATION_CNN3,
     ABLATION_CNN3_DROPOUT,
@@ -59,21 +60,27 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
     return sorted(fnmatch.filter(names, pattern))
 
 
-def create_model(name: str, num_classes: int = 10, dtype: Any = jnp.float32) -> ConvNet:
-    """The net of that name as a Flax module: `model.apply(variables, images, train=False)`.
+def create_model(net: str | Net, num_classes: int = 10, dtype: Any = jnp.float32) -> ConvNet:
+    """The net as a Flax module: `model.apply(variables, images, train=False)`.
 
     Args:
-        name: one of `list_models()`, or fast99.
+        net: one of `list_models()`, or fast99; or a tuple of layers of `zoo.models.layers`.
         num_classes: number of logits; 0 gives the features before the head.
         dtype: the type of the computation; parameters are always float32.
 
     Raises:
-        ValueError: the name is unknown (near matches are suggested), or num_classes is negative.
+        ValueError: the name is unknown (near matches are suggested); the layers are no net, which
+            the text explains; or num_classes is negative.
     """
-    check_net(name)
+    if isinstance(net, str):
+        check_net(net)
+        layers = NETS[net]
+    else:
+        layer_lists.check(net)
+        layers = net
     if num_classes < 0:
         raise ValueError(f"num_classes must be 0 (features) or more, not {num_classes}")
-    return ConvNet(NETS[name], num_classes=num_classes, dtype=dtype)
+    return ConvNet(layers, num_classes=num_classes, dtype=dtype)
 
 
 def check_net(name: str) -> None:

@@ -1,25 +1,51 @@
 """Converts between the variables of a net and the weight arrays of a Keras model.
 
 Keras and Flax use the same layout of kernels ([h, w, in, out]), so only the order and the names
-differ. A flattened image has its channels fastest here; in a channels-first Keras model it has them
+differ, and the kernel of a depthwise convolution, which is [h, w, C, 1] in Keras and [h, w, 1, C]
+here. A flattened image has its channels fastest here; in a channels-first Keras model it has them
 slowest, if `Flatten` does not put them last: then the rows of the first dense kernel are in another
 order.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from os import PathLike
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zoo.models.layers import BatchNorm, Conv, Dense, Flatten, Head
-from zoo.models.net import ConvNet, named_layers, variable_shapes
+from zoo.models.layers import Conv, Dense, DepthwiseConv, Flatten, Head, Layer, Residual
+from zoo.models.net import ConvNet, named_layers, places, variable_shapes
 
 Variables = dict[str, Any]
 DataFormat = Literal["channels_last", "channels_first"]
-_Place = tuple[str, str, str]  # (collection, layer, leaf)
+_ANY_SHAPE = (1, 1, 1)  # the names of a layer's variables do not depend on its input
+_LARGE = (2**16, 2**16, 1)  # an image on which no layer has an empty output
+_PROJECTIONS = {  # of a shortcut that a residual connection made for itself
+    "conv_1": Conv(1, 1, use_bias=False),
+    "dense_1": Dense(1, use_bias=False),
+}
+
+
+class _Place(NamedTuple):
+    """Where an array is in the variables."""
+
+    collection: str
+    path: str  # of the layer, such as "residual_1/conv_1"
+    leaf: str
+    is_depthwise: bool  # the kernel of a depthwise convolution
+
+    def __str__(self) -> str:
+        return f"{self.path}/{self.leaf}"
+
+    def among(self, variables: Variables) -> dict[str, Any]:
+        """The layer's arrays of that collection."""
+        return _scope(variables[self.collection], self.path)
+
+    def turned(self, array: np.ndarray) -> np.ndarray:
+        """From the layout here to that of Keras, or back."""
+        return array.swapaxes(2, 3) if self.is_depthwise and array.ndim == 4 else array
 
 
 def from_keras_weights(
@@ -34,8 +60,9 @@ def from_keras_weights(
     Args:
         model: from `create_model`.
         weights: a Keras model, or its `get_weights()`: the kernel and the bias of each convolution
-            and dense layer; scale, offset, moving mean and moving variance of each batch
-            normalization.
+            and dense layer; scale and offset of each normalization; moving mean and moving variance
+            of each batch normalization. Of a residual connection those of its layers come before
+            those of its shortcut.
         image_shape: (height, width, channels) of the images here, whose channels are always last;
             the first dense layer depends on it.
         data_format: the order of a flattened image in the Keras model, which weights alone do not
@@ -58,14 +85,16 @@ def from_keras_weights(
         weights = weights.get_weights()
     arrays = _arrays(weights)
     expected = variable_shapes(model.net, image_shape, model.num_classes)
-    paths = list(_paths(model))
-    shapes = [expected[collection][layer][leaf].shape for collection, layer, leaf in paths]
-    _check_shapes(arrays, paths, shapes, image_shape)
+    found = list(_places(model, expected))
+    arrays = [place.turned(array) for place, array in zip(found, arrays, strict=False)] + arrays[
+        len(found) :
+    ]
+    _check_shapes(arrays, found, expected, image_shape)
     if _is_channels_first(data_format):
-        _reorder(model, paths, arrays, from_channels_first=True)
+        _reorder(model, found, arrays, from_channels_first=True)
     variables: Variables = jax.tree.map(lambda leaf: None, expected)
-    for (collection, layer, leaf), array in zip(paths, arrays, strict=True):
-        variables[collection][layer][leaf] = jnp.asarray(array)
+    for place, array in zip(found, arrays, strict=True):
+        place.among(variables)[place.leaf] = jnp.asarray(array)
     return variables
 
 
@@ -82,21 +111,22 @@ def to_keras_weights(
     Raises:
         ValueError: no such data format.
     """
-    paths = list(_paths(model))
-    arrays = [np.asarray(variables[collection][layer][leaf]) for collection, layer, leaf in paths]
+    found = list(_places(model, variables))
+    arrays = [np.asarray(place.among(variables)[place.leaf]) for place in found]
     if _is_channels_first(data_format):
-        _reorder(model, paths, arrays, from_channels_first=False)
-    return arrays
+        _reorder(model, found, arrays, from_channels_first=False)
+    return [place.turned(array) for place, array in zip(found, arrays, strict=True)]
 
 
 def _reorder(
-    model: ConvNet, paths: list[_Place], arrays: list[np.ndarray], *, from_channels_first: bool
+    model: ConvNet, found: list[_Place], arrays: list[np.ndarray], *, from_channels_first: bool
 ) -> None:
     """Puts the rows of the kernel that gets the flattened image into the other order."""
     layer, channels = _after_flatten(model)
-    if ("params", layer, "kernel") not in paths:
+    kernels = [str(place) for place in found]
+    if f"{layer}/kernel" not in kernels:
         return  # a net without a head gives the flattened image itself
-    index = paths.index(("params", layer, "kernel"))
+    index = kernels.index(f"{layer}/kernel")
     rows, features = arrays[index].shape
     positions = rows // channels
     axes = (channels, positions) if from_channels_first else (positions, channels)
@@ -128,16 +158,15 @@ def _array(number: int, given: Any) -> np.ndarray:
 
 
 def _check_shapes(
-    arrays: list[np.ndarray], paths: list[_Place], shapes: list[Any], image_shape: Sequence[int]
+    arrays: list[np.ndarray], found: list[_Place], expected: Variables, image_shape: Sequence[int]
 ) -> None:
-    if len(arrays) != len(paths):
-        raise ValueError(f"this net has {len(paths)} weight arrays, not {len(arrays)}")
-    for number, (array, (_, layer, leaf), shape) in enumerate(
-        zip(arrays, paths, shapes, strict=True), start=1
-    ):
+    if len(arrays) != len(found):
+        raise ValueError(f"this net has {len(found)} weight arrays, not {len(arrays)}")
+    for number, (array, place) in enumerate(zip(arrays, found, strict=True), start=1):
+        shape = place.among(expected)[place.leaf].shape
         if array.shape != shape:
             raise ValueError(
-                f"{layer}/{leaf} of this net for images of {tuple(image_shape)} has shape "
+                f"{place} of this net for images of {tuple(image_shape)} has shape "
                 f"{shape}, but weight array {number} has {array.shape}"
             )
 
@@ -187,27 +216,53 @@ def _listed(found: set[str]) -> str:
 
 
 def _after_flatten(model: ConvNet) -> tuple[str, int]:
-    """The first dense layer, and the number of channels of the image that it gets flattened."""
-    channels, is_flat = 0, False
-    for name, layer in named_layers(model.net):
-        match layer:
-            case Conv(features=features):
-                channels = features
-            case Flatten():
-                is_flat = True
-            case Dense() if is_flat:
-                return name, channels
-    return "head", channels
+    """The layer that gets the flattened image, and the image's channels; ("", 1): no layer does.
+
+    Raises:
+        ValueError: it is a residual connection.
+    """
+    channels, is_flat = 1, False
+    for place in places(model.net, _LARGE):
+        if isinstance(place.layer, Flatten):
+            channels, is_flat = place.input_shape[-1], True
+        elif is_flat and place.path.startswith("residual"):
+            raise ValueError(
+                "the weights of a residual connection that gets a flattened image cannot be "
+                "reordered: put Flatten into the Keras model so that channels are last"
+            )
+        elif is_flat and isinstance(place.layer, Dense):
+            return place.path, channels
+    return ("head", channels) if is_flat else ("", 1)
 
 
-def _paths(model: ConvNet) -> Iterator[_Place]:
-    """(collection, layer, leaf) of every array, in the order of Keras."""
-    for name, layer in named_layers(model.net):
-        match layer:
-            case Conv() | Dense():
-                yield from (("params", name, "kernel"), ("params", name, "bias"))
-            case BatchNorm():
-                yield from (("params", name, "scale"), ("params", name, "bias"))
-                yield from (("batch_stats", name, "mean"), ("batch_stats", name, "var"))
+def _places(model: ConvNet, variables: Variables) -> Iterator[_Place]:
+    """Of every array, in the order of Keras; `variables` tell which shortcuts there are."""
+    yield from _places_of(model.net, variables, "")
     if model.num_classes and isinstance(model.net[-1], Head):
-        yield from (("params", "head", "kernel"), ("params", "head", "bias"))
+        for leaf in ("kernel", "bias"):
+            yield _Place("params", "head", leaf, is_depthwise=False)
+
+
+def _places_of(
+    layers: Iterable[Layer | Head], variables: Variables, prefix: str
+) -> Iterator[_Place]:
+    for name, layer in named_layers(layers):
+        path = prefix + name
+        for collection, shapes in layer.variables(_ANY_SHAPE).items():
+            for leaf in shapes:
+                yield _Place(collection, path, leaf, isinstance(layer, DepthwiseConv))
+        if isinstance(layer, Residual):
+            yield from _places_of(layer.layers, variables, f"{path}/")
+            given = _scope(variables["params"], path).get("shortcut", {})
+            yield from _places_of(
+                layer.shortcut or [_PROJECTIONS[name] for name in given],
+                variables,
+                f"{path}/shortcut/",
+            )
+
+
+def _scope(tree: Any, path: str) -> Any:
+    """What a tree holds under a path; {} if it has none."""
+    for name in path.split("/"):
+        tree = tree.get(name, {})
+    return tree

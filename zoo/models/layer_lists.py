@@ -1,31 +1,27 @@
 """A net's list of layers as JSON: [{"kind": "Conv", "features": 32, "kernel_size": 3}, ...]."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
-from zoo.models.layers import (
-    INITIALIZERS,
-    BatchNorm,
-    Conv,
-    Crop,
-    Dense,
-    Dropout,
-    Flatten,
-    Head,
-    MaxPool,
-    Net,
-)
+from zoo.models import layers
+from zoo.models.layers import ACTIVATIONS, INITIALIZERS, Head, Layer, Net, Shape
+from zoo.models.net import places
 
-_KINDS = {
-    kind.__name__: kind for kind in (Crop, Conv, MaxPool, Dropout, BatchNorm, Flatten, Dense, Head)
+_KINDS: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in vars(layers).values()
+    if isinstance(kind, type) and (kind is Head or issubclass(kind, Layer)) and kind is not Layer
 }
 # Far above what is trained here; a stranger's list must not take minutes to trace.
 _MOST_LAYERS = 200
+_MOST_NESTED = 10  # residual connections in one another
 _MOST_FEATURES = 100_000
 _MOST_PIXELS = 100  # of a window's side
+_LARGE = (2**16, 2**16, 1)  # an image on which no layer that is allowed here has an empty output
 
 
-def to_content(net: Net) -> list[dict[str, Any]]:
+def to_content(net: Iterable[Layer | Head]) -> list[dict[str, Any]]:
     """The list as JSON; what has its default is left out.
 
     Raises:
@@ -38,10 +34,10 @@ def to_content(net: Net) -> list[dict[str, Any]]:
                 f"{type(layer).__name__} is not a layer of zoo.models.layers: only those are saved"
             )
         values: dict[str, Any] = {"kind": type(layer).__name__}
-        for field in dataclasses.fields(layer):
+        for field in dataclasses.fields(layer):  # type: ignore[arg-type]  # each is a dataclass
             value = getattr(layer, field.name)
             if value != field.default:
-                values[field.name] = value
+                values[field.name] = to_content(value) if _is_list(field.name) else value
         if not isinstance(values.get("kernel_init", ""), str):
             raise ValueError(
                 f"the initializer of {layer!r} is a function, which cannot be saved: use one of "
@@ -57,28 +53,45 @@ def from_content(content: Any) -> Net:
     Raises:
         ValueError: it is something else; the text says what.
     """
-    if not isinstance(content, list) or not 0 < len(content) <= _MOST_LAYERS:
-        raise ValueError(f"layers must be a list of 1 to {_MOST_LAYERS} layers")
-    net = tuple(_layer(number, each) for number, each in enumerate(content, start=1))
-    kinds = [type(layer) for layer in net]
-    flat = kinds.index(Flatten) if Flatten in kinds else len(net)
-    of_images, of_vectors = {Crop, Conv, MaxPool, Flatten}, {Dense, Head}
-    if of_images & {*kinds[flat + 1 :]} or of_vectors & {*kinds[:flat]} or Head in kinds[:-1]:
-        raise ValueError(
-            "layers must be crops, convolutions and pools, then one Flatten, then dense layers, "
-            "then at most one Head"
-        )
+    net = _layers(content, 1)
+    check(net)
     return net
 
 
-def _layer(number: int, content: Any) -> Any:
+def check(net: Net) -> None:
+    """Checks that a list of layers is a net, whatever the images.
+
+    Raises:
+        ValueError: naming the layer, its value and what is allowed; or what follows what.
+    """
+    _check_values(net)
+    if any(isinstance(layer, Head) for layer in net[:-1]):
+        raise ValueError("Head must be the last layer, and there may be only one")
+    shape: Shape = _LARGE
+    for place in places(net, _LARGE):
+        shape = place.output_shape if "/" not in place.path else shape
+    if isinstance(net[-1], Head) and len(shape) == 3:
+        raise ValueError("Head needs vectors, not images: put Flatten or GlobalAvgPool before it")
+
+
+def _layers(content: Any, depth: int) -> tuple[Any, ...]:
+    if not isinstance(content, list) or not 0 < len(content) <= _MOST_LAYERS:
+        raise ValueError(f"layers must be a list of 1 to {_MOST_LAYERS} layers")
+    if depth > _MOST_NESTED:
+        raise ValueError(f"more than {_MOST_NESTED} residual connections are in one another")
+    return tuple(_layer(number, each, depth) for number, each in enumerate(content, start=1))
+
+
+def _layer(number: int, content: Any, depth: int) -> Any:
     values = dict(content) if isinstance(content, dict) else {}
     kind = _KINDS.get(str(values.pop("kind", None)))
     if kind is None:
         raise ValueError(f"layer {number} has no known kind: known are {', '.join(_KINDS)}")
     fields = {field.name: field for field in dataclasses.fields(kind)}
     for name, value in values.items():
-        if name not in fields or not _is_valid(name, value):
+        if _is_list(name) and name in fields:
+            values[name] = _layers(value, depth + 1)
+        elif name not in fields or not (value == fields[name].default or _is_valid(name, value)):
             raise ValueError(f"layer {number}, {kind.__name__}, has {name}={value!r:.40}")
     missing = [
         name
@@ -90,20 +103,47 @@ def _layer(number: int, content: Any) -> Any:
     return kind(**values)
 
 
+def _check_values(net: Any) -> None:
+    """Raises ValueError unless it is a tuple of layers, each setting in its range."""
+    if not isinstance(net, tuple) or not net:
+        raise ValueError(f"a net must be a tuple of layers, not {net!r:.40}")
+    for number, layer in enumerate(net, start=1):
+        if not isinstance(layer, Layer | Head):
+            raise ValueError(f"layer {number} is not a layer of a net but {layer!r:.40}")
+        if _KINDS.get(type(layer).__name__) is not type(layer):
+            continue  # one of the user's own
+        for field in dataclasses.fields(layer):  # type: ignore[arg-type]  # each is a dataclass
+            value = getattr(layer, field.name)
+            if value != field.default and not _is_valid(field.name, value):
+                kind = type(layer).__name__
+                raise ValueError(f"layer {number}, {kind}, has {field.name}={value!r:.40}")
+            if _is_list(field.name) and value:
+                _check_values(value)
+
+
+def _is_list(name: str) -> bool:
+    """Whether a field of that name holds layers."""
+    return name in ("layers", "shortcut")
+
+
 def _is_valid(name: str, value: Any) -> bool:
     match name:
-        case "features":
+        case "features" | "groups":
             return type(value) is int and 1 <= value <= _MOST_FEATURES
-        case "kernel_size" | "window" | "border":
+        case "kernel_size" | "window" | "border" | "stride":
             return type(value) is int and 1 <= value <= _MOST_PIXELS
-        case "stride":
-            return value is None or (type(value) is int and 1 <= value <= _MOST_PIXELS)
         case "padding":
             return value in ("SAME", "VALID")
         case "kernel_init":
-            return isinstance(value, str) and value in INITIALIZERS
+            return callable(value) or (isinstance(value, str) and value in INITIALIZERS)
+        case "activation":
+            return value is None or (isinstance(value, str) and value in ACTIVATIONS)
         case "rate" | "momentum":
             return type(value) in (int, float) and 0 <= value < 1
         case "epsilon":
             return type(value) in (int, float) and 0 < value <= 1
+        case "use_bias":
+            return type(value) is bool
+        case "layers" | "shortcut":
+            return isinstance(value, tuple) and not any(isinstance(each, Head) for each in value)
     return False

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from zoo.models.net import ConvNet, layer_macs, named_layers
+from zoo.models.net import ConvNet, layer_macs, places
 
 
 def model_card(model: ConvNet, config: dict[str, Any], dtype: str) -> str:
@@ -39,7 +39,10 @@ def model_card(model: ConvNet, config: dict[str, Any], dtype: str) -> str:
         "",
         "Layers:",
         "",
-        *(f"- `{name}`: `{layer!r}`" for name, layer in named_layers(model.net)),
+        *(
+            f"- `{place.path}`: `{place.layer!r}`"
+            for place in places(model.net, config["image_shape"])
+        ),
         *([f"- `head`: {model.num_classes} logits"] if model.num_classes else []),
     ]
     for key in ("input", "test", "training"):

@@ -1,38 +1,81 @@
 """A net: the module that applies a list of layers, and the facts that follow from the list."""
 
 import functools
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from zoo.models.layers import (
-    BatchNorm,
     Context,
-    Conv,
-    Dense,
     Head,
     Layer,
     Net,
+    Residual,
     Shape,
+    apply_layers,
     initializer,
+    named_layers,
 )
+
+__all__ = [
+    "ConvNet",
+    "ImageTooSmallError",
+    "Place",
+    "layer_macs",
+    "layer_shapes",
+    "min_image_size",
+    "named_layers",
+    "places",
+    "variable_shapes",
+]
+
+_MOST_PIXELS = 2**16  # of an image's side
 
 
 class ImageTooSmallError(ValueError):
     """The image is too small for the net: some layer would have an empty output."""
 
 
-def named_layers(net: Net) -> Iterator[tuple[str, Layer]]:
-    """Each layer before the head with its name: conv_1, max_pool_1, conv_2, dense_1, ..."""
-    counts: Counter[str] = Counter()
-    for layer in net:
-        if not isinstance(layer, Head):
-            counts[layer.kind] += 1
-            yield f"{layer.kind}_{counts[layer.kind]}", layer
+class Place(NamedTuple):
+    """A layer in a net, for images of one shape."""
+
+    path: str  # such as "conv_1", or in a residual connection "residual_1/conv_1"
+    layer: Layer
+    input_shape: Shape  # of one example
+    output_shape: Shape
+
+
+def places(
+    net: Iterable[Layer | Head], image_shape: Sequence[int], prefix: str = ""
+) -> Iterator[Place]:
+    """Each layer before the head, in order; what a residual connection holds comes before it.
+
+    It ends with the first layer that has an empty output.
+
+    Raises:
+        ValueError: a layer of images gets vectors, or the other way round.
+    """
+    shape: Shape = tuple(image_shape)
+    for name, layer in named_layers(net):
+        path = prefix + name
+        if layer.rank not in (None, len(shape)):
+            raise ValueError(
+                f"{path} needs images, not vectors: no Flatten or GlobalAvgPool may come before it"
+                if layer.rank == 3
+                else f"{path} needs vectors, not images: put Flatten or GlobalAvgPool before it"
+            )
+        if isinstance(layer, Residual):
+            yield from places(layer.layers, shape, f"{path}/")
+            if shortcut := layer.shortcut_for(shape):
+                yield from places(shortcut, shape, f"{path}/shortcut/")
+        place = Place(path, layer, shape, layer.output_shape(shape))
+        yield place
+        shape = place.output_shape
+        if min(shape) < 1:
+            return
 
 
 def layer_shapes(net: Net, image_shape: Sequence[int]) -> dict[str, Shape]:
@@ -44,21 +87,27 @@ def layer_shapes(net: Net, image_shape: Sequence[int]) -> dict[str, Shape]:
 
     Raises:
         ImageTooSmallError: it names the layer, its input and the smallest square image that works.
+        ValueError: a layer cannot have such an input; it names the layer.
     """
-    shapes: dict[str, Shape] = {}
-    shape: Shape = tuple(image_shape)
-    for name, layer in named_layers(net):
-        output_shape = layer.output_shape(shape)
-        if min(output_shape) < 1:
+    return {place.path: place.output_shape for place in _checked(net, image_shape)}
+
+
+def _checked(net: Net, image_shape: Sequence[int]) -> Iterator[Place]:
+    for place in places(net, image_shape):
+        try:
+            place.layer.check(place.input_shape)
+        except ValueError as error:
+            raise ValueError(f"{place.path} {error}") from None
+        if min(place.output_shape) < 1:
             height, width = image_shape[:2]
+            rows, columns = place.input_shape[:2]
             smallest = min_image_size(net)
             raise ImageTooSmallError(
-                f"a {height}x{width} image is too small for this net: {name} gets an input of "
-                f"{shape[0]}x{shape[1]}, smaller than its window; "
+                f"a {height}x{width} image is too small for this net: {place.path} gets an input "
+                f"of {rows}x{columns}, smaller than its window; "
                 f"the smallest image that works is {smallest}x{smallest}"
             )
-        shapes[name] = shape = output_shape
-    return shapes
+        yield place
 
 
 def layer_macs(net: Net, image_shape: Sequence[int], num_classes: int = 10) -> dict[str, int]:
@@ -67,49 +116,36 @@ def layer_macs(net: Net, image_shape: Sequence[int], num_classes: int = 10) -> d
     Every position of a kernel counts, including those over padding.
 
     Raises:
-        ImageTooSmallError: as in `layer_shapes`.
+        ImageTooSmallError, ValueError: as in `layer_shapes`.
     """
     macs: dict[str, int] = {}
     shape: Shape = tuple(image_shape)
-    shapes = layer_shapes(net, image_shape)
-    for name, layer in named_layers(net):
-        match layer:
-            case Conv(features=features, kernel_size=size):
-                height, width, _ = shapes[name]
-                macs[name] = height * width * size**2 * shape[-1] * features
-            case Dense(features=features):
-                macs[name] = shape[0] * features
-        shape = shapes[name]
+    for place in _checked(net, image_shape):
+        if count := place.layer.macs(place.input_shape):
+            macs[place.path] = count
+        shape = place.output_shape
     if num_classes:
         macs["head"] = shape[0] * num_classes
     return macs
 
 
-def variable_shapes(
-    net: Net, image_shape: Sequence[int], num_classes: int = 10
-) -> dict[str, dict[str, dict[str, jax.ShapeDtypeStruct]]]:
+def variable_shapes(net: Net, image_shape: Sequence[int], num_classes: int = 10) -> dict[str, Any]:
     """The shapes of what `model.init` gives: {"params": ..., "batch_stats": ... if it has any}.
 
     Raises:
-        ImageTooSmallError: as in `layer_shapes`.
+        ImageTooSmallError, ValueError: as in `layer_shapes`.
     """
-    params: dict[str, dict[str, Shape]] = {}
-    batch_stats: dict[str, dict[str, Shape]] = {}
+    found: dict[str, Any] = {"params": {}}
     shape: Shape = tuple(image_shape)
-    shapes = layer_shapes(net, image_shape)
-    for name, layer in named_layers(net):
-        match layer:
-            case Conv(features=features, kernel_size=size):
-                params[name] = {"kernel": (size, size, shape[-1], features), "bias": (features,)}
-            case Dense(features=features):
-                params[name] = {"kernel": (shape[0], features), "bias": (features,)}
-            case BatchNorm():
-                params[name] = {"scale": shape[-1:], "bias": shape[-1:]}
-                batch_stats[name] = {"mean": shape[-1:], "var": shape[-1:]}
-        shape = shapes[name]
+    for place in _checked(net, image_shape):
+        for collection, shapes in place.layer.variables(place.input_shape).items():
+            scope = found.setdefault(collection, {})
+            for name in place.path.split("/"):
+                scope = scope.setdefault(name, {})
+            scope.update(shapes)
+        shape = place.output_shape
     if num_classes and isinstance(net[-1], Head):
-        params["head"] = {"kernel": (shape[0], num_classes), "bias": (num_classes,)}
-    found = {"params": params} | ({"batch_stats": batch_stats} if batch_stats else {})
+        found["params"]["head"] = {"kernel": (shape[0], num_classes), "bias": (num_classes,)}
     return jax.tree.map(
         lambda size: jax.ShapeDtypeStruct(size, jnp.float32),
         found,
@@ -118,17 +154,15 @@ def variable_shapes(
 
 
 def min_image_size(net: Net) -> int:
-    """Side in pixels of the smallest square image that the net can take."""
-    size = 1
-    while True:
-        shape: Shape = (size, size, 1)
-        for _, layer in named_layers(net):
-            shape = layer.output_shape(shape)
-            if min(shape) < 1:
-                break
-        else:
+    """Side in pixels of the smallest square image that the net can take.
+
+    Raises:
+        ValueError: there is none, even of 65,536 pixels.
+    """
+    for size in range(1, _MOST_PIXELS + 1):
+        if all(min(place.output_shape) >= 1 for place in places(net, (size, size, 1))):
             return size
-        size += 1
+    raise ValueError(f"an image of {_MOST_PIXELS:,} pixels a side is too small for this net")
 
 
 class ConvNet(nn.Module):
@@ -171,10 +205,11 @@ class ConvNet(nn.Module):
 
         Raises:
             ImageTooSmallError: a layer would have an empty output.
-            ValueError: `images` does not have four axes.
+            ValueError: `images` does not have four axes, or a layer cannot have its input.
 
-        With `mutable=["intermediates"]`, the layers' outputs (after the ReLU) are returned too, as
-        `conv_1_output`, `max_pool_1_output` and so on.
+        With `mutable=["intermediates"]`, the layers' outputs (after the activation) are returned
+        too, as `conv_1_output`, `max_pool_1_output` and so on, those in a residual connection under
+        its name.
         """
         if images.ndim != 4:
             raise ValueError(f"images must be [B, height, width, channels], not {images.shape}")
@@ -182,9 +217,9 @@ class ConvNet(nn.Module):
         x = images.astype(self.dtype)
         if jnp.issubdtype(images.dtype, jnp.integer):
             x = x / 255
-        for name, layer in named_layers(self.net):
-            x = layer(x, Context(name=name, train=train, mask=mask, dtype=self.dtype))
-            self.sow("intermediates", f"{name}_output", x)
+        x = apply_layers(
+            self, self.net, x, Context(name="", train=train, mask=mask, dtype=self.dtype)
+        )
         head = self.net[-1]
         if self.num_classes and isinstance(head, Head):
             x = nn.Dense(

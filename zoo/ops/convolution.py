@@ -1,12 +1,13 @@
-"""Convolution of stride 1: a bilinear map, and the two maps that are its transposes.
+"""Convolution: a bilinear map, and the two maps that are its transposes.
 
 A layer's output is linear in the images and linear in the kernel. The images' gradient is linear in
 the output's gradient and the kernel, the kernel's gradient in the images and the output's gradient.
 Each of the three, transposed in one operand, is another of them. As JAX primitives with these rules
 they can be differentiated in any mode, in any order and any number of times, and every derivative
 uses the fast formulation. It is chosen when a program is lowered: on a CPU that of
-`zoo.ops.on_cpu`, on a GPU or TPU XLA's own. A convolution that is not differentiated, an answer, is
-a primitive of its own: for one or two images XLA's is the faster one on a CPU too.
+`zoo.ops.on_cpu`, on a GPU or TPU XLA's own. With a stride or with groups it is that of
+`zoo.ops.strided`. A convolution that is not differentiated, an answer, is a primitive of its own:
+for one or two images XLA's is the faster one on a CPU too.
 """
 
 from typing import Any
@@ -16,15 +17,17 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching
 
-from zoo.ops import direct, on_cpu, windows
+from zoo.ops import direct, on_cpu, strided, windows
 from zoo.ops.primitives import differentiate_as, primitive
 from zoo.ops.windows import Padding, Pads, same_or_valid
 
 MOST_FOR_XLA = 2  # images: up to here the zoo's formulations cost more than they save
 
 
-def conv(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
-    """Convolution of stride 1 without bias: [B, H', W', F].
+def conv(
+    x: jax.Array, kernel: jax.Array, padding: Padding, *, stride: int = 1, groups: int = 1
+) -> jax.Array:
+    """Convolution without bias: [B, H', W', F].
 
     The output for a patch of zeros is exactly zero. So is the gradient of a pixel if all outputs
     that depend on it have a zero gradient, and the gradient of a weight that is multiplied by zeros
@@ -32,26 +35,35 @@ def conv(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
 
     Args:
         x: images [B, H, W, C], floating point.
-        kernel: [h, w, C, F], of the same type.
+        kernel: [h, w, C / groups, F], of the same type.
         padding: VALID, or SAME as in TensorFlow (an odd pixel goes right and below).
+        stride: pixels between neighbouring outputs, along either axis.
+        groups: the channels are split into as many groups, each with its own features; as many as
+            there are channels: a depthwise convolution.
 
     Raises:
         TypeError: images and kernel have different types, or are not floating point.
-        ValueError: unknown padding, different numbers of channels, or images that are smaller than
-            the kernel without padding.
+        ValueError: unknown padding, different numbers of channels, features that are not a multiple
+            of the groups, or images that are smaller than the kernel without padding.
     """
     if x.dtype != kernel.dtype or not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(
             f"images of {x.dtype} and a kernel of {kernel.dtype}: use the same float type"
         )
-    if x.shape[3] != kernel.shape[2]:
+    if x.shape[3] != kernel.shape[2] * groups:
+        of_groups = f" in {groups} groups" if groups > 1 else ""
         raise ValueError(
-            f"the images have {x.shape[3]} channels, the kernel {kernel.shape[2]}: use as many"
+            f"the images have {x.shape[3]} channels, the kernel {kernel.shape[2]}{of_groups}: use "
+            f"as many"
         )
-    pads = same_or_valid(x, kernel.shape[:2], 1, padding)
+    if kernel.shape[3] % groups:
+        raise ValueError(f"{kernel.shape[3]} features cannot be split into {groups} groups")
+    pads = same_or_valid(x, kernel.shape[:2], stride, padding)
     if min(windows.output_shape(x.shape, kernel.shape, pads)[1:3]) < 1:
         height, width = x.shape[1:3]
         raise ValueError(f"a {height}x{width} image is smaller than the {kernel.shape[:2]} kernel")
+    if stride > 1 or groups > 1:
+        return strided.conv(x, kernel, pads, stride, groups)
     return _answer.bind(x, kernel, pads=pads)
 
 

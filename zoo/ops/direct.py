@@ -22,7 +22,7 @@ _MIN_BORDER = (
 )
 
 
-def conv(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
+def conv(x: jax.Array, kernel: jax.Array, pads: Pads, stride: int = 1) -> jax.Array:
     """[B, H', W', F]"""
     if any(side > size for side, size in zip(kernel.shape[:2], x.shape[1:3], strict=True)):
         x, pads = (
@@ -33,7 +33,7 @@ def conv(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     return jax.lax.conv_general_dilated(
         x,
         kernel,
-        window_strides=(2, 2),
+        window_strides=(2 * stride, 2 * stride),
         padding=((2 * top, 2 * bottom), (2 * left, 2 * right)),
         lhs_dilation=(2, 2),
         rhs_dilation=(2, 2),

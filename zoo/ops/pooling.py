@@ -73,7 +73,7 @@ def _gradient_by_xla(
     return jax.vjp(pool, x)[1](dy)[0]
 
 
-def _window_pixels(
+def window_pixels(
     x: jax.Array, window: int, stride: int, pads: Pads, padding: float = -math.inf
 ) -> list[jax.Array]:
     """For each pixel of a window, in reading order, that pixel of every window: [B, H', W', C]."""
@@ -90,7 +90,7 @@ def _window_pixels(
 
 
 def _output_on_cpu(x: jax.Array, window: int, stride: int, pads: Pads) -> jax.Array:
-    return functools.reduce(jnp.maximum, _window_pixels(x, window, stride, pads))
+    return functools.reduce(jnp.maximum, window_pixels(x, window, stride, pads))
 
 
 def _answer_on_cpu(x: jax.Array, window: int, stride: int, pads: Pads) -> jax.Array:
@@ -101,8 +101,8 @@ def _answer_on_cpu(x: jax.Array, window: int, stride: int, pads: Pads) -> jax.Ar
 
 def _tangent_on_cpu(x: jax.Array, dx: jax.Array, window: int, stride: int, pads: Pads) -> jax.Array:
     """The tangent of each window's maximum: [B, H', W', C]."""
-    first, *others = _window_pixels(x, window, stride, pads)
-    tangent, *tangents = _window_pixels(dx, window, stride, pads, 0)
+    first, *others = window_pixels(x, window, stride, pads)
+    tangent, *tangents = window_pixels(dx, window, stride, pads, 0)
     largest = first
     for pixel, its_tangent in zip(others, tangents, strict=True):
         tangent = jnp.where(pixel > largest, its_tangent, tangent)
@@ -118,7 +118,7 @@ def _gradient_on_cpu(
     In a program that also has the output, XLA computes both from the same comparisons, which are
     the same expressions.
     """
-    first, *others = _window_pixels(x, window, stride, pads)
+    first, *others = window_pixels(x, window, stride, pads)
     number_type = jnp.uint8 if window < 16 else jnp.uint16
     largest, position = first, jnp.zeros(first.shape, number_type)
     for number, pixel in enumerate(others, start=1):
@@ -186,18 +186,18 @@ def _spread_apart(
     return jax.lax.pad(dx, zero, ((0, 0, 0), *edges, (0, 0, 0)))
 
 
-def _output_shape(x: Shape, window: int, stride: int, pads: Pads) -> Shape:
+def output_shape(x: Shape, window: int, stride: int, pads: Pads) -> Shape:
     rows, columns = (
         (size + sum(pad) - window) // stride + 1 for size, pad in zip(x[1:3], pads, strict=True)
     )
     return x[0], rows, columns, x[3]
 
 
-_answer = primitive("max_pool", _output_shape, _output_by_xla, _answer_on_cpu)
-_output = primitive("max_pool_output", _output_shape, _output_by_xla, _output_on_cpu)
+_answer = primitive("max_pool", output_shape, _output_by_xla, _answer_on_cpu)
+_output = primitive("max_pool_output", output_shape, _output_by_xla, _output_on_cpu)
 _tangent = primitive(  # of (x, dx), linear in dx
     "max_pool_tangent",
-    lambda x, _, **params: _output_shape(x, **params),
+    lambda x, _, **params: output_shape(x, **params),
     _tangent_by_xla,
     _tangent_on_cpu,
 )

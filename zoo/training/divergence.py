@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from zoo.models.net import named_layers
+from zoo.models.net import ConvNet, named_layers
 from zoo.training.loop import Trainer
 from zoo.training.step import TrainState, num_steps
 
@@ -77,6 +77,8 @@ def _first_not_finite(trainer: Trainer, grads: Any) -> str | None:
 
     Gradients are computed from the output to the input, each from the one before.
     """
+    if not isinstance(trainer.model, ConvNet):
+        return None  # the order of its layers is not known
     names = [*(name for name, _ in named_layers(trainer.model.net)), "head"]
     for name in reversed(names):
         if not all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(grads.get(name))):

@@ -1,6 +1,6 @@
 """A run's history: one JSON file that is always whole::
 
-    {"format": 2, "config": {...}, "environment": {...}, "model": {"name", "num_params"},
+    {"format": 2, "config": {...}, "environment": {...}, "model": {"name", "num_params", "layers"},
      "data": {"num_train", "num_val", "num_test", "num_classes", "image_shape", "sha256"},
      "epochs": [{"epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy",
                  "learning_rate", "seconds", "images_per_second"}, ...],
@@ -19,6 +19,8 @@ that of the last start, with the version of the numerics (`zoo.training.numerics
 on with other versions or on another device, the earlier ones follow. `data.sha256` is the checksum
 of all images and labels (`zoo.data.Dataset.sha256`), by which the data is known wherever it lies;
 `data_dir` and `manual_dir` in `config` only tell where it was at the last start.
+`model.layers` is there where the net is not one of the zoo: its layers, as in
+`zoo.models.layer_lists`, or null if it was a Flax module.
 `framing` tells how drawings lie in the training images (`zoo.data.framing`), so that pictures of
 one's own are brought to that; it is empty where they are in colour or not drawings, and null in
 runs of before.
@@ -43,6 +45,7 @@ import zoo
 import zoo.config
 import zoo.data.framing
 import zoo.training.numerics
+from zoo.models import layer_lists
 from zoo.system import forms
 from zoo.system.errors import DamagedError, ZooError
 from zoo.system.files import as_text, write_whole
@@ -175,6 +178,8 @@ def _check_form(history: History) -> None:
     if history.framing:
         zoo.data.framing.from_content(history.framing)
     forms.check(history.model, {"name": forms.text, "num_params": forms.whole(1)})
+    if history.model.get("layers") is not None:
+        layer_lists.from_content(history.model["layers"])
     forms.check(history.data, _DATA)
     forms.check(history.data.get("sha256", ""), forms.text)
     shape = history.data.get("image_shape", [1, 1, 1])  # the first runs do not tell it

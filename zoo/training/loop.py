@@ -14,11 +14,9 @@ import numpy as np
 
 import zoo.data
 import zoo.data.framing
-import zoo.models
 import zoo.system.memory
 import zoo.training.optim
-from zoo.system.errors import ZooError
-from zoo.training import programs
+from zoo.training import nets, programs
 from zoo.training.best import Best
 from zoo.training.step import (
     Metrics,
@@ -41,7 +39,11 @@ class Trainer:
     _compiler: programs.Compiler  # of training and validation, once they are prepared
 
     def __init__(
-        self, config: ml_collections.ConfigDict, dataset: zoo.data.Dataset, terminal: Terminal
+        self,
+        config: ml_collections.ConfigDict,
+        dataset: zoo.data.Dataset,
+        terminal: Terminal,
+        net: nets.ChosenNet | None = None,  # None: that of the configuration
     ) -> None:
         """Builds the model and the optimizer and moves the data to the device.
 
@@ -73,9 +75,8 @@ class Trainer:
             config.optimizer, self.steps_per_epoch, config.num_epochs
         )
         self._tx = zoo.training.optim.make_optimizer(config.optimizer, self._schedule)
-        self.model = zoo.models.create_model(
-            config.model, num_classes=dataset.num_classes, dtype=jnp.dtype(config.dtype)
-        )
+        self.net = net or nets.choose(config, None)[1]
+        self.model = nets.make(self.net, dataset.num_classes, config.dtype)
         skips, smoothing = config.on_nan == "skip", config.label_smoothing
         train_step = make_train_step(self.model, self._tx, skips, smoothing)
         self._train = programs.make_train_program(
@@ -101,10 +102,8 @@ class Trainer:
 
     def _state_shapes(self) -> TrainState:
         """The shapes of one seed's state, which fits into the memory."""
-        try:
-            one = jax.eval_shape(lambda: self._draw(self.seeds[0]))
-        except zoo.models.ImageTooSmallError as error:
-            raise ZooError(f"{self.config.model} on {self.config.dataset}: {error}") from None
+        nets.check_logits(self.model, self.dataset, self.config)
+        one = jax.eval_shape(lambda: self._draw(self.seeds[0]))
         copies = len(self.seeds) * (2 if self.config.validation == "holdout" else 1)
         seeds = f" of {len(self.seeds):,} seeds" if len(self.seeds) > 1 else ""
         zoo.system.memory.check_fits(

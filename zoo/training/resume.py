@@ -12,7 +12,7 @@ import zoo.data
 import zoo.training.history
 from zoo.system.errors import DamagedError, ZooError
 from zoo.system.files import as_sentence, free_name
-from zoo.training import numerics
+from zoo.training import nets, numerics
 from zoo.training.best import none_yet
 from zoo.training.checkpoint import Checkpoints
 from zoo.training.history import History
@@ -27,11 +27,13 @@ _NO_CHECKSUM = (
 )
 
 
-def past_history(config: ml_collections.ConfigDict, workdir: Path) -> History | None:
+def past_history(
+    config: ml_collections.ConfigDict, workdir: Path, net: nets.ChosenNet
+) -> History | None:
     """The history that workdir holds, None if it holds none or a damaged one.
 
     Raises:
-        ZooError: it is of a run that cannot go on with this configuration.
+        ZooError: it is of a run that cannot go on with this configuration and net.
     """
     if not (workdir / zoo.training.history.FILENAME).exists():
         return None
@@ -41,6 +43,7 @@ def past_history(config: ml_collections.ConfigDict, workdir: Path) -> History | 
         return None
     kept = zoo.config.to_keep(config)
     zoo.config.check_same_run(history.config, kept, str(workdir))
+    nets.check_same(history.model, net.about, str(workdir))
     before = history.config["manual_dir"]
     moved = before and kept["manual_dir"] != os.path.abspath(before)
     history.config = kept  # num_epochs may have grown
@@ -103,6 +106,7 @@ def starting_point(
         return first, [*notes, _FROM_ITS_BEGINNING] if notes else notes
 
     zoo.config.check_same_run(known.config, config, str(workdir))
+    nets.check_same(known.model, first.history.model, str(workdir))
     _check_same_data(known, data, workdir)
     if found is None:
         if known.test is not None:
@@ -165,7 +169,11 @@ def first_snapshot(trainer: Trainer) -> Snapshot:
     history = History(
         config=zoo.config.to_keep(config),
         environment=zoo.training.history.environment(),
-        model={"name": config.model, "num_params": num_params // config.num_seeds},
+        model={
+            "name": trainer.net.name,
+            "num_params": num_params // config.num_seeds,
+            **trainer.net.about,
+        },
         data=trainer.data_sizes,
         framing=framing.to_content() if framing else {},
     )

@@ -7,14 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+import flax.linen as nn
 import jax
-import ml_collections
 import numpy as np
+from ml_collections import ConfigDict
 
-import zoo.config
 import zoo.data
 import zoo.training.divergence
 import zoo.training.workdir
+from zoo.models.layers import Net
 from zoo.system.errors import DivergedError, StoppedError, ZooError
 from zoo.system.files import as_sentence, expanded
 from zoo.system.lock import locked
@@ -26,6 +27,7 @@ from zoo.training.checkpoint import Checkpoints
 from zoo.training.events import Log, log_test, log_whole, open_log
 from zoo.training.history import History, numbers
 from zoo.training.loop import Trainer
+from zoo.training.nets import ChosenNet, choose
 from zoo.training.resume import first_snapshot, past_history, starting_point
 from zoo.training.snapshot import Snapshot
 from zoo.training.step import Progress, TrainState, all_finite, num_steps
@@ -36,9 +38,10 @@ _LOWER_RATE = "use a lower config.optimizer.learning_rate and another directory"
 
 @usual_settings()
 def train_and_evaluate(
-    config: ml_collections.ConfigDict,
+    config: ConfigDict,
     workdir: str | Path,
     *,
+    model: Net | nn.Module | None = None,
     quiet: bool = False,
     log: Log | None = None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -51,6 +54,8 @@ def train_and_evaluate(
     Args:
         config: as in configs/default.py.
         workdir: the run's directory.
+        model: in place of config.model, a tuple of layers or a Flax module that is called as ours;
+            to go on with a module's run, or to evaluate it, give the module again.
         quiet: print nothing but the result.
         log: called as log(numbers, step) after each epoch, `numbers` being its entry in the history
             (of many seeds the means, and each as "seed_3/loss"), and at the end with "test_loss"
@@ -61,16 +66,16 @@ def train_and_evaluate(
     Raises:
         DivergedError: a loss is not finite any more.
         StoppedError: should_stop said so.
-        ZooError: the configuration, data, memory, workdir or disk does not do.
+        ZooError: the configuration, net, data, memory, workdir or disk does not do.
     """
-    zoo.config.validate(config)
+    config, net = choose(config, model)
     workdir, terminal = expanded(workdir), Terminal(quiet)
     zoo.training.workdir.check(workdir)
-    history = past_history(config, workdir)
+    history = past_history(config, workdir, net)
     if history and history.is_complete:
         _say_complete(history, workdir, terminal, log)
         return history
-    trainer, first = _load(config, terminal)
+    trainer, first = _load(config, net, terminal)
     zoo.training.workdir.make(workdir)
     with (
         locked(workdir),
@@ -87,12 +92,12 @@ def train_and_evaluate(
     return history
 
 
-def _load(config: ml_collections.ConfigDict, terminal: Terminal) -> tuple[Trainer, Snapshot]:
+def _load(config: ConfigDict, net: ChosenNet, terminal: Terminal) -> tuple[Trainer, Snapshot]:
     """The run's data and net, and how it begins."""
     check_devices()
     with terminal.waiting(f"loading {config.dataset}", plainly=False):
         where = {"data_dir": config.data_dir, "manual_dir": config.manual_dir}
-        trainer = Trainer(config, zoo.data.load(config.dataset, **where), terminal)
+        trainer = Trainer(config, zoo.data.load(config.dataset, **where), terminal, net)
     with terminal.waiting(f"initializing {config.model}", plainly=False):
         trainer.prepare()
         return trainer, first_snapshot(trainer)
@@ -266,8 +271,7 @@ class Run:
 
     def _last_good(self) -> TrainState:
         """The state of the newest good checkpoint, or the one at step 0."""
-        trainer = self._trainer
-        first = first_snapshot(trainer)
+        first = first_snapshot(self._trainer)
         found, notes = self._checkpoints.newest(like=first)
         for note in notes:
             self._terminal.note(note)

@@ -15,11 +15,12 @@ import zoo.models
 import zoo.reproduction.results
 import zoo.training.history
 from zoo.analysis.summary import summarize
-from zoo.models.layers import Conv, Dropout
+from zoo.models.layers import Conv, DepthwiseConv, Dropout, Net, every_layer
 from zoo.system.errors import ZooError
 from zoo.system.figures import COLORS, add_legend, add_tooltips
 from zoo.system.text import mean_text, table_text
 from zoo.training.curves import draw_curve
+from zoo.training.nets import layers_of
 
 _NAMES = (
     "run",
@@ -40,6 +41,7 @@ class Entry:
 
     name: str
     net: str
+    layers: Net  # (): a module, of which nothing is known
     dataset: str
     num_parameters: int  # with moving statistics
     accuracies: tuple[float, ...]  # on the test set, one per seed
@@ -50,12 +52,12 @@ class Entry:
     @property
     def num_convolutions(self) -> int:
         """Number of convolutions of the net."""
-        return sum(isinstance(layer, Conv) for layer in zoo.models.NETS[self.net])
+        return sum(isinstance(layer, Conv | DepthwiseConv) for layer in every_layer(self.layers))
 
     @property
     def has_dropout(self) -> bool:
         """Whether the net has dropout."""
-        return any(isinstance(layer, Dropout) for layer in zoo.models.NETS[self.net])
+        return any(isinstance(layer, Dropout) for layer in every_layer(self.layers))
 
 
 def read(paths: Sequence[Path]) -> list[Entry]:
@@ -79,13 +81,15 @@ def _of_run(workdir: Path) -> Entry:
         raise ZooError(
             f"{workdir} is not complete ({done} of {of} epochs): finish its training first"
         )
-    if history.config["model"] not in zoo.models.NETS:
+    net = layers_of(history)
+    if isinstance(net, str) and net not in zoo.models.NETS:
         raise ZooError(
             f"{workdir} has a net that is unknown to this version: use the version that trained it"
         )
     return Entry(
         name=workdir.resolve().name,
         net=history.config["model"],
+        layers=zoo.models.NETS[net] if isinstance(net, str) else net or (),
         dataset=history.config["dataset"],
         num_parameters=history.model["num_params"],
         accuracies=tuple(np.atleast_1d(history.test["accuracy"]).tolist()),
@@ -103,6 +107,7 @@ def _of_results(path: Path) -> list[Entry]:
         Entry(
             name=net if protocol == "notebook" else f"{net}, {protocol}",
             net=net,
+            layers=zoo.models.NETS[net],
             dataset=runs[0].config["dataset"],
             num_parameters=summarize(net).parameters,  # for MNIST images
             accuracies=tuple(run.test["accuracy"] for run in runs),
@@ -127,8 +132,8 @@ def to_rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
         (
             entry.name,
             entry.dataset,
-            str(entry.num_convolutions),
-            "yes" if entry.has_dropout else "no",
+            str(entry.num_convolutions) if entry.layers else "",
+            ("yes" if entry.has_dropout else "no") if entry.layers else "",
             f"{entry.num_parameters:,}",
             f"{mean_text(entry.accuracies, '.2%')} (n = {len(entry.accuracies)})",
             mean_text(entry.losses, ".4f"),

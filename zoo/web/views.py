@@ -23,6 +23,7 @@ from zoo.system.errors import ZooError
 from zoo.system.text import mean_text
 from zoo.training.curves import METRICS, draw_histories
 from zoo.training.history import History
+from zoo.training.nets import layers_of
 
 Facts = list[tuple[str, str]]  # (name, value)
 
@@ -56,7 +57,7 @@ class RunView:
     curves: tuple[Markup, ...]  # loss, accuracy; none before the first epoch
     published: tuple[PublishedResult, ...]
     published_note: str
-    layers: summary.Summary | None  # None: an older version did not record the image size
+    layers: summary.Summary | None  # None: an older version's run, or a module's
     config: Facts
     environment: Facts
 
@@ -211,16 +212,18 @@ def _signed(place: float | None) -> str:
 
 
 def _layers(history: History) -> summary.Summary | None:
-    if history.config["model"] not in zoo.models.NETS:
-        raise ZooError(f"the net {history.config['model']} is unknown to this version")
-    if "image_shape" not in history.data:
+    net = layers_of(history)
+    if isinstance(net, str) and net not in zoo.models.NETS:
+        raise ZooError(f"the net {net} is unknown to this version")
+    if net is None or "image_shape" not in history.data:
         return None
     height, width, channels = history.data["image_shape"]
     return summary.summarize(
-        history.config["model"],
+        net,
         (height, width, channels),
         history.data["num_classes"],
         history.config["batch_size"],
+        history.model["name"],
     )
 
 

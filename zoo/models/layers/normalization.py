@@ -1,0 +1,105 @@
+"""Normalizations, with Keras's constants."""
+
+import dataclasses
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+
+from zoo.models.layers.layer import Context, Layer, Shape, Variables
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class BatchNorm(Layer):
+    """Batch normalization over all axes except the last, with Keras's constants."""
+
+    kind: ClassVar[str] = "batch_norm"
+    momentum: float = 0.99
+    epsilon: float = 1e-3
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def variables(self, input_shape: Shape) -> Variables:
+        channels = input_shape[-1:]
+        return {
+            **_scale_and_bias(channels),
+            "batch_stats": {"mean": channels, "var": channels},
+        }
+
+    def settings(self) -> str:
+        return f"momentum {self.momentum:g}, epsilon {self.epsilon:g}"
+
+    def __call__(self, x: jax.Array, context: Context) -> jax.Array:
+        mask = context.mask
+        if mask is not None:
+            mask = mask.reshape(mask.shape + (1,) * (x.ndim - 1))  # [B, 1, ...]
+        return nn.BatchNorm(
+            use_running_average=not context.train,
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+            use_fast_variance=False,  # E[(x - mean)²], as in TensorFlow: no cancellation
+            dtype=context.dtype,
+            name=context.name,
+        )(x, mask=mask)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class GroupNorm(Layer):
+    """Normalization of each example, over its pixels and the channels of a group."""
+
+    kind: ClassVar[str] = "group_norm"
+    groups: int  # the channels are split into as many
+    epsilon: float = 1e-3
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def variables(self, input_shape: Shape) -> Variables:
+        return _scale_and_bias(input_shape[-1:])
+
+    def check(self, input_shape: Shape) -> None:
+        channels = input_shape[-1]
+        if channels % self.groups:
+            raise ValueError(f"has {self.groups} groups, which {channels} channels do not divide")
+
+    def settings(self) -> str:
+        return f"{self.groups} groups, epsilon {self.epsilon:g}"
+
+    def __call__(self, x: jax.Array, context: Context) -> jax.Array:
+        return nn.GroupNorm(
+            num_groups=self.groups,
+            epsilon=self.epsilon,
+            use_fast_variance=False,
+            dtype=context.dtype,
+            name=context.name,
+        )(x)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class LayerNorm(Layer):
+    """Normalization of each pixel, or vector, over its channels, as in Keras."""
+
+    kind: ClassVar[str] = "layer_norm"
+    epsilon: float = 1e-3
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def variables(self, input_shape: Shape) -> Variables:
+        return _scale_and_bias(input_shape[-1:])
+
+    def settings(self) -> str:
+        return f"epsilon {self.epsilon:g}"
+
+    def __call__(self, x: jax.Array, context: Context) -> jax.Array:
+        return nn.LayerNorm(
+            epsilon=self.epsilon,
+            use_fast_variance=False,
+            dtype=context.dtype,
+            name=context.name,
+        )(x)
+
+
+def _scale_and_bias(channels: Shape) -> Variables:
+    return {"params": {"scale": channels, "bias": channels}}

@@ -1,0 +1,90 @@
+"""Nets of one's own: tuples of layers in files that the user trusts, named as FILE.py:NAME."""
+
+import contextlib
+import difflib
+import functools
+import re
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+from zoo.models import layer_lists
+from zoo.models.catalogue import NETS, check_net
+from zoo.models.layers import Head, Layer, Net
+
+
+def is_reference(name: str) -> bool:
+    """Whether it names a file, as in my_nets.py:MY_NET."""
+    return _parts(name) is not None
+
+
+def short_name(name: str) -> str:
+    """The name of a net without that of its file."""
+    parts = _parts(name)
+    return parts[1] if parts else name
+
+
+def find(name: str) -> Net:
+    """The layers of the net of that name, or in that file, which is executed.
+
+    Raises:
+        ValueError: there is no such net, in one sentence.
+    """
+    parts = _parts(name)
+    if parts is None:
+        check_net(name)
+        return NETS[name]
+    file, variable = parts
+    path = Path(file).expanduser()
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise ValueError(
+            f"cannot read {file} ({error.strerror}): name a net of your own as FILE.py:NAME"
+        ) from None
+    found = _run(path.absolute(), source)
+    if variable not in found:
+        nets = [key for key, value in found.items() if _is_net(value)]
+        near = difflib.get_close_matches(variable, nets, n=2) or nets[:3]
+        wanted = f"has no {variable!r}" if variable else "needs the name of a net in it"
+        hint = " or ".join(f"{file}:{key}" for key in near)
+        raise ValueError(
+            f"{file} {wanted}: "
+            + (f"did you mean {hint}?" if near else "it has no tuple of layers")
+        )
+    net = found[variable]
+    try:
+        layer_lists.check(net)
+        if not isinstance(net[-1], Head):
+            raise ValueError(f"the last layer must be Head(), not {net[-1]!r:.40}")
+        layer_lists.to_content(net)  # a run must hold it
+    except ValueError as error:
+        raise ValueError(f"{variable} of {file}: {error}") from None
+    return net
+
+
+def _parts(name: str) -> tuple[str, str] | None:
+    match = re.fullmatch(r"(.+\.py)(?::(\w*))?", name)
+    return (match[1], match[2] or "") if match else None
+
+
+def _is_net(value: Any) -> bool:
+    return isinstance(value, tuple) and any(isinstance(each, Layer | Head) for each in value)
+
+
+@functools.lru_cache(maxsize=8)
+def _run(path: Path, source: bytes) -> dict[str, Any]:
+    """The variables of the file, which is executed once for each content."""
+    module = types.ModuleType(path.stem)
+    module.__file__ = str(path)
+    sys.path.insert(0, str(path.parent))  # its neighbours can be imported, as in a program
+    try:
+        exec(compile(source, path, "exec"), vars(module))
+    except (Exception, SystemExit) as error:  # it is code: whatever it raises is for its author
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"{path.name} cannot be run: {text:.300}") from None
+    finally:
+        with contextlib.suppress(ValueError):  # the file may have removed it
+            sys.path.remove(str(path.parent))
+    return vars(module)

@@ -1,0 +1,106 @@
+"""Average-pooling: sums over windows, and their transpose, which spreads values over windows.
+
+Both are primitives of JAX, each the transpose of the other, so that pooling can be differentiated
+in any mode. On a CPU they are sums of shifted images, two to five times as fast as XLA's
+`reduce_window`; a GPU or TPU gets the latter.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching
+
+from zoo.ops.pooling import output_shape, window_pixels
+from zoo.ops.primitives import primitive
+from zoo.ops.windows import NO_PADS, Padding, Pads, Shape, place, same_or_valid
+
+
+def avg_pool(x: jax.Array, window: int, stride: int, padding: Padding) -> jax.Array:
+    """The mean over square windows: [B, H', W', C]. Differentiable in any mode, any number of times.
+
+    Args:
+        x: images [B, H, W, C], floating point.
+        window: side of the window, pixels.
+        stride: pixels between neighbouring windows, along either axis.
+        padding: VALID, or SAME as in TensorFlow: the mean of those pixels that are in the image.
+
+    Raises:
+        ValueError: unknown padding, or images that are smaller than the window without padding.
+    """
+    pads = same_or_valid(x, (window, window), stride, padding)
+    height, width = x.shape[1:3]
+    if min(size + sum(pad) for size, pad in zip((height, width), pads, strict=True)) < window:
+        raise ValueError(f"a {height}x{width} image is smaller than the {window}x{window} window")
+    sum_of = functools.partial(
+        _sums.bind, window=window, stride=stride, pads=pads, size=(height, width)
+    )
+    if pads == NO_PADS:
+        return sum_of(x) / (window * window)
+    return sum_of(x) / sum_of(jnp.ones((1, height, width, 1), x.dtype))
+
+
+def _sums_by_xla(
+    x: jax.Array, window: int, stride: int, pads: Pads, size: tuple[int, int]
+) -> jax.Array:
+    windows, strides = (1, window, window, 1), (1, stride, stride, 1)
+    return jax.lax.reduce_window(x, 0.0, jax.lax.add, windows, strides, ((0, 0), *pads, (0, 0)))
+
+
+def _spread_by_xla(dy: jax.Array, size: tuple[int, int], **params: Any) -> jax.Array:
+    x = jax.ShapeDtypeStruct((len(dy), *size, dy.shape[3]), dy.dtype)
+    return jax.linear_transpose(lambda x: _sums_by_xla(x, size=size, **params), x)(dy)[0]
+
+
+def _sums_on_cpu(
+    x: jax.Array, window: int, stride: int, pads: Pads, size: tuple[int, int]
+) -> jax.Array:
+    return functools.reduce(jnp.add, window_pixels(x, window, stride, pads, 0))
+
+
+def _spread_on_cpu(
+    dy: jax.Array, window: int, stride: int, pads: Pads, size: tuple[int, int]
+) -> jax.Array:
+    batch, rows, columns, channels = dy.shape
+    if window != stride:
+        taps = [(i, j) for i in range(window) for j in range(window)]
+        return functools.reduce(jnp.add, [place(dy, size, tap, stride, pads) for tap in taps])
+    spread = jnp.broadcast_to(
+        dy.reshape(batch, rows, 1, columns, 1, channels),
+        (batch, rows, window, columns, window, channels),
+    ).reshape(batch, rows * window, columns * window, channels)
+    edges = [  # remove the padding, add the pixels that no window covers
+        (-before, before + length - out * window, 0)
+        for length, out, (before, _) in zip(size, (rows, columns), pads, strict=True)
+    ]
+    return jax.lax.pad(spread, jnp.zeros((), dy.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
+
+
+def _sums_shape(x: Shape, window: int, stride: int, pads: Pads, size: tuple[int, int]) -> Shape:
+    return output_shape(x, window, stride, pads)
+
+
+def _spread_shape(dy: Shape, size: tuple[int, int], **params: Any) -> Shape:
+    return dy[0], *size, dy[3]
+
+
+_sums = primitive("window_sums", _sums_shape, _sums_by_xla, _sums_on_cpu)
+_spread = primitive("window_spread", _spread_shape, _spread_by_xla, _spread_on_cpu)
+
+
+def _define(own: Primitive, transpose: Primitive) -> None:
+    """Derivative and transpose of a linear map of images, and `jax.vmap`: more images."""
+
+    def batch(operands: Any, dims: Any, **params: Any) -> tuple[jax.Array, int]:
+        x = jnp.moveaxis(operands[0], dims[0], 0)
+        y = own.bind(x.reshape(-1, *x.shape[2:]), **params)
+        return y.reshape(len(x), -1, *y.shape[1:]), 0
+
+    ad.deflinear2(own, lambda cotangent, _, **params: [transpose.bind(cotangent, **params)])
+    batching.primitive_batchers[own] = batch
+
+
+_define(_sums, transpose=_spread)
+_define(_spread, transpose=_sums)

@@ -1,0 +1,164 @@
+"""Which net a run trains: one of the zoo by name, layers of one's own, or any Flax module."""
+
+import difflib
+from typing import Any, NamedTuple
+
+import flax.errors
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+import zoo.config
+import zoo.models
+from zoo.data import Dataset
+from zoo.models import layer_lists, net_files
+from zoo.models.layers import Net
+from zoo.system.errors import ZooError
+from zoo.training.history import History
+
+_GIVEN = " (given in code)"
+
+
+class ChosenNet(NamedTuple):
+    """The net of a run, as far as it is known without data."""
+
+    net: str | Net | nn.Module
+    name: str
+    about: dict[str, Any]  # what the history holds of it, besides its name and size
+
+
+def choose(
+    config: ml_collections.ConfigDict, given: Net | nn.Module | None
+) -> tuple[ml_collections.ConfigDict, ChosenNet]:
+    """The configuration, with the net's name, and the net that is given or that it names.
+
+    Raises:
+        ZooError: the configuration does not do; what is given is no net.
+    """
+    about: dict[str, Any]
+    zoo.config.validate(config, with_model=given is None)
+    if given is None:
+        layers = net_files.find(config.model)
+        is_ours = not net_files.is_reference(config.model)
+        net: str | Net = config.model if is_ours else layers
+        about = {} if is_ours else {"layers": layer_lists.to_content(layers)}
+        return config, ChosenNet(net, net_files.short_name(config.model), about)
+    about = {"layers": None}
+    if not isinstance(given, nn.Module):
+        try:
+            layer_lists.check(given)
+            about = {"layers": layer_lists.to_content(given)}
+        except ValueError as error:
+            raise ZooError(f"the model that is given cannot be trained: {error}") from None
+    name = f"{type(given).__name__ if isinstance(given, nn.Module) else 'layers'}{_GIVEN}"
+    config = config.copy_and_resolve_references()
+    config.model = name
+    return config, ChosenNet(given, name, about)
+
+
+def make(chosen: ChosenNet, num_classes: int, dtype: str) -> Any:
+    """The Flax module of a run."""
+    if isinstance(chosen.net, nn.Module):
+        return chosen.net
+    return zoo.models.create_model(chosen.net, num_classes, jnp.dtype(dtype))
+
+
+def check_logits(model: Any, dataset: Dataset, config: ml_collections.ConfigDict) -> None:
+    """Checks, without computing anything, that a net gives a logit for each class of the dataset.
+
+    Raises:
+        ZooError: it does not, or cannot have such images.
+    """
+    name = f"{config.model} on {config.dataset}"
+    image_shape, num_classes = dataset.train.images.shape[1:], dataset.num_classes
+    images = np.zeros((1, *image_shape), np.uint8)
+    init = {"params": jax.random.key(0), "dropout": jax.random.key(0)}
+    try:
+        if isinstance(model, zoo.models.ConvNet):
+            zoo.models.layer_shapes(model.net, image_shape)
+            return
+        logits, _ = jax.eval_shape(lambda: model.init_with_output(init, images, train=False))
+    except (ValueError, TypeError, AttributeError, flax.errors.FlaxError) as error:
+        text = " ".join(str(error).split())
+        raise ZooError(f"{name}: {text:.300}") from None
+    if getattr(logits, "shape", None) != (1, num_classes):
+        found = getattr(logits, "shape", type(logits).__name__)
+        raise ZooError(
+            f"{name} must give logits [B, {num_classes}] for as many classes, not {found} for one "
+            f"image"
+        )
+
+
+def layers_of(history: History) -> str | Net | None:
+    """The net of a run: a name, or layers; None: a module, which the run does not hold.
+
+    The file that a net came from is not executed.
+    """
+    layers = history.model.get("layers", ())
+    if layers is None:
+        return None
+    return layer_lists.from_content(layers) if layers else history.config["model"]
+
+
+def of_history(history: History, given: nn.Module | None = None) -> Any:
+    """The Flax module of a run.
+
+    Args:
+        history: that of the run.
+        given: the run's module, if it was given in code.
+
+    Raises:
+        ZooError: the run's net was a module, which its history does not hold, and none is given.
+        ValueError: the name of the net is unknown.
+    """
+    if given is not None:
+        return given
+    net = layers_of(history)
+    if net is None:
+        raise ZooError(
+            f"the net of this run is {history.config['model']}, which the run does not hold: "
+            f"evaluate it in code, with zoo.analysis.trained.load(workdir, model=...)"
+        )
+    dtype = jnp.dtype(history.config["dtype"])
+    return zoo.models.create_model(net, history.data["num_classes"], dtype)
+
+
+def check_same(old: dict[str, Any], new: dict[str, Any], where: str) -> None:
+    """Checks that a run goes on with the net that it began with.
+
+    Args:
+        old: what the run's history holds of its net.
+        new: what it would hold now; its size may be missing.
+        where: the run's directory.
+
+    Raises:
+        ZooError: it is another net, and how it differs.
+    """
+    before, now = old.get("layers"), new.get("layers")
+    if before != now:
+        raise ZooError(
+            f"{where} holds a run of another net, {_difference(before or [], now or [])}: put the "
+            f"layers back as they were, or use another directory"
+        )
+    sizes = old["num_params"], new.get("num_params", old["num_params"])
+    if sizes[0] != sizes[1]:
+        raise ZooError(
+            f"{where} holds a run of another net, of {sizes[0]:,} parameters there and "
+            f"{sizes[1]:,} here: use another directory"
+        )
+
+
+def _difference(before: list[Any], now: list[Any]) -> str:
+    """Such as "Conv(8, 3) there, Conv(16, 3) here", of the first layers that differ."""
+    old, new = (
+        [repr(layer) for layer in layer_lists.from_content(layers)] if layers else []
+        for layers in (before, now)
+    )
+    for tag, *places in difflib.SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes():
+        if tag != "equal":
+            first, last, begin, end = places
+            there, here = ", ".join(old[first:last]), ", ".join(new[begin:end])
+            return f"{there or 'no such layer':.120} there, {here or 'no such layer':.120} here"
+    return "other layers"
