@@ -187,6 +187,7 @@ def test_intermediate_values_have_the_paths_and_shapes_of_the_layers(
     assert {path: value.shape[1:] for path, value in found.items()} == SHAPES
 
 
+@pytest.mark.slow
 def test_a_nested_net_is_initialized_as_flax_does() -> None:
     net = ConvNet((*EVERYTHING[1:4], Flatten(), Head()))
     small = jax.ShapeDtypeStruct((1, 6, 6, 1), jnp.float32)

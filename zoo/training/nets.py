@@ -130,7 +130,7 @@ def check_same(old: dict[str, Any], new: dict[str, Any], where: str) -> None:
 
     Args:
         old: what the run's history holds of its net.
-        new: what it would hold now; its size may be missing.
+        new: what it would hold now.
         where: the run's directory.
 
     Raises:
@@ -141,12 +141,6 @@ def check_same(old: dict[str, Any], new: dict[str, Any], where: str) -> None:
         raise ZooError(
             f"{where} holds a run of another net, {_difference(before or [], now or [])}: put the "
             f"layers back as they were, or use another directory"
-        )
-    sizes = old["num_params"], new.get("num_params", old["num_params"])
-    if sizes[0] != sizes[1]:
-        raise ZooError(
-            f"{where} holds a run of another net, of {sizes[0]:,} parameters there and "
-            f"{sizes[1]:,} here: use another directory"
         )
 
 
