@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from zoo.analysis import pictures, trained, weights
 from zoo.cli.arguments import parse_named
 from zoo.configs import default
+from zoo.models import ConvNet
 from zoo.models.layers import Conv, Flatten, GlobalAvgPool, GroupNorm, Head, Net, Residual
 from zoo.system.errors import ZooError
 from zoo.system.figures import save
@@ -180,6 +181,10 @@ def test_a_module_that_does_not_fit_is_one_sentence(tmp_path: Path) -> None:
         train_and_evaluate(config_of(), tmp_path, model=Perceptron(4, 3), quiet=True)
     with pytest.raises(ZooError, match=r"NoMode \(given in code\) on digits: .*'train'"):
         train_and_evaluate(config_of(), tmp_path, model=NoMode(), quiet=True)
+    with pytest.raises(ZooError, match=r"must give logits \[B, 10\] .*, not \(1, 784\) for one"):
+        train_and_evaluate(config_of(), tmp_path, model=(Flatten(),), quiet=True)
+    with pytest.raises(ZooError, match=r"must give logits \[B, 10\] .*, not \(1, 3\) for one"):
+        train_and_evaluate(config_of(), tmp_path, model=ConvNet((Flatten(), Head()), 3), quiet=True)
 
 
 def test_layers_that_do_not_fit_the_images_are_one_sentence(tmp_path: Path) -> None:

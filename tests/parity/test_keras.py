@@ -101,3 +101,62 @@ def test_a_keras_model_whose_order_is_unclear_is_asked_for_by_name() -> None:
     with pytest.raises(ValueError, match=r"Flatten is Reshape\): give data_format='channels_last'"):
         zoo.models.from_keras_weights(model, other)
     zoo.models.from_keras_weights(model, other, data_format="channels_last")
+
+
+def test_every_layer_of_ones_own_nets_is_that_of_keras() -> None:
+    """Strides, groups, depthwise kernels, pools, normalizations, activations, a shortcut."""
+    import keras
+    from keras import layers as k
+
+    from zoo.models import layers as z
+
+    def leaky(x: Any) -> Any:
+        return keras.activations.leaky_relu(x, 0.01)
+
+    net: z.Net = (
+        z.Conv(8, 3, "SAME", stride=2, activation="gelu"),
+        z.Conv(8, 3, groups=2, activation="leaky_relu"),
+        z.GroupNorm(4, epsilon=0.01),
+        z.AvgPool(3, 2, "SAME"),
+        z.Residual(
+            (
+                z.DepthwiseConv(3, "SAME", stride=2, activation="silu"),
+                z.Conv(6, 1, activation=None),
+                z.LayerNorm(),
+            ),
+            activation="selu",
+        ),
+        z.GlobalAvgPool(),
+        z.Dense(7, activation="selu", use_bias=False),
+        z.Head(),
+    )
+    images = keras.Input((21, 18, 3))
+    x = k.Conv2D(8, 3, strides=2, padding="same", activation=keras.activations.gelu)(images)
+    x = k.Conv2D(8, 3, groups=2, activation=leaky)(x)
+    x = k.GroupNormalization(4, epsilon=0.01)(x)
+    x = k.AveragePooling2D(3, 2, padding="same")(x)
+    y = k.DepthwiseConv2D(3, strides=2, padding="same", activation="silu")(x)
+    y = k.LayerNormalization(epsilon=1e-3)(k.Conv2D(6, 1)(y))
+    shortcut = k.Conv2D(6, 1, strides=2, use_bias=False)(x)
+    x = k.Activation("selu")(k.Add()([y, shortcut]))
+    x = k.Dense(7, activation="selu", use_bias=False)(k.GlobalAveragePooling2D()(x))
+    other = keras.Model(images, k.Dense(10)(x))
+
+    names = [weight.path for weight in other.weights]
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(0.1, 0.4, weight.shape).astype("float32") for weight in other.weights]
+    other.set_weights(weights)
+    # Here those of a shortcut come last; Keras has layers in the order of their depth.
+    at = next(i for i, w in enumerate(other.weights) if w.shape == (1, 1, 8, 6) and i > 6)
+    kernels = [i for i, w in enumerate(other.weights) if w.shape == (1, 1, 8, 6)]
+    assert len(kernels) == 2, names
+    shortcut_at = next(i for i in kernels if "bias" not in names[i + 1 : i + 2][0])
+    last = next(i for i, name in enumerate(names) if "dense" in name)
+    order = [i for i in range(last) if i != shortcut_at] + [shortcut_at, *range(last, len(names))]
+    assert at in kernels
+    model = zoo.models.create_model(net)
+    variables = zoo.models.from_keras_weights(model, [weights[i] for i in order], (21, 18, 3))
+    x = rng.random((4, 21, 18, 3)).astype("float32")
+    np.testing.assert_allclose(
+        model.apply(variables, x, train=False), other(x), rtol=1e-4, atol=1e-4
+    )

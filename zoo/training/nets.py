@@ -14,7 +14,7 @@ import zoo.config
 import zoo.models
 from zoo.data import Dataset
 from zoo.models import layer_lists, net_files
-from zoo.models.layers import Net
+from zoo.models.layers import Head, Net
 from zoo.system.errors import ZooError
 from zoo.training.history import History
 
@@ -78,7 +78,8 @@ def check_logits(model: Any, dataset: Dataset, config: ml_collections.ConfigDict
     try:
         if isinstance(model, zoo.models.ConvNet):
             zoo.models.layer_shapes(model.net, image_shape)
-            return
+            if model.num_classes == num_classes and isinstance(model.net[-1], Head):
+                return
         logits, _ = jax.eval_shape(lambda: model.init_with_output(init, images, train=False))
     except (ValueError, TypeError, AttributeError, flax.errors.FlaxError) as error:
         text = " ".join(str(error).split())
