@@ -137,25 +137,21 @@ def test_every_layer_of_ones_own_nets_is_that_of_keras() -> None:
     x = k.AveragePooling2D(3, 2, padding="same")(x)
     y = k.DepthwiseConv2D(3, strides=2, padding="same", activation="silu")(x)
     y = k.LayerNormalization(epsilon=1e-3)(k.Conv2D(6, 1)(y))
-    shortcut = k.Conv2D(6, 1, strides=2, use_bias=False)(x)
+    shortcut = k.Conv2D(6, 1, strides=2, use_bias=False, name="shortcut")(x)
     x = k.Activation("selu")(k.Add()([y, shortcut]))
     x = k.Dense(7, activation="selu", use_bias=False)(k.GlobalAveragePooling2D()(x))
     other = keras.Model(images, k.Dense(10)(x))
 
-    names = [weight.path for weight in other.weights]
     rng = np.random.default_rng(0)
     weights = [rng.normal(0.1, 0.4, weight.shape).astype("float32") for weight in other.weights]
     other.set_weights(weights)
-    # Here those of a shortcut come last; Keras has layers in the order of their depth.
-    at = next(i for i, w in enumerate(other.weights) if w.shape == (1, 1, 8, 6) and i > 6)
-    kernels = [i for i, w in enumerate(other.weights) if w.shape == (1, 1, 8, 6)]
-    assert len(kernels) == 2, names
-    shortcut_at = next(i for i in kernels if "bias" not in names[i + 1 : i + 2][0])
-    last = next(i for i, name in enumerate(names) if "dense" in name)
-    order = [i for i in range(last) if i != shortcut_at] + [shortcut_at, *range(last, len(names))]
-    assert at in kernels
+    # Keras has layers in the order of their depth; here those of a shortcut come last.
+    paths = [weight.path for weight in other.weights]
+    (shortcut_at,) = (i for i, path in enumerate(paths) if path.startswith("shortcut/"))
+    first_dense = next(i for i, path in enumerate(paths) if path.startswith("dense"))
+    weights.insert(first_dense - 1, weights.pop(shortcut_at))
     model = zoo.models.create_model(net)
-    variables = zoo.models.from_keras_weights(model, [weights[i] for i in order], (21, 18, 3))
+    variables = zoo.models.from_keras_weights(model, weights, (21, 18, 3))
     x = rng.random((4, 21, 18, 3)).astype("float32")
     np.testing.assert_allclose(
         model.apply(variables, x, train=False), other(x), rtol=1e-4, atol=1e-4
