@@ -3,7 +3,7 @@
 The output is computed directly. For the gradients, blocks of stride x stride pixels are merged into
 one pixel with as many times the channels, which makes it a convolution of stride 1 with a smaller
 kernel, padded with zeros to whole blocks: more products, but XLA's own gradient of the kernel takes
-30 to 100 times as long. `benchmarks/layers.py` measures it.
+6 to 150 times as long. `benchmarks/layers.py --others` measures it.
 """
 
 from collections.abc import Callable
