@@ -14,7 +14,7 @@ def get_config() -> ConfigDict:
     """The default configuration; long, so that every key stands in one place."""
     config = ConfigDict()
 
-    config.model = "pooling_cnn3"  # a name from zoo.models.list_models()
+    config.model = "pooling_cnn3"  # zoo.models.list_models(), or FILE.py:NAME
     config.dtype = "float32"  # type of the computation: float32, bfloat16, float16
     config.seed = 0  # determines initialization, data order and dropout
     config.num_seeds = 1  # independent copies in one run, with seeds seed, seed + 1, ...

@@ -133,6 +133,18 @@ const zooNet = (() => {
     Head: (x, _, parameters) => linear(x, parameters),
   };
 
+  // What of a layer is computed here: with another setting it is refused, not answered wrongly.
+  const SETTINGS = {
+    Conv: ["features", "kernel_size", "padding", "kernel_init"],
+    Crop: ["border"],
+    MaxPool: ["window", "stride", "padding"],
+    BatchNorm: ["momentum", "epsilon"],
+    Dropout: ["rate"],
+    Flatten: [],
+    Dense: ["features", "kernel_init"],
+    Head: ["kernel_init"],
+  };
+
   const STEMS = { Conv: "conv", BatchNorm: "batch_norm", Dense: "dense" }; // of names
 
   // {kernel, bias, ...} of the layer of that name.
@@ -148,8 +160,10 @@ const zooNet = (() => {
   function logits(layers, arrays, image) {
     const counts = {};
     return layers.reduce((x, layer) => {
-      const { kind } = layer;
+      const { kind, ...settings } = layer;
       if (!LAYERS[kind]) throw new Error(`unknown kind of layer: ${kind}`);
+      const unknown = Object.keys(settings).filter((key) => !SETTINGS[kind].includes(key));
+      if (unknown.length) throw new Error(`unknown setting of ${kind}: ${unknown[0]}`);
       counts[kind] = (counts[kind] ?? 0) + 1;
       const name = kind === "Head" ? "head" : `${STEMS[kind]}_${counts[kind]}`;
       return LAYERS[kind](x, layer, parametersOf(arrays, name));

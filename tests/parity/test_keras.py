@@ -101,3 +101,58 @@ def test_a_keras_model_whose_order_is_unclear_is_asked_for_by_name() -> None:
     with pytest.raises(ValueError, match=r"Flatten is Reshape\): give data_format='channels_last'"):
         zoo.models.from_keras_weights(model, other)
     zoo.models.from_keras_weights(model, other, data_format="channels_last")
+
+
+def test_every_layer_of_ones_own_nets_is_that_of_keras() -> None:
+    """Strides, groups, depthwise kernels, pools, normalizations, activations, a shortcut."""
+    import keras
+    from keras import layers as k
+
+    from zoo.models import layers as z
+
+    def leaky(x: Any) -> Any:
+        return keras.activations.leaky_relu(x, 0.01)
+
+    net: z.Net = (
+        z.Conv(8, 3, "SAME", stride=2, activation="gelu"),
+        z.Conv(8, 3, groups=2, activation="leaky_relu"),
+        z.GroupNorm(4, epsilon=0.01),
+        z.AvgPool(3, 2, "SAME"),
+        z.Residual(
+            (
+                z.DepthwiseConv(3, "SAME", stride=2, activation="silu"),
+                z.Conv(6, 1, activation=None),
+                z.LayerNorm(),
+            ),
+            activation="selu",
+        ),
+        z.GlobalAvgPool(),
+        z.Dense(7, activation="selu", use_bias=False),
+        z.Head(),
+    )
+    images = keras.Input((21, 18, 3))
+    x = k.Conv2D(8, 3, strides=2, padding="same", activation=keras.activations.gelu)(images)
+    x = k.Conv2D(8, 3, groups=2, activation=leaky)(x)
+    x = k.GroupNormalization(4, epsilon=0.01)(x)
+    x = k.AveragePooling2D(3, 2, padding="same")(x)
+    y = k.DepthwiseConv2D(3, strides=2, padding="same", activation="silu")(x)
+    y = k.LayerNormalization(epsilon=1e-3)(k.Conv2D(6, 1)(y))
+    shortcut = k.Conv2D(6, 1, strides=2, use_bias=False, name="shortcut")(x)
+    x = k.Activation("selu")(k.Add()([y, shortcut]))
+    x = k.Dense(7, activation="selu", use_bias=False)(k.GlobalAveragePooling2D()(x))
+    other = keras.Model(images, k.Dense(10)(x))
+
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(0.1, 0.4, weight.shape).astype("float32") for weight in other.weights]
+    other.set_weights(weights)
+    # Keras has layers in the order of their depth; here those of a shortcut come last.
+    paths = [weight.path for weight in other.weights]
+    (shortcut_at,) = (i for i, path in enumerate(paths) if path.startswith("shortcut/"))
+    first_dense = next(i for i, path in enumerate(paths) if path.startswith("dense"))
+    weights.insert(first_dense - 1, weights.pop(shortcut_at))
+    model = zoo.models.create_model(net)
+    variables = zoo.models.from_keras_weights(model, weights, (21, 18, 3))
+    x = rng.random((4, 21, 18, 3)).astype("float32")
+    np.testing.assert_allclose(
+        model.apply(variables, x, train=False), other(x), rtol=1e-4, atol=1e-4
+    )

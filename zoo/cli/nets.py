@@ -28,7 +28,7 @@ def list_nets(pattern: str) -> None:
 
 
 @click.command(short_help="Show a net's layers: shapes, parameters, multiply-adds.")
-@click.argument("net", metavar="NET|FILE.py:NAME", shell_complete=complete_net)
+@click.argument("net", shell_complete=complete_net)
 @click.option(
     "--image-size",
     default="28x28x1",

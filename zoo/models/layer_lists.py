@@ -1,11 +1,12 @@
 """A net's list of layers as JSON: [{"kind": "Conv", "features": 32, "kernel_size": 3}, ...]."""
 
 import dataclasses
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from zoo.models import layers
-from zoo.models.layers import ACTIVATIONS, INITIALIZERS, Head, Layer, Net, Shape
+from zoo.models.layers import ACTIVATIONS, INITIALIZERS, ActivationName, Head, Layer, Net, Shape
 from zoo.models.net import places
 
 _KINDS: dict[str, Any] = {
@@ -15,6 +16,7 @@ _KINDS: dict[str, Any] = {
 }
 # Far above what is trained here; a stranger's list must not take minutes to trace.
 _MOST_LAYERS = 200
+_MOST_IN_ALL = 1000  # with those in residual connections
 _MOST_NESTED = 10  # residual connections in one another
 _MOST_FEATURES = 100_000
 _MOST_PIXELS = 100  # of a window's side
@@ -53,7 +55,7 @@ def from_content(content: Any) -> Net:
     Raises:
         ValueError: it is something else; the text says what.
     """
-    net = _layers(content, 1)
+    net = _layers(content, 1, itertools.count(1))
     check(net)
     return net
 
@@ -74,15 +76,17 @@ def check(net: Net) -> None:
         raise ValueError("Head needs vectors, not images: put Flatten or GlobalAvgPool before it")
 
 
-def _layers(content: Any, depth: int) -> tuple[Any, ...]:
+def _layers(content: Any, depth: int, total: Iterator[int]) -> tuple[Any, ...]:
     if not isinstance(content, list) or not 0 < len(content) <= _MOST_LAYERS:
         raise ValueError(f"layers must be a list of 1 to {_MOST_LAYERS} layers")
     if depth > _MOST_NESTED:
         raise ValueError(f"more than {_MOST_NESTED} residual connections are in one another")
-    return tuple(_layer(number, each, depth) for number, each in enumerate(content, start=1))
+    return tuple(_layer(number, each, depth, total) for number, each in enumerate(content, start=1))
 
 
-def _layer(number: int, content: Any, depth: int) -> Any:
+def _layer(number: int, content: Any, depth: int, total: Iterator[int]) -> Any:
+    if next(total) > _MOST_IN_ALL:
+        raise ValueError(f"there are more than {_MOST_IN_ALL:,} layers in all")
     values = dict(content) if isinstance(content, dict) else {}
     kind = _KINDS.get(str(values.pop("kind", None)))
     if kind is None:
@@ -90,8 +94,8 @@ def _layer(number: int, content: Any, depth: int) -> Any:
     fields = {field.name: field for field in dataclasses.fields(kind)}
     for name, value in values.items():
         if _is_list(name) and name in fields:
-            values[name] = _layers(value, depth + 1)
-        elif name not in fields or not (value == fields[name].default or _is_valid(name, value)):
+            values[name] = _layers(value, depth + 1, total)
+        elif name not in fields or not _is_valid(fields[name], value):
             raise ValueError(f"layer {number}, {kind.__name__}, has {name}={value!r:.40}")
     missing = [
         name
@@ -114,7 +118,7 @@ def _check_values(net: Any) -> None:
             continue  # one of the user's own
         for field in dataclasses.fields(layer):  # type: ignore[arg-type]  # each is a dataclass
             value = getattr(layer, field.name)
-            if value != field.default and not _is_valid(field.name, value):
+            if not _is_valid(field, value):
                 kind = type(layer).__name__
                 raise ValueError(f"layer {number}, {kind}, has {field.name}={value!r:.40}")
             if _is_list(field.name) and value:
@@ -126,8 +130,11 @@ def _is_list(name: str) -> bool:
     return name in ("layers", "shortcut")
 
 
-def _is_valid(name: str, value: Any) -> bool:
-    match name:
+def _is_valid(field: Any, value: Any) -> bool:
+    """Whether a layer can have that value in that field."""
+    if value is None:  # of a stride that is the window, of no activation
+        return field.default is None or field.type == ActivationName
+    match field.name:
         case "features" | "groups":
             return type(value) is int and 1 <= value <= _MOST_FEATURES
         case "kernel_size" | "window" | "border" | "stride":
@@ -137,7 +144,7 @@ def _is_valid(name: str, value: Any) -> bool:
         case "kernel_init":
             return callable(value) or (isinstance(value, str) and value in INITIALIZERS)
         case "activation":
-            return value is None or (isinstance(value, str) and value in ACTIVATIONS)
+            return isinstance(value, str) and value in ACTIVATIONS
         case "rate" | "momentum":
             return type(value) in (int, float) and 0 <= value < 1
         case "epsilon":

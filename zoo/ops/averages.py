@@ -19,7 +19,9 @@ from zoo.ops.windows import NO_PADS, Padding, Pads, Shape, place, same_or_valid
 
 
 def avg_pool(x: jax.Array, window: int, stride: int, padding: Padding) -> jax.Array:
-    """The mean over square windows: [B, H', W', C]. Differentiable in any mode, any number of times.
+    """The mean over square windows: [B, H', W', C].
+
+    Differentiable in any mode, any number of times.
 
     Args:
         x: images [B, H, W, C], floating point.

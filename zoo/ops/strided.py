@@ -73,14 +73,14 @@ def _kernel_gradient_by_xla(x: jax.Array, dy: jax.Array, of: Geometry) -> jax.Ar
 
 
 def _output_on_cpu(x: jax.Array, kernel: jax.Array, of: Geometry) -> jax.Array:
-    if x.shape[3] == of.groups:
+    if x.shape[3] == of.groups > 1:
         return depthwise.output(x, kernel, of.stride, of.pads)
     parts = zip(_split(x, of.groups), _split(kernel, of.groups), strict=True)
     return _joined([strided_on_cpu.output(*part, of.stride, of.pads) for part in parts])
 
 
 def _input_gradient_on_cpu(dy: jax.Array, kernel: jax.Array, of: Geometry) -> jax.Array:
-    if kernel.shape[2] == 1:
+    if kernel.shape[2] == 1 < of.groups:
         return depthwise.input_gradient(dy, kernel, of.stride, of.pads, of.size, of.groups)
     parts = zip(_split(dy, of.groups), _split(kernel, of.groups), strict=True)
     return _joined(
@@ -89,7 +89,7 @@ def _input_gradient_on_cpu(dy: jax.Array, kernel: jax.Array, of: Geometry) -> ja
 
 
 def _kernel_gradient_on_cpu(x: jax.Array, dy: jax.Array, of: Geometry) -> jax.Array:
-    if x.shape[3] == of.groups:
+    if x.shape[3] == of.groups > 1:
         return depthwise.kernel_gradient(x, dy, of.stride, of.pads, of.taps)
     parts = zip(_split(x, of.groups), _split(dy, of.groups), strict=True)
     return _joined(

@@ -3,7 +3,7 @@
 The output is computed directly. For the gradients, blocks of stride x stride pixels are merged into
 one pixel with as many times the channels, which makes it a convolution of stride 1 with a smaller
 kernel, padded with zeros to whole blocks: more products, but XLA's own gradient of the kernel takes
-30 to 100 times as long. `benchmarks/layers.py` measures it.
+6 to 150 times as long. `benchmarks/layers.py --others` measures it.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from zoo.ops import direct
+from zoo.ops import direct, on_cpu
 from zoo.ops.windows import NO_PADS, Pads, Shape, pad_images
 
 _FEW_CHANNELS = 4  # up to here XLA's own is fastest
@@ -30,8 +30,10 @@ def input_gradient(
     dy: jax.Array, kernel: jax.Array, stride: int, pads: Pads, size: tuple[int, int]
 ) -> jax.Array:
     """The gradient with respect to the images: [B, *size, C]."""
-    images, blocks = _views((len(dy), *size, kernel.shape[2]), kernel.shape, stride, pads)
     x = jax.ShapeDtypeStruct((len(dy), *size, kernel.shape[2]), dy.dtype)
+    if kernel.shape[2] <= _FEW_CHANNELS:
+        return jax.linear_transpose(lambda x: output(x, kernel, stride, pads), x)(dy)[0]
+    images, blocks = _views(x.shape, kernel.shape, stride, pads)
     seen = jax.eval_shape(images, x)
     if jax.eval_shape(blocks, kernel).shape[:2] == (1, 1):
         dx = jnp.dot(dy, blocks(kernel)[0, 0].T)
@@ -47,10 +49,7 @@ def kernel_gradient(
     shape = (*taps, x.shape[3], dy.shape[3])
     images, blocks = _views(x.shape, shape, stride, pads)
     kernel = jax.ShapeDtypeStruct(shape, x.dtype)
-    if jax.eval_shape(blocks, kernel).shape[:2] == (1, 1):
-        dkernel = jnp.einsum("bhwc,bhwf->cf", images(x), dy)[None, None]
-    else:
-        dkernel = direct.kernel_gradient(images(x), dy, NO_PADS)
+    dkernel = on_cpu.kernel_gradient(images(x), dy, NO_PADS)
     return jax.linear_transpose(blocks, kernel)(dkernel)[0]
 
 

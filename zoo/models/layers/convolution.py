@@ -71,7 +71,7 @@ class Conv(Layer):
     def check(self, input_shape: Shape) -> None:
         for count, of in ((input_shape[-1], "input channels"), (self.features, "features")):
             if count % self.groups:
-                raise ValueError(f"has {self.groups} groups, which {count} {of} do not divide into")
+                raise ValueError(f"has {self.groups} groups, but {count} {of}: use a divisor")
 
     def settings(self) -> str:
         window = windows_text(self.kernel_size, self.stride, self.padding, usual=1)

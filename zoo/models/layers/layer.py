@@ -73,7 +73,7 @@ class Layer:
     def check(self, input_shape: Shape) -> None:
         """Raises ValueError if the layer cannot take such an input, whatever its height and width.
 
-        The text goes on after the layer's name: "needs a multiple of 8 channels, not 12".
+        The text goes on after the layer's name: "has 8 groups, but 12 channels".
         """
 
     def settings(self) -> str:

@@ -59,9 +59,10 @@ class GroupNorm(Layer):
         return _scale_and_bias(input_shape[-1:])
 
     def check(self, input_shape: Shape) -> None:
-        channels = input_shape[-1]
-        if channels % self.groups:
-            raise ValueError(f"has {self.groups} groups, which {channels} channels do not divide")
+        if input_shape[-1] % self.groups:
+            raise ValueError(
+                f"has {self.groups} groups, but {input_shape[-1]} channels: use a divisor"
+            )
 
     def settings(self) -> str:
         return f"{self.groups} groups, epsilon {self.epsilon:g}"

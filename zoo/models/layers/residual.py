@@ -71,7 +71,7 @@ class Residual(Layer):
     def shortcut_for(self, input_shape: Shape) -> tuple[Layer, ...]:
         """The layers of the shortcut; (): it is x itself."""
         output = self.output_shape(input_shape)
-        if self.shortcut or output == input_shape:
+        if self.shortcut or output == input_shape or len(output) != len(input_shape):
             return self.shortcut
         if len(output) == 1:
             return (Dense(output[0], activation=None, use_bias=False),)
@@ -80,6 +80,8 @@ class Residual(Layer):
 
     def check(self, input_shape: Shape) -> None:
         output = self.output_shape(input_shape)
+        if len(output) != len(input_shape):
+            raise ValueError("turns images into vectors: put Flatten or GlobalAvgPool after it")
         shortcut = output_shape(self.shortcut_for(input_shape), input_shape)
         if min(output) >= 1 and output != shortcut:
             raise ValueError(
