@@ -1,0 +1,455 @@
+"""The nets as modules of NNX: Linen's numbers, and what NNX does with modules."""
+
+import dataclasses
+import importlib
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+from parity.training import strokes
+
+import zoo.models
+import zoo.models.nnx
+import zoo.training.optim
+from zoo.models import ConvNet, layers, list_models
+from zoo.models.layers import (
+    Activation,
+    AvgPool,
+    BatchNorm,
+    Conv,
+    Crop,
+    Dense,
+    DepthwiseConv,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    GroupNorm,
+    Head,
+    Layer,
+    LayerNorm,
+    MaxPool,
+    Net,
+    Residual,
+)
+from zoo.models.net import places, variable_shapes
+from zoo.training.step import Stream, create_train_state, make_train_step
+
+SMALL: Net = (
+    Crop(2),
+    Conv(4, 3),
+    BatchNorm(),
+    Dropout(0.25),
+    MaxPool(2),
+    Conv(6, 2, "SAME", kernel_init="he_normal"),
+    MaxPool(3, stride=2, padding="SAME"),
+    Flatten(),
+    Dense(16),
+    Dropout(0.5),
+    Head(),
+)
+EVERY_LAYER: Net = (
+    Crop(2),
+    Conv(8, 3, stride=2, use_bias=False, activation=None),
+    BatchNorm(),
+    Activation("selu"),
+    Residual(
+        (
+            DepthwiseConv(3, "SAME", stride=2, activation="leaky_relu"),
+            GroupNorm(4),
+            Dropout(0.25),
+            Conv(12, 1, groups=4, activation="gelu"),
+            BatchNorm(),
+        ),
+    ),
+    MaxPool(2, padding="SAME"),
+    Residual((Residual((Conv(12, 3, "SAME"),)), Dropout(0.25)), shortcut=(LayerNorm(),)),
+    AvgPool(2, stride=1, padding="SAME"),
+    GlobalAvgPool(),
+    Residual((Dense(10, activation="silu"), Dropout(0.5)), activation=None),
+    Head(),
+)
+QUICK = ("every layer", "pooling_cnn3")
+NUM_STEPS = 50
+
+
+def layers_of(name: str) -> Net:
+    return EVERY_LAYER if name == "every layer" else zoo.models.NETS[name]
+
+
+def nets(*quick: str, slow: tuple[str, ...] | None = None) -> pytest.MarkDecorator:
+    """The net of all layers and those of the catalogue, each in a stage that has the time."""
+    marked: list[Any] = []
+    for name in ("every layer", *list_models()):
+        if name in quick:
+            marked.append(name)
+        elif name != "custom7" and (slow is None or name in slow):
+            marked.append(pytest.param(name, marks=pytest.mark.slow))
+        else:
+            marked.append(pytest.param(name, marks=pytest.mark.full))
+    return pytest.mark.parametrize("name", marked)
+
+
+def random_variables(net: Net, num_classes: int = 10) -> Any:
+    """Every array with different numbers, of a size that the next layer can bear."""
+    rng = np.random.default_rng(0)
+
+    def fill(path: Any, leaf: Any) -> Any:
+        if len(leaf.shape) > 1:
+            bound = math.sqrt(6 / math.prod(leaf.shape[:-1]))
+            return jnp.asarray(rng.uniform(-bound, bound, leaf.shape), leaf.dtype)
+        center = 1 if path[-1].key in ("scale", "var") else 0
+        return jnp.asarray(center + rng.uniform(-0.2, 0.2, leaf.shape), leaf.dtype)
+
+    shapes = variable_shapes(net, (28, 28, 1), num_classes)
+    return jax.tree_util.tree_map_with_path(fill, shapes)
+
+
+def drawings(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """[N, 28, 28, 1] uint8 with blank grounds, and their labels."""
+    rng = np.random.RandomState(1)
+    labels = rng.randint(10, size=count)
+    return (255 * strokes(labels, rng)[..., None]).astype(np.uint8), labels
+
+
+def test_the_net_of_all_layers_has_all() -> None:
+    kinds = [vars(layers)[name] for name in layers.__all__]
+    known = {kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Layer)} - {Layer}
+    assert known - {Flatten} == {type(place.layer) for place in places(EVERY_LAYER, (28, 28, 1))}
+
+
+@nets(*QUICK)
+def test_logits_have_linens_bits(name: str) -> None:
+    """In evaluation, with variables from Linen."""
+    net = layers_of(name)
+    linen, variables = ConvNet(net), random_variables(net)
+    images = jnp.asarray(drawings(4)[0])
+    model = zoo.models.nnx.create_model(net, rngs=nnx.Rngs(0))
+    zoo.models.nnx.from_linen(variables, model)
+    model.eval()
+    expected = jax.jit(lambda *args: linen.apply(*args, train=False))(variables, images)
+    logits = nnx.jit(lambda model, images: model(images))(model, images)
+    assert np.isfinite(logits).all()
+    np.testing.assert_array_equal(logits, expected)
+
+
+def batches(name: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The images and labels of each step; few in the net that takes seconds for each."""
+    images, labels = drawings(NUM_STEPS * (2 if name == "custom7" else 16))
+    yield from zip(np.split(images, NUM_STEPS), np.split(labels, NUM_STEPS), strict=True)
+
+
+def losses_of_linen(name: str, tx: optax.GradientTransformation) -> tuple[Any, Any]:
+    """Of 50 steps with dropout by the zoo's own training, and the variables after them."""
+    model = ConvNet(layers_of(name))
+    state = create_train_state(model, tx, 0, (28, 28, 1))
+    step = jax.jit(make_train_step(model, tx), donate_argnums=0)
+    losses = []
+    for images, labels in batches(name):
+        mask = np.ones(len(labels), bool)
+        state, metrics = step(state, {"image": images, "label": labels, "mask": mask})
+        losses.append(metrics.means()["loss"])
+    statistics = {"batch_stats": state.batch_stats} if state.batch_stats else {}
+    return np.array(losses), {"params": state.params, **statistics}
+
+
+def losses_of_nnx(name: str, tx: optax.GradientTransformation) -> tuple[Any, Any]:
+    """The same, with the loop that is usual in NNX."""
+    init, dropout = (
+        jax.random.fold_in(jax.random.key(0), stream) for stream in (Stream.INIT, Stream.DROPOUT)
+    )
+    model = zoo.models.nnx.create_model(layers_of(name), rngs=nnx.Rngs(params=init, dropout=0))
+    rngs = nnx.Rngs(dropout=dropout)
+    optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
+
+    def loss_fn(model: Any, rngs: nnx.Rngs, images: Any, labels: Any) -> jax.Array:
+        logits = model(images, rngs)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+    @nnx.jit
+    def train_step(model: Any, optimizer: Any, rngs: nnx.Rngs, images: Any, labels: Any) -> Any:
+        loss, grads = nnx.value_and_grad(loss_fn)(model, rngs, images, labels)
+        optimizer.update(model, grads)
+        return loss
+
+    losses = []
+    for images, labels in batches(name):
+        losses.append(float(train_step(model, optimizer, rngs, images, labels)))
+    return np.array(losses), zoo.models.nnx.to_linen(model)
+
+
+@nets(*QUICK)
+def test_fifty_steps_have_linens_losses(name: str) -> None:
+    """With the net's own optimizer and dropout: a module drops what Linen's training drops."""
+    config = (
+        importlib.import_module(f"zoo.configs.{'vgg5' if name == 'every layer' else name}")
+        .get_config()
+        .optimizer
+    )
+    tx = zoo.training.optim.make_optimizer(config, zoo.training.optim.make_schedule(config, 1, 1))
+    expected, variables = losses_of_linen(name, tx)
+    losses, found = losses_of_nnx(name, tx)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), found, variables)
+
+
+@pytest.fixture
+def model() -> zoo.models.nnx.ConvNet:
+    """The small net with random variables."""
+    return zoo.models.nnx.ConvNet(SMALL, rngs=nnx.Rngs(7), variables=random_variables(SMALL))
+
+
+IMAGES, LABELS = drawings(6)
+
+
+@pytest.mark.parametrize(
+    "name", ["every layer", *(name for name in list_models() if name != "custom7")]
+)
+def test_variables_come_from_linen_and_go_back(name: str) -> None:
+    variables = random_variables(layers_of(name))
+    model = zoo.models.nnx.ConvNet(layers_of(name), rngs=nnx.Rngs(0), variables=variables)
+    assert jax.tree.structure(zoo.models.nnx.to_linen(model)) == jax.tree.structure(variables)
+    jax.tree.map(np.testing.assert_array_equal, zoo.models.nnx.to_linen(model), variables)
+
+
+def test_initial_weights_are_those_of_linen_for_the_key() -> None:
+    model = zoo.models.nnx.create_model("pooling_cnn3", 7, (28, 28, 3), rngs=nnx.Rngs(3))
+    linen = zoo.models.create_model("pooling_cnn3", 7)
+    expected = linen.init(nnx.Rngs(3).params(), np.zeros((1, 28, 28, 3)), train=False)
+    jax.tree.map(np.testing.assert_array_equal, zoo.models.nnx.to_linen(model), expected)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_training_mode_is_that_of_linen(dtype: Any) -> None:
+    """With the same key, and padding that batch statistics leave out: logits and statistics."""
+    variables, key, mask = random_variables(EVERY_LAYER), jax.random.key(5), np.arange(6) < 4
+    linen = ConvNet(EVERY_LAYER, dtype=dtype)
+    model = zoo.models.nnx.ConvNet(EVERY_LAYER, dtype=dtype, rngs=nnx.Rngs(0), variables=variables)
+
+    @jax.jit
+    def apply(variables: Any, images: Any, mask: Any) -> Any:
+        return linen.apply(
+            variables, images, train=True, mask=mask, rngs={"dropout": key}, mutable=["batch_stats"]
+        )
+
+    logits, updates = apply(variables, IMAGES, mask)
+
+    @nnx.jit
+    def call(model: Any, images: Any, mask: Any) -> jax.Array:
+        return model(images, key, mask=mask)
+
+    found = call(model, IMAGES, mask)
+    assert found.dtype == logits.dtype
+    np.testing.assert_array_equal(found, logits)
+    statistics = {"batch_stats": zoo.models.nnx.to_linen(model)["batch_stats"]}
+    jax.tree.map(np.testing.assert_array_equal, statistics, updates)
+
+
+def test_gradients_are_those_of_linen(model: zoo.models.nnx.ConvNet) -> None:
+    linen, variables, key = ConvNet(SMALL), random_variables(SMALL), jax.random.key(5)
+
+    def loss_of(logits: jax.Array) -> jax.Array:
+        return optax.softmax_cross_entropy_with_integer_labels(logits, LABELS).mean()
+
+    @jax.jit
+    @jax.grad
+    def expected(params: Any) -> jax.Array:
+        return loss_of(
+            linen.apply(
+                {**variables, "params": params},
+                IMAGES,
+                train=True,
+                rngs={"dropout": key},
+                mutable=["batch_stats"],
+            )[0]
+        )
+
+    found = nnx.jit(nnx.grad(lambda model: loss_of(model(IMAGES, key))))(model)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+        nnx.to_pure_dict(found),
+        expected(variables["params"]),
+    )
+
+
+def test_modes(model: zoo.models.nnx.ConvNet) -> None:
+    """Training draws from the module's stream and moves statistics; evaluation does neither."""
+    first, second = model(IMAGES), model(IMAGES)
+    assert not np.array_equal(first, second)
+    assert model.rngs.count[...] == 2
+    nnx.reseed(model, dropout=1)
+    again = model(IMAGES)
+    nnx.reseed(model, dropout=1)
+    np.testing.assert_array_equal(model(IMAGES), again)
+
+    view = nnx.view(model, deterministic=True, use_running_average=True)
+    model.eval()
+    before = jax.tree.map(np.array, nnx.state(model, nnx.Not(nnx.RngKey)))
+    logits = model(IMAGES)
+    np.testing.assert_array_equal(model(IMAGES), logits)
+    np.testing.assert_array_equal(view(IMAGES), logits)
+    jax.tree.map(np.testing.assert_array_equal, nnx.state(model, nnx.Not(nnx.RngKey)), before)
+    model.train()
+    assert not np.array_equal(model(IMAGES), logits)
+
+
+@pytest.mark.parametrize(
+    "rngs",
+    [
+        lambda key: nnx.Rngs(dropout=key),
+        lambda key: nnx.Rngs(key),
+        lambda key: nnx.RngStream(key, tag="dropout"),
+        lambda key: jax.random.fold_in(key, 0),
+    ],
+    ids=["dropout", "default", "stream", "key"],
+)
+def test_streams_that_a_call_brings(model: zoo.models.nnx.ConvNet, rngs: Any) -> None:
+    given = rngs(jax.random.key(4))
+    expected = model(IMAGES, jax.random.fold_in(jax.random.key(4), 0))
+    np.testing.assert_array_equal(model(IMAGES, given), expected)
+    assert model.rngs.count[...] == 0
+
+
+def test_split_merge_and_plain_jit(model: zoo.models.nnx.ConvNet) -> None:
+    model.eval()
+    graphdef, params, others = nnx.split(model, nnx.Param, ...)
+    assert set(params) == {"conv_1", "batch_norm_1", "conv_2", "dense_1", "head"}
+
+    @jax.jit
+    def functional(params: Any, others: Any, images: Any) -> Any:
+        return nnx.merge(graphdef, params, others)(images)
+
+    logits = functional(params, others, IMAGES)
+    np.testing.assert_array_equal(jax.jit(lambda model, x: model(x))(model, IMAGES), logits)
+    np.testing.assert_allclose(model(IMAGES), logits, rtol=1e-5, atol=1e-6)
+
+
+def test_many_seeds_at_once() -> None:
+    """Each as it is alone."""
+    net: Net = (Conv(3, 3), BatchNorm(), MaxPool(4), Dropout(0.5), Flatten(), Head())
+
+    @nnx.vmap
+    def create(keys: jax.Array) -> zoo.models.nnx.ConvNet:
+        return zoo.models.nnx.create_model(net, rngs=nnx.Rngs(keys))
+
+    keys = jax.random.split(jax.random.key(0), 3)
+    models = create(keys)
+    assert models.conv_1.kernel.shape == (3, 3, 3, 1, 3)
+    logits = nnx.vmap(lambda model, x: model(x), in_axes=(0, None))(models, IMAGES)
+    alone = zoo.models.nnx.create_model(net, rngs=nnx.Rngs(keys[1]))
+    np.testing.assert_allclose(logits[1], alone(IMAGES), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(models.batch_norm_1.mean[1], alone.batch_norm_1.mean[...])
+
+
+def test_what_flax_shows_of_a_net(
+    model: zoo.models.nnx.ConvNet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nnx.display(model)
+    for text in (capsys.readouterr().out, repr(model), nnx.tabulate(model, IMAGES)):
+        for name in ("conv_1", "batch", "dropout", "dense_1", "head"):
+            assert name in text
+
+
+def test_uint8_and_scaled_float_images_give_the_same_logits(model: zoo.models.nnx.ConvNet) -> None:
+    model.eval()
+    floats = jnp.asarray(IMAGES, jnp.float32) / 255
+    np.testing.assert_array_equal(model(jnp.asarray(IMAGES)), model(floats))
+
+
+def test_trained_weights() -> None:
+    """In evaluation mode, ready to answer; with another head, ready to be tuned."""
+    linen, variables = zoo.models.from_pretrained("pooling_cnn3")
+    model = zoo.models.nnx.from_pretrained("pooling_cnn3")
+    jax.tree.map(np.testing.assert_array_equal, zoo.models.nnx.to_linen(model), variables)
+    logits = linen.apply(variables, jnp.asarray(IMAGES), train=False)
+    np.testing.assert_array_equal(model(jnp.asarray(IMAGES)), logits)
+    with pytest.warns(UserWarning, match="the head for 3 classes is new") as warned:
+        tuned = zoo.models.nnx.from_pretrained("pooling_cnn3", num_classes=3, dtype=jnp.bfloat16)
+    assert warned[0].filename == __file__
+    assert tuned.head.kernel.shape == (128, 3)
+    assert tuned(IMAGES).shape == (6, 3)
+    np.testing.assert_array_equal(tuned.conv_1.kernel[...], model.conv_1.kernel[...])
+
+
+def test_a_net_with_dropout_comes_in_evaluation_mode() -> None:
+    model = zoo.models.nnx.from_pretrained("pooling_cnn3_late", rngs=nnx.Rngs(1))
+    assert model.dropout_1.deterministic
+    assert model.rngs.count[...] == 0
+
+
+def test_features_are_the_input_of_the_head(model: zoo.models.nnx.ConvNet) -> None:
+    variables = random_variables(SMALL, num_classes=0)
+    body = zoo.models.nnx.ConvNet(SMALL, 0, rngs=nnx.Rngs(0), variables=variables)
+    zoo.models.nnx.from_linen(
+        {
+            **variables,
+            "params": {
+                k: v for k, v in zoo.models.nnx.to_linen(model)["params"].items() if k != "head"
+            },
+        },
+        body,
+    )
+    body.eval()
+    model.eval()
+    np.testing.assert_allclose(model.head(body(IMAGES)), model(IMAGES), rtol=1e-5, atol=1e-6)
+
+
+def test_variables_of_another_net_are_refused(model: zoo.models.nnx.ConvNet) -> None:
+    with pytest.raises(ValueError, match=r"batch_stats/batch_norm_1/mean has shape None in the v"):
+        zoo.models.nnx.from_linen(random_variables(zoo.models.MODELS["lenet3"]), model)
+    with pytest.raises(
+        ValueError,
+        match=r"params/head/bias has shape \(3,\) in the variables and \(10,\) in the module: give",
+    ):
+        zoo.models.nnx.from_linen(random_variables(SMALL, num_classes=3), model)
+
+
+def test_what_cannot_be_made_or_applied_is_one_sentence(model: zoo.models.nnx.ConvNet) -> None:
+    create = zoo.models.nnx.create_model
+    with pytest.raises(ValueError, match=r"unknown net 'vgg6': did you mean vgg5"):
+        create("vgg6", rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=r"num_classes must be 0"):
+        create("vgg5", -1, rngs=nnx.Rngs(0))
+    with pytest.raises(zoo.models.ImageTooSmallError, match="works is 8x8"):
+        create(SMALL, image_shape=(3, 3, 1), rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=r"images must be \[B, height, width, channels\]"):
+        model(IMAGES[0])
+    with pytest.raises(
+        ValueError,
+        match=r"for images of \(28, 28, 1\), not \(28, 28, 3\): create it with image_shape",
+    ):
+        model(IMAGES.repeat(3, axis=3))
+    larger = np.pad(IMAGES, ((0, 0), (0, 1), (0, 1), (0, 0)))  # comes to as many features
+    assert model(larger).shape == (6, 10)
+
+
+def test_a_layer_of_ones_own_is_a_function_or_refused() -> None:
+    @dataclasses.dataclass(frozen=True, repr=False)
+    class Square(Layer):
+        kind = "square"
+
+        def output_shape(self, input_shape: layers.Shape) -> layers.Shape:
+            return input_shape
+
+        def __call__(self, x: jax.Array, context: layers.Context) -> jax.Array:
+            return x * x
+
+    class Scaled(BatchNorm):
+        pass
+
+    net: Net = (Square(), GlobalAvgPool())
+    model = zoo.models.nnx.create_model(net, 0, rngs=nnx.Rngs(0))
+    squares = jnp.asarray(IMAGES, jnp.float32) / 255
+    np.testing.assert_allclose(model(IMAGES), jnp.mean(squares**2, axis=(1, 2)), rtol=1e-5)
+    with pytest.raises(ValueError, match=r"residual_1/batch_norm_1 is of Scaled, which is not one"):
+        zoo.models.nnx.create_model((Residual((Scaled(),)),), 0, rngs=nnx.Rngs(0))
+
+
+def test_importing_models_does_not_load_nnx(run_python: Any) -> None:
+    code = "import sys, zoo.models; print([name for name in sys.modules if 'nnx' in name])"
+    assert run_python("-c", code).stdout == "[]\n"
