@@ -34,7 +34,8 @@ def create_model(
     """A net as a module of NNX: `model(images)`.
 
     Args:
-        net: one of `zoo.models.list_models()`, or fast99; or a tuple of layers.
+        net: one of `zoo.models.list_models()`, or fast99; or a tuple of layers of
+            `zoo.models.layers`.
         num_classes: number of logits; 0 gives the features before the head.
         image_shape: (height, width, channels) of the images.
         dtype: the type of the computation; parameters are always float32.
@@ -44,15 +45,12 @@ def create_model(
         A module in training mode, with the weights that Linen's `init` draws from the same key.
 
     Raises:
-        ValueError: the name is unknown (near matches are suggested), num_classes is negative, or
-            a layer is not one of `zoo.models.layers` and has variables.
+        ValueError: the name is unknown (near matches are suggested); the layers are no net, which
+            the text explains; or num_classes is negative.
         ImageTooSmallError: images of that shape are too small for the net.
     """
-    if isinstance(net, str):
-        net = catalogue.create_model(net).net
-    if num_classes < 0:
-        raise ValueError(f"num_classes must be 0 (features) or more, not {num_classes}")
-    return ConvNet(net, num_classes, image_shape, dtype, rngs=rngs)
+    layers = catalogue.create_model(net, num_classes).net
+    return ConvNet(layers, num_classes, image_shape, dtype, rngs=rngs)
 
 
 def from_pretrained(
