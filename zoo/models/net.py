@@ -24,6 +24,7 @@ __all__ = [
     "ConvNet",
     "ImageTooSmallError",
     "Place",
+    "as_floats",
     "layer_macs",
     "layer_shapes",
     "min_image_size",
@@ -211,12 +212,8 @@ class ConvNet(nn.Module):
         too, as `conv_1_output`, `max_pool_1_output` and so on, those in a residual connection under
         its name.
         """
-        if images.ndim != 4:
-            raise ValueError(f"images must be [B, height, width, channels], not {images.shape}")
+        x = as_floats(images, self.dtype)
         layer_shapes(self.net, images.shape[1:])  # a clearer error than those of the layers
-        x = images.astype(self.dtype)
-        if jnp.issubdtype(images.dtype, jnp.integer):
-            x = x / 255
         x = apply_layers(
             self, self.net, x, Context(name="", train=train, mask=mask, dtype=self.dtype)
         )
@@ -229,6 +226,18 @@ class ConvNet(nn.Module):
                 name="head",
             )(x)
         return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def as_floats(images: jax.Array, dtype: Any) -> jax.Array:
+    """Images as the first layer gets them: integers in 0..255 become floats in [0, 1].
+
+    Raises:
+        ValueError: `images` does not have four axes.
+    """
+    if images.ndim != 4:
+        raise ValueError(f"images must be [B, height, width, channels], not {images.shape}")
+    x = images.astype(dtype)
+    return x / 255 if jnp.issubdtype(images.dtype, jnp.integer) else x
 
 
 def _init_from_shape(rngs: Any, model: ConvNet, shape: Shape, train: bool) -> Any:

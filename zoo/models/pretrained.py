@@ -96,7 +96,13 @@ def from_pretrained(
         ZooError: the directory cannot be found or downloaded; its files are damaged, or are not of
             a net of this zoo.
     """
-    found = read(source, dataset)
+    return adapt(read(source, dataset), num_classes, dtype, key)
+
+
+def adapt(
+    found: Pretrained, num_classes: int | None, dtype: Any, key: jax.Array | None
+) -> tuple[ConvNet, dict[str, Any]]:
+    """The last part of `from_pretrained`: what was read, for another task or type."""
     variables = _on_device(found.variables)
     model = found.model if dtype is None else found.model.clone(dtype=dtype)
     if num_classes is None or num_classes == model.num_classes:
@@ -111,7 +117,7 @@ def from_pretrained(
         warnings.warn(
             f"the head for {num_classes} classes is new: {found.source} was trained on "
             f"{found.config['num_classes']} classes, and only the layers before it are trained",
-            stacklevel=2,
+            stacklevel=3,  # who called from_pretrained
         )
     return model, {**variables, "params": params}
 

@@ -24,7 +24,7 @@ from zoo.models.layers.layer import (
 from zoo.ops.windows import Padding
 
 
-def _own_conv(
+def own_conv(
     x: jax.Array,
     kernel: jax.Array,
     strides: Any,
@@ -89,7 +89,7 @@ class Conv(Layer):
             kernel_init=initializer(self.kernel_init),
             dtype=context.dtype,
             name=context.name,
-            conv_general_dilated=_own_conv,
+            conv_general_dilated=own_conv,
         )(x)
         return activated(x, self.activation)
 
