@@ -26,7 +26,9 @@ from zoo.system.errors import ZooError
 from zoo.system.files import as_sentence, check_target, write_whole
 
 NUM_IMAGES = 100  # of the test of a file
-TOLERANCE = 1e-5  # of outputs, as a part of the largest
+# Of outputs, as a part of the largest. The deepest nets here reach 1e-5 by rounding alone; another
+# activation, constant or order of weights makes more than 1e-3.
+TOLERANCE = 1e-4
 LEAST_AGREEMENT = 0.95  # of a quantized net's classes with the zoo's
 
 
@@ -99,7 +101,7 @@ def export(
         calibration: [N, height, width, channels] uint8, some hundred images of the training: an
             `.onnx` file is quantized to 8 bits, for the range that values take on these. Then 95%
             of the answers must be those of the zoo. None: float32, and outputs must be equal to
-            1e-5 of the largest.
+            1e-4 of the largest.
 
     Raises:
         ZooError: no such ending or input type; a package is missing; a layer cannot be written in

@@ -5,40 +5,57 @@ convolutions want the channels before the pixels, so the images are transposed f
 back before they are flattened.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import zoo
-from zoo.export.source import Source, Step, pads_of, unknown
+from zoo.export.source import Source, Step, pads_of, unknown, window_and_stride
 from zoo.models import layers
 
-OPSET = 17  # of 2022: what runtimes in use understand
-_IR_VERSION = 8  # that of the same release
+OPSET = 20  # of ONNX 1.15, 2023: the first with Gelu; ONNX Runtime has it since 1.17
+_IR_VERSION = 9  # that of the same release
+_BATCH_NORM = ("scale", "bias", "mean", "var")
+_ACTIVATIONS = {"relu": "Relu", "gelu": "Gelu", "selu": "Selu"}  # of one operator
 TO_CHANNELS_FIRST, TO_CHANNELS_LAST = [0, 3, 1, 2], [0, 2, 3, 1]
 
 
 class _Graph:
-    """Nodes and arrays of a graph that is a chain: each node takes the output of the last."""
+    """Nodes and arrays of a graph in which a node takes the output of the last, if not told."""
 
     def __init__(self, input_name: str) -> None:
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
         self.last = input_name
 
-    def add(self, kind: str, name: str, arrays: Mapping[str, np.ndarray], **settings: Any) -> None:
-        """Appends a node; `arrays` follow its first operand, under the names that they get."""
+    def add(
+        self,
+        kind: str,
+        name: str,
+        arrays: Mapping[str, np.ndarray] | None = None,
+        operands: Sequence[str] = (),
+        **settings: Any,
+    ) -> None:
+        """Appends a node.
+
+        Args:
+            kind: of the operator.
+            name: of the node and of its output.
+            arrays: operands after the first, under the names that they get.
+            operands: further ones: outputs of other nodes.
+            settings: the operator's attributes.
+        """
         from onnx import helper, numpy_helper
 
+        arrays = arrays or {}
         self.initializers += [
             numpy_helper.from_array(np.ascontiguousarray(array), key)
             for key, array in arrays.items()
         ]
-        self.nodes.append(
-            helper.make_node(kind, [self.last, *arrays], [name], name=name, **settings)
-        )
+        inputs = [self.last, *arrays, *operands]
+        self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **settings))
         self.last = name
 
 
@@ -57,15 +74,15 @@ def make(source: Source) -> Any:
 
     graph = _Graph("images")
     if source.input_type == "uint8":
-        graph.add("Cast", "floats", {}, to=TensorProto.FLOAT)
+        graph.add("Cast", "floats", to=TensorProto.FLOAT)
         graph.add("Div", "scaled", {"white": np.full(1, 255, np.float32)})
-    graph.add("Transpose", "channels_first", {}, perm=TO_CHANNELS_FIRST)
+    graph.add("Transpose", "channels_first", perm=TO_CHANNELS_FIRST)
     found = source.steps()
     for step in found:
         _add(graph, step)
     if len(found[-1].output_shape) == 3:
-        graph.add("Transpose", "channels_last", {}, perm=TO_CHANNELS_LAST)
-    graph.add("Identity", source.output_name, {})
+        graph.add("Transpose", "channels_last", perm=TO_CHANNELS_LAST)
+    graph.add("Identity", source.output_name)
     images = helper.make_tensor_value_info(
         "images",
         TensorProto.UINT8 if source.input_type == "uint8" else TensorProto.FLOAT,
@@ -89,69 +106,132 @@ def make(source: Source) -> Any:
 
 
 def _add(graph: _Graph, step: Step) -> None:
-    name, arrays = step.name, step.arrays
+    path = step.path
     match step.layer:
-        case layers.Conv(kernel_size=size, padding=padding):
-            graph.add(
-                "Conv",
-                f"{name}_linear",
-                {
-                    f"{name}/kernel": arrays["kernel"].transpose(3, 2, 0, 1),  # [out, in, h, w]
-                    f"{name}/bias": arrays["bias"],
-                },
-                kernel_shape=[size, size],
-                pads=_pads(step, size, 1, padding),
-            )
-            graph.add("Relu", name, {})
-        case layers.MaxPool(window=window, stride=stride, padding=padding):
-            stride = stride or window
-            graph.add(
-                "MaxPool",
-                name,
-                {},
-                kernel_shape=[window, window],
-                strides=[stride, stride],
-                pads=_pads(step, window, stride, padding),
-            )
+        case layers.Conv() | layers.DepthwiseConv():
+            _add_conv(graph, step)
+        case layers.MaxPool():
+            graph.add("MaxPool", path, **_windows(step))
+        case layers.AvgPool():
+            graph.add("AveragePool", path, **_windows(step), count_include_pad=0)
+        case layers.GlobalAvgPool():
+            graph.add("GlobalAveragePool", f"{path}/mean")
+            graph.add("Flatten", path)
         case layers.Crop(border=border):
             height, width, _ = step.input_shape
             limits = {
-                f"{name}/first": [border, border],
-                f"{name}/last": [height - border, width - border],
-                f"{name}/axes": [2, 3],
+                f"{path}/first": [border, border],
+                f"{path}/last": [height - border, width - border],
+                f"{path}/axes": [2, 3],
             }
-            graph.add("Slice", name, {key: np.array(value) for key, value in limits.items()})
+            graph.add("Slice", path, {key: np.array(value) for key, value in limits.items()})
         case layers.BatchNorm(epsilon=epsilon):
-            graph.add(
-                "BatchNormalization",
-                name,
-                {f"{name}/{leaf}": arrays[leaf] for leaf in ("scale", "bias", "mean", "var")},
-                epsilon=epsilon,
-            )
+            arrays = {f"{path}/{leaf}": step.arrays[leaf] for leaf in _BATCH_NORM}
+            graph.add("BatchNormalization", path, arrays, epsilon=epsilon)
+        case layers.GroupNorm():
+            _add_group_norm(graph, step)
+        case layers.LayerNorm():
+            _add_layer_norm(graph, step)
+        case layers.Activation(activation=activation):
+            _activate(graph, path, activation)
         case layers.Dropout():
             pass
         case layers.Flatten():
-            graph.add("Transpose", f"{name}_channels_last", {}, perm=TO_CHANNELS_LAST)
-            graph.add("Flatten", name, {})
-        case layers.Dense():
-            _add_dense(graph, f"{name}_linear", step)
-            graph.add("Relu", name, {})
+            graph.add("Transpose", f"{path}/channels_last", perm=TO_CHANNELS_LAST)
+            graph.add("Flatten", path)
+        case layers.Dense(activation=activation):
+            graph.add("Gemm", f"{path}/linear", _parameters(step))
+            _activate(graph, path, activation)
+        case layers.Residual():
+            _add_residual(graph, step)
         case layers.Head():
-            _add_dense(graph, name, step)
+            graph.add("Gemm", path, _parameters(step))
         case _:
             raise unknown(step, ".onnx")
 
 
-def _add_dense(graph: _Graph, output: str, step: Step) -> None:
+def _add_conv(graph: _Graph, step: Step) -> None:
+    layer: Any = step.layer
+    kernel = step.arrays["kernel"].transpose(3, 2, 0, 1)  # [out, in of a group, h, w]
     graph.add(
-        "Gemm", output, {f"{step.name}/{leaf}": step.arrays[leaf] for leaf in ("kernel", "bias")}
+        "Conv",
+        f"{step.path}/linear",
+        _parameters(step) | {f"{step.path}/kernel": kernel},
+        **_windows(step),
+        group=step.input_shape[-1] // kernel.shape[1],
     )
+    _activate(graph, step.path, layer.activation)
 
 
-def _pads(step: Step, window: int, stride: int, padding: str) -> list[int]:
-    """[top, left, bottom, right]"""
-    (top, bottom), (left, right) = pads_of(step.input_shape, window, stride, padding)
-    return [top, left, bottom, right]
+def _windows(step: Step) -> dict[str, Any]:
+    """How a window slides; pads are [top, left, bottom, right]."""
+    (top, bottom), (left, right) = pads_of(step)
+    window, stride = window_and_stride(step)
+    return {
+        "kernel_shape": [window, window],
+        "strides": [stride, stride],
+        "pads": [top, left, bottom, right],
+    }
+
+
+def _parameters(step: Step) -> dict[str, np.ndarray]:
+    """The kernel, and the bias if there is one."""
+    names = [leaf for leaf in ("kernel", "bias") if leaf in step.arrays]
+    return {f"{step.path}/{leaf}": step.arrays[leaf] for leaf in names}
+
+
+def _add_group_norm(graph: _Graph, step: Step) -> None:
+    """As the normalization of one channel for each group."""
+    layer: Any = step.layer
+    path, channels = step.path, step.input_shape[-1]
+    whole = [0, channels, *step.input_shape[:-1]]  # 0: as it is
+    ends = (-1, *[1] * len(step.input_shape[:-1]))
+    graph.add("Reshape", f"{path}/groups", {f"{path}/of_groups": np.array([0, layer.groups, -1])})
+    ones = {
+        f"{path}/ones": np.ones(layer.groups, np.float32),
+        f"{path}/zeros": np.zeros(layer.groups, np.float32),
+    }
+    graph.add("InstanceNormalization", f"{path}/normal", ones, epsilon=layer.epsilon)
+    graph.add("Reshape", f"{path}/channels", {f"{path}/of_channels": np.array(whole)})
+    graph.add("Mul", f"{path}/scaled", {f"{path}/scale": step.arrays["scale"].reshape(ends)})
+    graph.add("Add", path, {f"{path}/bias": step.arrays["bias"].reshape(ends)})
+
+
+def _add_layer_norm(graph: _Graph, step: Step) -> None:
+    layer: Any = step.layer
+    path = step.path
+    arrays = {f"{path}/{leaf}": step.arrays[leaf] for leaf in ("scale", "bias")}
+    if not step.is_of_images:
+        graph.add("LayerNormalization", path, arrays, axis=-1, epsilon=layer.epsilon)
+        return
+    graph.add("Transpose", f"{path}/channels_last", perm=TO_CHANNELS_LAST)
+    graph.add("LayerNormalization", f"{path}/normal", arrays, axis=-1, epsilon=layer.epsilon)
+    graph.add("Transpose", path, perm=TO_CHANNELS_FIRST)
+
+
+def _add_residual(graph: _Graph, step: Step) -> None:
+    layer: Any = step.layer
+    start = graph.last
+    for inner in step.inner:
+        _add(graph, inner)
+    output, graph.last = graph.last, start
+    for inner in step.shortcut:
+        _add(graph, inner)
+    graph.add("Add", f"{step.path}/sum", operands=[output])
+    _activate(graph, step.path, layer.activation)
+
+
+def _activate(graph: _Graph, path: str, activation: str | None) -> None:
+    """Appends an activation function whose output has that name; without one, nothing."""
+    match activation:
+        case "silu":
+            x = graph.last
+            graph.add("Sigmoid", f"{path}/sigmoid")
+            graph.add("Mul", path, operands=[x])
+        case "leaky_relu":
+            graph.add("LeakyRelu", path, alpha=0.01)
+        case str():
+            graph.add(_ACTIVATIONS[activation], path)
 
 
 def load(path: Path, source: Source) -> Callable[[np.ndarray], np.ndarray]:

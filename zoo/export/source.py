@@ -2,16 +2,25 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zoo.models.layers import Head, Layer, Shape
+from zoo.models.layers import (
+    AvgPool,
+    Conv,
+    DepthwiseConv,
+    Head,
+    Layer,
+    MaxPool,
+    Residual,
+    Shape,
+)
 from zoo.models.net import ConvNet, layer_shapes, named_layers, variable_shapes
-from zoo.ops.windows import NO_PADS, Pads
+from zoo.ops.windows import Pads, same_or_valid
 from zoo.system.errors import ZooError
 from zoo.system.settings import check_devices, usual_settings
 
@@ -22,11 +31,18 @@ InputType = Literal["uint8", "float32"]  # pixels in 0..255, or in [0, 1]
 class Step:
     """One layer of a net with trained weights."""
 
-    name: str  # such as conv_1
+    path: str  # such as conv_1, or residual_1/conv_1
     layer: Layer | Head
     arrays: dict[str, np.ndarray]  # float32: kernel, bias; scale, bias, mean, var; or none
     input_shape: Shape  # of one example
     output_shape: Shape
+    inner: tuple["Step", ...] = ()  # of a residual connection: its layers
+    shortcut: tuple["Step", ...] = ()  # its shortcut's
+
+    @property
+    def is_of_images(self) -> bool:
+        """Whether its input is images, rather than vectors."""
+        return len(self.input_shape) == 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,24 +55,18 @@ class Source:
     input_type: InputType
 
     def steps(self) -> list[Step]:
-        """The layers in order; the head is among them if the net has one."""
-        return list(self._steps())
+        """The layers in order; the head is among them if the net has one.
 
-    def _steps(self) -> Iterator[Step]:
-        net, shape = self.model.net, self.image_shape
-        shapes = layer_shapes(net, shape)
-        for name, layer in named_layers(net):
-            yield Step(name, layer, self._arrays(name), shape, shapes[name])
-            shape = shapes[name]
-        if self.model.num_classes and isinstance(head := net[-1], Head):
-            yield Step("head", head, self._arrays("head"), shape, (self.model.num_classes,))
-
-    def _arrays(self, name: str) -> dict[str, np.ndarray]:
-        return {
-            leaf: np.asarray(array, np.float32)
-            for collection in ("params", "batch_stats")
-            for leaf, array in self.variables.get(collection, {}).get(name, {}).items()
-        }
+        Raises:
+            ImageTooSmallError, ValueError: the net cannot take images of that shape.
+        """
+        layer_shapes(self.model.net, self.image_shape)
+        found = list(_steps(self.model.net, self.variables, self.image_shape))
+        if self.model.num_classes and isinstance(head := self.model.net[-1], Head):
+            shape = found[-1].output_shape if found else self.image_shape
+            arrays = _arrays_of(_within(self.variables, "head"))
+            found.append(Step("head", head, arrays, shape, (self.model.num_classes,)))
+        return found
 
     @property
     def output_name(self) -> str:
@@ -82,23 +92,67 @@ class Source:
         return np.asarray(_apply(self.model, self.variables, jnp.asarray(images)))
 
 
+def _steps(
+    net: Iterable[Layer | Head], variables: Mapping[str, Any], shape: Shape, prefix: str = ""
+) -> Iterator[Step]:
+    for name, layer in named_layers(net):
+        own, path = _within(variables, name), prefix + name
+        inner: tuple[Step, ...] = ()
+        shortcut: tuple[Step, ...] = ()
+        if isinstance(layer, Residual):
+            inner = tuple(_steps(layer.layers, own, shape, f"{path}/"))
+            layers, of_shortcut = layer.shortcut_for(shape), _within(own, "shortcut")
+            shortcut = tuple(_steps(layers, of_shortcut, shape, f"{path}/shortcut/"))
+        output_shape = layer.output_shape(shape)
+        yield Step(path, layer, _arrays_of(own), shape, output_shape, inner, shortcut)
+        shape = output_shape
+
+
+def _within(variables: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What each collection, such as params, holds under that name."""
+    return {collection: held.get(name, {}) for collection, held in variables.items()}
+
+
+def _arrays_of(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {
+        leaf: np.asarray(array, np.float32)
+        for held in variables.values()
+        for leaf, array in held.items()
+        if not isinstance(array, Mapping)
+    }
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def _apply(model: ConvNet, variables: Any, images: jax.Array) -> jax.Array:
     return jnp.asarray(model.apply(variables, images, train=False))
 
 
-def pads_of(shape: Shape, window: int, stride: int, padding: str) -> Pads:
-    """((top, bottom), (left, right)) of an image [H, W, C], by TensorFlow's convention."""
-    if padding == "VALID":
-        return NO_PADS
-    total = [max(0, (-(-size // stride) - 1) * stride + window - size) for size in shape[:2]]
-    top, left = (pad // 2 for pad in total)
-    return (top, total[0] - top), (left, total[1] - left)
+def window_and_stride(step: Step) -> tuple[int, int]:
+    """Side of the window of a convolution or a pool, and its stride, pixels."""
+    match step.layer:
+        case (
+            Conv(kernel_size=window, stride=stride)
+            | DepthwiseConv(kernel_size=window, stride=stride)
+        ):
+            return window, stride
+        case (
+            MaxPool(window=window, stride=pool_stride) | AvgPool(window=window, stride=pool_stride)
+        ):
+            return window, pool_stride or window
+    raise TypeError(step.layer)
+
+
+def pads_of(step: Step) -> Pads:
+    """((top, bottom), (left, right)) of a convolution or a pool, by TensorFlow's convention."""
+    layer: Any = step.layer
+    window, stride = window_and_stride(step)
+    images: Any = jax.ShapeDtypeStruct((1, *step.input_shape), jnp.float32)
+    return same_or_valid(images, (window, window), stride, layer.padding)
 
 
 def unknown(step: Step, ending: str) -> ZooError:
     """The error of a layer that an exporter does not know."""
     return ZooError(
-        f"{step.name} is a {type(step.layer).__name__}, which cannot be written to {ending}: "
+        f"{step.path} is {step.layer!r}, which cannot be written to {ending}: "
         f"choose .stablehlo, which takes every net"
     )

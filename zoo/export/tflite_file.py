@@ -4,18 +4,20 @@ The file is a FlatBuffer, whose schema comes with the runtime. Images and window
 channels last, and padded as TensorFlow does.
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zoo.export.source import Source, Step, unknown
+from zoo.export.source import Source, Step, unknown, window_and_stride
 from zoo.models import layers
 from zoo.models.layers import Shape
 
 _IDENTIFIER = b"TFL3"
 _VERSION = 3
+_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # Klambauer et al. 2017
 
 
 class _Graph:
@@ -51,26 +53,34 @@ class _Graph:
         kind: str,
         name: str,
         shape: Shape,
-        arrays: Mapping[str, np.ndarray],
-        options: Any,
+        arrays: Mapping[str, np.ndarray] | None = None,
+        options: Any = None,
+        operands: Sequence[int] = (),
     ) -> None:
-        """Appends an operator of that kind, such as CONV_2D, with an output [batch, *shape].
+        """Appends an operator.
 
-        `arrays` follow its first operand; `options` are its settings, such as a Conv2DOptionsT.
+        Args:
+            kind: such as CONV_2D.
+            name: of its output.
+            shape: of its output, without the batch axis.
+            arrays: operands after the first, under the names that they get.
+            options: its settings, such as a Conv2DOptionsT; None: it has none.
+            operands: further ones: tensors.
         """
         schema = self.schema
-        inputs = [self.last, *(self.constant(key, array) for key, array in arrays.items())]
+        constants = [self.constant(key, array) for key, array in (arrays or {}).items()]
+        inputs = [self.last, *constants, *operands]
         self.last = self.tensor(name, shape)
         code = getattr(schema.BuiltinOperator, kind)
         operator = schema.OperatorT(
             opcodeIndex=self.codes.setdefault(code, len(self.codes)),
             inputs=np.array(inputs, "i4"),
             outputs=np.array([self.last], "i4"),
-            builtinOptionsType=getattr(
-                schema.BuiltinOptions, type(options).__name__.removesuffix("T")
-            ),
-            builtinOptions=options,
         )
+        if options:
+            kind_of_options = type(options).__name__.removesuffix("T")
+            operator.builtinOptionsType = getattr(schema.BuiltinOptions, kind_of_options)
+            operator.builtinOptions = options
         self.operators.append(operator)
 
     def packed(self, output_name: str) -> bytes:
@@ -117,71 +127,175 @@ def write(path: Path, source: Source) -> None:
     if source.input_type == "uint8":
         kinds = schema.TensorType
         cast = schema.CastOptionsT(inDataType=kinds.UINT8, outDataType=kinds.FLOAT32)
-        graph.add("CAST", "floats", source.image_shape, {}, cast)
+        graph.add("CAST", "floats", source.image_shape, options=cast)
         scale = {"scale": np.full(1, 1 / 255, np.float32)}
-        graph.add("MUL", "scaled", source.image_shape, scale, schema.MulOptionsT())
+        graph.add("MUL", "scaled", source.image_shape, scale)
     for step in source.steps():
         _add(graph, step)
     path.write_bytes(graph.packed(source.output_name))
 
 
 def _add(graph: _Graph, step: Step) -> None:
-    schema, name, shape, arrays = graph.schema, step.name, step.output_shape, step.arrays
-    relu = schema.ActivationFunctionType.RELU
+    path, shape = step.path, step.output_shape
     match step.layer:
-        case layers.Conv(padding=padding):
-            parameters = {
-                f"{name}/kernel": arrays["kernel"].transpose(3, 0, 1, 2),  # [out, h, w, in]
-                f"{name}/bias": arrays["bias"],
-            }
-            options = schema.Conv2DOptionsT(
-                padding=getattr(schema.Padding, padding),
-                strideH=1,
-                strideW=1,
-                fusedActivationFunction=relu,
-            )
-            graph.add("CONV_2D", name, shape, parameters, options)
-        case layers.MaxPool(window=window, stride=stride, padding=padding):
-            options = schema.Pool2DOptionsT(
-                padding=getattr(schema.Padding, padding),
-                strideH=stride or window,
-                strideW=stride or window,
-                filterHeight=window,
-                filterWidth=window,
-            )
-            graph.add("MAX_POOL_2D", name, shape, {}, options)
+        case layers.Conv() | layers.DepthwiseConv():
+            _add_conv(graph, step)
+        case layers.MaxPool():
+            graph.add("MAX_POOL_2D", path, shape, options=_pool_options(graph, step))
+        case layers.AvgPool():
+            graph.add("AVERAGE_POOL_2D", path, shape, options=_pool_options(graph, step))
+        case layers.GlobalAvgPool():
+            _add_mean(graph, path, shape, [1, 2], keep=False)
         case layers.Crop(border=border):
             limits = {
-                f"{name}/first": np.array([0, border, border, 0], "i4"),
-                f"{name}/size": np.array([-1, *shape], "i4"),
+                f"{path}/first": np.array([0, border, border, 0], "i4"),
+                f"{path}/size": np.array([-1, *shape], "i4"),
             }
-            graph.add("SLICE", name, shape, limits, schema.SliceOptionsT())
+            graph.add("SLICE", path, shape, limits)
         case layers.BatchNorm(epsilon=epsilon):
-            factor = arrays["scale"] / np.sqrt(arrays["var"] + np.float32(epsilon))
-            offset = arrays["bias"] - arrays["mean"] * factor
-            scaled = f"{name}_scaled"
-            graph.add("MUL", scaled, shape, {f"{name}/factor": factor}, schema.MulOptionsT())
-            graph.add("ADD", name, shape, {f"{name}/offset": offset}, schema.AddOptionsT())
+            factor = step.arrays["scale"] / np.sqrt(step.arrays["var"] + np.float32(epsilon))
+            offset = step.arrays["bias"] - step.arrays["mean"] * factor
+            _add_scaled(graph, path, shape, factor, offset)
+        case layers.GroupNorm(groups=groups, epsilon=epsilon):
+            *size, channels = step.input_shape
+            split = (math.prod(size), groups, channels // groups)
+            _reshape(graph, f"{path}/groups", split)
+            _add_normal(graph, path, split, [1, 3], epsilon)
+            _reshape(graph, f"{path}/channels", shape)
+            _add_scaled(graph, path, shape, step.arrays["scale"], step.arrays["bias"])
+        case layers.LayerNorm(epsilon=epsilon):
+            _add_normal(graph, path, shape, [len(shape)], epsilon)
+            _add_scaled(graph, path, shape, step.arrays["scale"], step.arrays["bias"])
+        case layers.Activation(activation=activation):
+            _activate(graph, path, shape, activation)
         case layers.Dropout():
             pass
         case layers.Flatten():
-            lengths = {f"{name}/shape": np.array([-1, *shape], "i4")}
-            graph.add("RESHAPE", name, shape, lengths, schema.ReshapeOptionsT())
-        case layers.Dense():
-            _add_dense(graph, step, relu)
+            _reshape(graph, path, shape)
+        case layers.Dense(activation=activation):
+            _add_dense(graph, step)
+            _activate(graph, path, shape, activation)
+        case layers.Residual():
+            _add_residual(graph, step)
         case layers.Head():
-            _add_dense(graph, step, schema.ActivationFunctionType.NONE)
+            _add_dense(graph, step)
         case _:
             raise unknown(step, ".tflite")
 
 
-def _add_dense(graph: _Graph, step: Step, activation: int) -> None:
-    parameters = {
-        f"{step.name}/kernel": step.arrays["kernel"].T,
-        f"{step.name}/bias": step.arrays["bias"],
+def _add_conv(graph: _Graph, step: Step) -> None:
+    schema, layer = graph.schema, step.layer
+    assert isinstance(layer, layers.Conv | layers.DepthwiseConv)
+    settings = {
+        "padding": getattr(schema.Padding, layer.padding),
+        "strideH": layer.stride,
+        "strideW": layer.stride,
     }
-    options = graph.schema.FullyConnectedOptionsT(fusedActivationFunction=activation)
-    graph.add("FULLY_CONNECTED", step.name, step.output_shape, parameters, options)
+    if isinstance(layer, layers.DepthwiseConv):
+        kind, order = "DEPTHWISE_CONV_2D", (2, 0, 1, 3)  # [1, h, w, C]
+        options = schema.DepthwiseConv2DOptionsT(depthMultiplier=1, **settings)
+    else:
+        kind, order = "CONV_2D", (3, 0, 1, 2)  # [out, h, w, in of a group]
+        options = schema.Conv2DOptionsT(**settings)
+    graph.add(kind, f"{step.path}/linear", step.output_shape, _parameters(step, order), options)
+    _activate(graph, step.path, step.output_shape, layer.activation)
+
+
+def _add_dense(graph: _Graph, step: Step) -> None:
+    name = step.path if isinstance(step.layer, layers.Head) else f"{step.path}/linear"
+    options = graph.schema.FullyConnectedOptionsT()
+    graph.add("FULLY_CONNECTED", name, step.output_shape, _parameters(step, (1, 0)), options)
+
+
+def _parameters(step: Step, order: Sequence[int]) -> dict[str, np.ndarray]:
+    """The kernel with its axes in that order, and the bias, which the operators cannot lack."""
+    kernel = step.arrays["kernel"]
+    bias = step.arrays.get("bias", np.zeros(kernel.shape[-1], np.float32))
+    return {f"{step.path}/kernel": kernel.transpose(order), f"{step.path}/bias": bias}
+
+
+def _pool_options(graph: _Graph, step: Step) -> Any:
+    layer: Any = step.layer
+    window, stride = window_and_stride(step)
+    return graph.schema.Pool2DOptionsT(
+        padding=getattr(graph.schema.Padding, layer.padding),
+        strideH=stride,
+        strideW=stride,
+        filterHeight=window,
+        filterWidth=window,
+    )
+
+
+def _reshape(graph: _Graph, name: str, shape: Shape) -> None:
+    lengths = {f"{name}/shape": np.array([-1, *shape], "i4")}
+    graph.add("RESHAPE", name, shape, lengths, graph.schema.ReshapeOptionsT())
+
+
+def _add_mean(graph: _Graph, name: str, shape: Shape, axes: Sequence[int], keep: bool) -> None:
+    options = graph.schema.ReducerOptionsT(keepDims=keep)
+    graph.add("MEAN", name, shape, {f"{name}/axes": np.array(axes, "i4")}, options)
+
+
+def _add_normal(
+    graph: _Graph, path: str, shape: Shape, axes: Sequence[int], epsilon: float
+) -> None:
+    """(x - mean) / sqrt(variance + epsilon), both over these axes."""
+    reduced = tuple(1 if axis in axes else size for axis, size in enumerate(shape, start=1))
+    x = graph.last
+    _add_mean(graph, f"{path}/mean", reduced, axes, keep=True)
+    mean, graph.last = graph.last, x
+    graph.add("SUB", f"{path}/centred", shape, operands=[mean])
+    centred = graph.last
+    graph.add("SQUARE", f"{path}/squares", shape)
+    _add_mean(graph, f"{path}/variance", reduced, axes, keep=True)
+    smallest = {f"{path}/epsilon": np.full(1, epsilon, np.float32)}
+    graph.add("ADD", f"{path}/above_zero", reduced, smallest)
+    graph.add("RSQRT", f"{path}/factor", reduced)
+    graph.add("MUL", f"{path}/normal", shape, operands=[centred])
+
+
+def _add_scaled(
+    graph: _Graph, path: str, shape: Shape, factor: np.ndarray, offset: np.ndarray
+) -> None:
+    graph.add("MUL", f"{path}/scaled", shape, {f"{path}/scale": factor})
+    graph.add("ADD", path, shape, {f"{path}/bias": offset})
+
+
+def _add_residual(graph: _Graph, step: Step) -> None:
+    layer: Any = step.layer
+    start = graph.last
+    for inner in step.inner:
+        _add(graph, inner)
+    output, graph.last = graph.last, start
+    for inner in step.shortcut:
+        _add(graph, inner)
+    graph.add("ADD", f"{step.path}/sum", step.output_shape, operands=[output])
+    _activate(graph, step.path, step.output_shape, layer.activation)
+
+
+def _activate(graph: _Graph, path: str, shape: Shape, activation: str | None) -> None:
+    """Appends an activation function whose output has that name; without one, nothing."""
+    x = graph.last
+    match activation:
+        case "relu":
+            graph.add("RELU", path, shape)
+        case "gelu":
+            graph.add("GELU", path, shape, options=graph.schema.GeluOptionsT(approximate=False))
+        case "silu":
+            graph.add("LOGISTIC", f"{path}/sigmoid", shape)
+            graph.add("MUL", path, shape, operands=[x])
+        case "leaky_relu":
+            graph.add("LEAKY_RELU", path, shape, options=graph.schema.LeakyReluOptionsT(alpha=0.01))
+        case "selu":  # scale * (relu(x) + alpha * elu(min(x, 0)))
+            graph.add("MINIMUM", f"{path}/below", shape, {f"{path}/zero": np.zeros(1, np.float32)})
+            graph.add("ELU", f"{path}/elu", shape)
+            alpha = np.full(1, _SELU_ALPHA, np.float32)
+            graph.add("MUL", f"{path}/negative", shape, {f"{path}/alpha": alpha})
+            negative, graph.last = graph.last, x
+            graph.add("RELU", f"{path}/positive", shape)
+            graph.add("ADD", f"{path}/sum", shape, operands=[negative])
+            scale = np.full(1, _SELU_SCALE, np.float32)
+            graph.add("MUL", path, shape, {f"{path}/factor": scale})
 
 
 def load(path: Path, source: Source) -> Callable[[np.ndarray], np.ndarray]:
