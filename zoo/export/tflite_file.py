@@ -5,6 +5,7 @@ channels last, and padded as TensorFlow does.
 """
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -302,7 +303,7 @@ def load(path: Path, source: Source) -> Callable[[np.ndarray], np.ndarray]:
     """predict(images) -> output, by LiteRT on the CPU."""
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(model_content=path.read_bytes())
+    interpreter = Interpreter(model_content=path.read_bytes(), num_threads=os.cpu_count())
     images, output = (
         details[0]["index"]
         for details in (interpreter.get_input_details(), interpreter.get_output_details())

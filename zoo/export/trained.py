@@ -25,7 +25,7 @@ def export_trained(
     Raises:
         ZooError: as `zoo.export.export`; for `int8` the dataset is not found.
     """
-    calibration = _spread(net.split("train").images, NUM_CALIBRATION) if int8 else None
+    calibration = calibration_images(net) if int8 else None
     try:
         images = _spread(net.split("test").images, NUM_IMAGES)
     except ZooError:
@@ -39,6 +39,15 @@ def export_trained(
         images=images,
         calibration=calibration,
     )
+
+
+def calibration_images(net: TrainedNet) -> np.ndarray:
+    """Training images for `zoo.export.export`'s `calibration`.
+
+    Raises:
+        ZooError: the net's dataset is not found.
+    """
+    return _spread(net.split("train").images, NUM_CALIBRATION)
 
 
 def _spread(images: np.ndarray, count: int) -> np.ndarray:
