@@ -1,0 +1,324 @@
+"""Exported files answer as the zoo, in their own runtimes; what is wrong is one sentence."""
+
+import dataclasses
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from conftest import REAL_MNIST_DIR
+from ml_collections import ConfigDict
+from nets_to_export import AVERAGED, EVERY_LAYER, IMAGE_SHAPE, SMALL, images, with_weights
+
+import zoo.analysis.trained
+import zoo.export
+import zoo.models
+from zoo.export import files
+from zoo.export.source import Source
+from zoo.models.layers import Conv, Flatten, Head, Layer, Net, Shape
+from zoo.system.errors import ZooError
+from zoo.training import train_and_evaluate
+
+Zoo = Callable[..., tuple[int, str, str]]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+# By ending: the package that the test needs, and when it runs.
+NEEDS = {
+    ".onnx": ("onnxruntime", pytest.mark.slow),
+    ".tflite": ("ai_edge_litert", pytest.mark.slow),
+    ".keras": ("keras", pytest.mark.full),
+    ".pt2": ("torch", pytest.mark.full),
+}
+every_ending = pytest.mark.parametrize(
+    "ending",
+    [pytest.param(end, marks=NEEDS[end][1] if end in NEEDS else []) for end in zoo.export.ENDINGS],
+)
+pytestmark = [  # what others import or do, not what is told by their results
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+
+def need(ending: str) -> None:
+    if ending in NEEDS:
+        pytest.importorskip(NEEDS[ending][0], reason=f"{ending} needs it")
+
+
+@pytest.mark.slow
+@every_ending
+def test_every_layer_answers_as_the_zoo(ending: str, tmp_path: Path) -> None:
+    check(EVERY_LAYER, ending, "uint8", tmp_path)
+
+
+@every_ending
+@pytest.mark.parametrize("input_type", ["uint8", "float32"])
+def test_a_file_answers_as_the_zoo(ending: str, input_type: Any, tmp_path: Path) -> None:
+    check(SMALL, ending, input_type, tmp_path)
+
+
+def check(net: Net, ending: str, input_type: Any, folder: Path) -> None:
+    """Also of a batch of another size than those of the file's own test."""
+    need(ending)
+    model, variables = with_weights(net)
+    path = folder / f"net{ending}"
+    found = zoo.export.export(
+        model, variables, path, image_shape=IMAGE_SHAPE, input_type=input_type
+    )
+    assert found.num_bytes == path.stat().st_size
+    assert found.difference < 5e-6
+    assert (found.agreement, found.num_images, found.output_name) == (1, 100, "logits")
+    source = Source(model, variables, IMAGE_SHAPE, input_type)
+    batch = source.inputs(images(7))
+    expected = np.asarray(model.apply(variables, images(7), train=False))
+    output = files.find(path).load(path, source)(batch)
+    assert output.dtype == np.float32
+    np.testing.assert_allclose(output, expected, atol=5e-6 * np.abs(expected).max())
+    assert [path.name for path in folder.iterdir()] == [path.name]
+
+
+@every_ending
+def test_a_net_without_head_gives_its_features(ending: str, tmp_path: Path) -> None:
+    """Images with their channels last, too, if the net does not flatten them."""
+    need(ending)
+    for number, net in enumerate([AVERAGED, (Conv(4, 3, "SAME"),)]):
+        model, variables = with_weights(net, num_classes=0)
+        path = tmp_path / f"net{number}{ending}"
+        found = zoo.export.export(model, variables, path, image_shape=IMAGE_SHAPE)
+        assert (found.output_name, found.agreement) == ("features", 1)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", zoo.models.list_models())
+def test_every_net_as_onnx(name: str, tmp_path: Path) -> None:
+    need(".onnx")
+    model = zoo.models.create_model(name)
+    if name in zoo.models.list_models(pretrained=True):
+        variables = zoo.models.load_pretrained(name)
+    else:
+        shape = jax.ShapeDtypeStruct((1, 28, 28, 1), np.float32)
+        variables = model.init(jax.random.key(0), shape, train=False)
+    found = zoo.export.export(model, variables, tmp_path / "net.onnx")
+    assert found.difference < 1e-5
+
+
+ONLY_JAX = r"""
+import re, sys
+for name in ("zoo", "flax", "optax"):
+    sys.modules[name] = None  # importing it raises an error
+import jax.export, numpy as np
+exported = jax.export.deserialize(bytearray(open(sys.argv[1], "rb").read()))
+logits = exported.call(np.load(sys.argv[2]))
+np.save(sys.argv[3], logits)
+print(exported.platforms, exported.in_avals[0].str_short())
+print(set(re.findall(r"custom_call @(\w+)", exported.mlir_module())))
+"""
+
+
+def test_stablehlo_needs_only_jax(run_python: Run, tmp_path: Path) -> None:
+    """For three platforms, of plain operations, and any batch size."""
+    model, variables = with_weights(SMALL)
+    zoo.export.export(model, variables, tmp_path / "net.stablehlo", image_shape=IMAGE_SHAPE)
+    np.save(tmp_path / "images.npy", images(3))
+    names = ("net.stablehlo", "images.npy", "logits.npy")
+    done = run_python("-c", ONLY_JAX, *(tmp_path / name for name in names))
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert done.stdout.splitlines() == [
+        "('cpu', 'cuda', 'tpu') uint8[batch,20,18,2]",
+        "{'shape_assertion'}",  # JAX's own, that the batch is not empty
+    ]
+    expected = np.asarray(model.apply(variables, images(3), train=False))
+    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_safetensors_is_the_file_of_save_pretrained(tmp_path: Path) -> None:
+    model, variables = with_weights(SMALL)
+    zoo.models.save_pretrained(tmp_path / "all", model, variables, image_shape=IMAGE_SHAPE)
+    path = tmp_path / "net.safetensors"
+    zoo.export.export(model, variables, path, image_shape=IMAGE_SHAPE)
+    assert path.read_bytes() == (tmp_path / "all/model.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_onnx_tells_of_itself(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    model, variables = with_weights(EVERY_LAYER)
+    path = tmp_path / "net.onnx"
+    zoo.export.export(model, variables, path, image_shape=IMAGE_SHAPE)
+    found = onnx.load(path)
+    onnx.checker.check_model(found, full_check=True)
+    assert [(each.domain, each.version) for each in found.opset_import] == [("", 20)]
+    (inputs,), (outputs,) = found.graph.input, found.graph.output
+    kinds = [each.type.tensor_type.elem_type for each in (inputs, outputs)]
+    assert kinds == [onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT]
+    sizes = [
+        [size.dim_param or size.dim_value for size in each.type.tensor_type.shape.dim]
+        for each in (inputs, outputs)
+    ]
+    assert sizes == [["batch", *IMAGE_SHAPE], ["batch", 10]]
+    assert "before any softmax" in found.doc_string
+    names = {array.name for array in found.graph.initializer}
+    assert {"conv_1/kernel", "residual_1/shortcut/conv_1/kernel"} <= names
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL_MNIST_DIR, reason="needs MNIST in ZOO_MNIST_DIR")
+def test_int8_keeps_the_accuracy(run_zoo: Zoo, mnist_data_dir: Path, tmp_path: Path) -> None:
+    """Of all test images within 0.1 points, in a third of the bytes."""
+    need(".onnx")
+    path = tmp_path / "net.onnx"
+    status, said, error = run_zoo(
+        "export", "pooling_cnn3", "-o", path, "--int8", f"--data-dir={mnist_data_dir}"
+    )
+    assert (status, error) == (0, "")
+    assert said.startswith(f"wrote {path} ({path.stat().st_size:,} bytes): uint8 images")
+    net = zoo.analysis.trained.load("pooling_cnn3", given=zoo.data.DataDirs(str(mnist_data_dir)))
+    test = net.split("test")
+    predict = files.find(path).load(path, Source(net.model, net.variables, (28, 28, 1), "uint8"))
+    found = np.concatenate([predict(test.images[i : i + 500]) for i in range(0, len(test), 500)])
+    accuracies = [
+        (logits.argmax(1) == test.labels).mean() for logits in (found, net.logits(test.images))
+    ]
+    assert abs(accuracies[0] - accuracies[1]) <= 0.001
+    assert path.stat().st_size < 4 * 87_914 / 3
+
+
+@pytest.mark.slow
+def test_a_run_is_tested_on_its_own_images(
+    tiny_config: ConfigDict, run_zoo: Zoo, tmp_path: Path
+) -> None:
+    tiny_config.update(num_epochs=1, num_seeds=2)
+    train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+    path = tmp_path / "net.stablehlo"
+    status, said, error = run_zoo("export", tmp_path / "run", "-o", path, "--seed=1")
+    assert (status, error) == (0, "")
+    first, second = said.splitlines()[-2:]  # the run's own lines come before
+    assert first == (
+        f"wrote {path} ({path.stat().st_size:,} bytes): uint8 images [batch, 28, 28, 1] to logits"
+    )
+    pattern = r"on 20 images its logits differ from the zoo's by at most \d\.\de-\d\d of the "
+    assert re.match(f"{pattern}largest, and 100% of its answers are the same", second)
+    net = zoo.analysis.trained.load(tmp_path / "run", 1)
+    batch = net.split("test").images
+    source = Source(net.model, net.variables, (28, 28, 1), "uint8")
+    np.testing.assert_allclose(
+        files.find(path).load(path, source)(batch), net.logits(batch), atol=1e-5
+    )
+
+
+def test_a_net_without_its_dataset_is_tested_on_random_images(
+    run_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    monkeypatch.delenv("ZOO_MNIST_DIR", raising=False)
+    path = tmp_path / "net.safetensors"
+    status, said, error = run_zoo("export", "pooling_cnn3", "-o", path)
+    assert (status, error) == (0, "")
+    assert said.endswith("on 100 random images ...")
+
+
+class _Wrong:
+    """An exporter that loses the weights."""
+
+    def write(self, path: Path, source: Source) -> None:
+        lost = jax.tree.map(np.zeros_like, dict(source.variables))
+        files.find(Path("net.safetensors")).write(path, source.with_variables(lost))
+
+    def load(self, path: Path, source: Source) -> Callable[[np.ndarray], np.ndarray]:
+        return files.find(Path("net.safetensors")).load(path, source)
+
+
+def test_a_file_that_answers_otherwise_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(files._FORMATS, ".wrong", files._Format(_Wrong()))
+    model, variables = with_weights(AVERAGED)
+    path = tmp_path / "net.wrong"
+    path.write_text("of before")
+    with pytest.raises(ZooError, match=r"net\.wrong would not answer as the zoo .* differ by 1 of"):
+        zoo.export.export(model, variables, path, image_shape=IMAGE_SHAPE)
+    assert [each.name for each in tmp_path.iterdir()] == ["net.wrong"]
+    assert path.read_text() == "of before"
+
+
+@dataclasses.dataclass(frozen=True)
+class Doubled(Layer):
+    """A layer that no exporter can know."""
+
+    kind = "doubled"
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def __call__(self, x: jax.Array, context: Any) -> jax.Array:
+        return 2 * x
+
+
+@every_ending
+def test_a_layer_that_is_not_known_is_named(ending: str, tmp_path: Path) -> None:
+    """StableHLO takes any: it is what the net computes."""
+    need(ending)
+    model, variables = with_weights((Doubled(), Flatten(), Head()))
+    path = tmp_path / f"net{ending}"
+    if ending in (".stablehlo", ".safetensors"):
+        zoo.export.export(model, variables, path, image_shape=IMAGE_SHAPE)
+        return
+    with pytest.raises(ZooError, match=rf"doubled_1 is Doubled\(\), .* to \{ending}: choose"):
+        zoo.export.export(model, variables, path, image_shape=IMAGE_SHAPE)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-o", "net.h5"], "cannot write 'net.h5': its ending must be one of .onnx, .stablehlo, "),
+        (["-o", "net"], "cannot write 'net': its ending must be one of "),
+        (["-o", "no/net.stablehlo"], "cannot write no/net.stablehlo: the directory no does not"),
+        (["-o", "x.stablehlo", "--int8"], "only .onnx can be quantized to 8 bits, not .stablehlo"),
+        (["-o", "x.stablehlo", "--seed=3"], "pooling_cnn3 has the weights of seed 0, not 3"),
+        ([], "Missing option '-o' / '--output'"),
+    ],
+)
+def test_a_wrong_command_is_one_sentence(
+    arguments: list[str],
+    said: str,
+    run_zoo: Zoo,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, output, error = run_zoo("export", "pooling_cnn3", *arguments)
+    assert (status, output) == (2, "")
+    assert error.startswith(f"zoo: {said}")
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ending", [*NEEDS, ".stablehlo"])
+def test_a_missing_package_is_told_with_its_extra(
+    ending: str, run_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files.importlib.util, "find_spec", lambda name: None)
+    status, _, error = run_zoo("export", "pooling_cnn3", "-o", tmp_path / f"net{ending}")
+    assert status == 2
+    pattern = (
+        rf'zoo: \{ending} needs \w+, which is not installed: pip install "jax-cnn-zoo\[(\w+)\]"\n'
+    )
+    extra = re.fullmatch(pattern, error)
+    assert extra
+    assert extra[1] in ("onnx", "stablehlo", "litert", "keras", "torch")
+
+
+def test_wrong_arguments_are_told(tmp_path: Path) -> None:
+    model, variables = with_weights(AVERAGED)
+    path = tmp_path / "net.safetensors"
+    with pytest.raises(ValueError, match=r"images must be \[N, 20, 18, 2\] uint8, not \(3, 20,"):
+        zoo.export.export(model, variables, path, image_shape=IMAGE_SHAPE, images=images(3) / 255)
+    with pytest.raises(zoo.models.ImageTooSmallError, match="a 2x2 image is too small"):
+        zoo.export.export(model, variables, path, image_shape=(2, 2, 2))
+    wrong: Any = "int8"
+    with pytest.raises(ZooError, match="the input must be uint8 or float32, not 'int8'"):
+        zoo.export.export(model, variables, path, input_type=wrong)
