@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from conftest import REAL_MNIST_DIR
+from conftest import REAL_MNIST_DIR, ROOT
 from ml_collections import ConfigDict
 from nets_to_export import AVERAGED, EVERY_LAYER, IMAGE_SHAPE, SMALL, images, with_weights
 
@@ -199,7 +199,7 @@ def test_a_run_is_tested_on_its_own_images(
     assert first == (
         f"wrote {path} ({path.stat().st_size:,} bytes): uint8 images [batch, 28, 28, 1] to logits"
     )
-    pattern = r"on 20 images its logits differ from the zoo's by at most \d\.\de-\d\d of the "
+    pattern = r"on 20 test images its logits differ from the zoo's by at most \d\.\de-\d\d of the "
     assert re.match(f"{pattern}largest, and 100% of its answers are the same", second)
     net = zoo.analysis.trained.load(tmp_path / "run", 1)
     batch = net.split("test").images
@@ -217,7 +217,26 @@ def test_a_net_without_its_dataset_is_tested_on_random_images(
     path = tmp_path / "net.safetensors"
     status, said, error = run_zoo("export", "pooling_cnn3", "-o", path)
     assert (status, error) == (0, "")
-    assert said.endswith("on 100 random images ...")
+    assert "\non 100 random images its logits differ from the zoo's by at most " in said
+
+
+@pytest.mark.slow
+def test_the_guide_calls_onnx_without_jax(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need(".onnx")
+    monkeypatch.chdir(tmp_path)
+    model, variables = zoo.models.from_pretrained("pooling_cnn3")
+    zoo.export.export(model, variables, "pooling_cnn3.onnx")
+    page = (ROOT / "docs/guide/export.md").read_text()
+    (block,) = (
+        block
+        for block in re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+        if "import onnxruntime" in block
+    )
+    assert "jax" not in block
+    found: dict[str, Any] = {}
+    exec(block, found)
+    expected = model.apply(variables, found["images"], train=False)
+    np.testing.assert_allclose(found["logits"], expected, atol=1e-5)
 
 
 class _Wrong:

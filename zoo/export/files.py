@@ -69,6 +69,7 @@ class Exported:
     input_type: InputType
     output_name: str  # logits; features of a net without a head
     num_images: int  # of the test
+    images_are_random: bool
     difference: float  # the largest of an output to the zoo's, as a part of the zoo's largest
     agreement: float  # part of the images for which the largest output is the same
 
@@ -121,10 +122,11 @@ def export(
             raise ZooError(f"only .onnx can be quantized to 8 bits, not {path.suffix}")
         _check(calibration, source)
         exporter = Int8(calibration)
+    are_random = images is None and calibration is None
     if images is None:
         images = _random_images(source) if calibration is None else calibration[:NUM_IMAGES]
     _check(images, source)
-    return _write(path, exporter, source, images)
+    return _write(path, exporter, source, images, are_random)
 
 
 def _check(images: np.ndarray, source: Source) -> None:
@@ -160,7 +162,9 @@ def find(path: Path) -> _Exporter:
     return found.exporter
 
 
-def _write(path: Path, exporter: _Exporter, source: Source, images: np.ndarray) -> Exported:
+def _write(
+    path: Path, exporter: _Exporter, source: Source, images: np.ndarray, are_random: bool
+) -> Exported:
     """Writes the file if it answers as the zoo does.
 
     Raises:
@@ -181,6 +185,7 @@ def _write(path: Path, exporter: _Exporter, source: Source, images: np.ndarray) 
         input_type=source.input_type,
         output_name=source.output_name,
         num_images=len(images),
+        images_are_random=are_random,
         difference=difference(found, expected),
         agreement=agreement(found, expected),
     )

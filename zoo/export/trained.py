@@ -58,10 +58,11 @@ def _spread(images: np.ndarray, count: int) -> np.ndarray:
 def to_text(exported: Exported) -> str:
     """Two lines: the file with its input and output, and its test."""
     shape = ", ".join(map(str, exported.image_shape))
+    kind = "random" if exported.images_are_random else "test"
     return (
         f"wrote {exported.path} ({exported.num_bytes:,} bytes): {exported.input_type} images "
         f"[batch, {shape}] to {exported.output_name}\n"
-        f"on {exported.num_images} images its {exported.output_name} differ from the zoo's by at "
+        f"on {exported.num_images} {kind} images its {exported.output_name} differ from the zoo's by at "
         f"most {exported.difference:.1e} of the largest, and {exported.agreement:.0%} of its "
         f"answers are the same"
     )
