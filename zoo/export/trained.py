@@ -59,10 +59,11 @@ def to_text(exported: Exported) -> str:
     """Two lines: the file with its input and output, and its test."""
     shape = ", ".join(map(str, exported.image_shape))
     kind = "random" if exported.images_are_random else "test"
+    name = exported.output_name
     return (
         f"wrote {exported.path} ({exported.num_bytes:,} bytes): {exported.input_type} images "
-        f"[batch, {shape}] to {exported.output_name}\n"
-        f"on {exported.num_images} {kind} images its {exported.output_name} differ from the zoo's by at "
-        f"most {exported.difference:.1e} of the largest, and {exported.agreement:.0%} of its "
-        f"answers are the same"
+        f"[batch, {shape}] to {name}\n"
+        f"on {exported.num_images} {kind} images its {name} differ from the zoo's by at most "
+        f"{exported.difference:.1e} of the largest, and {exported.agreement:.0%} of its answers "
+        f"are the same"
     )
