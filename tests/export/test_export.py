@@ -5,7 +5,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import numpy as np
@@ -18,7 +18,7 @@ import zoo.analysis.trained
 import zoo.export
 import zoo.models
 from zoo.export import files
-from zoo.export.source import Source
+from zoo.export.source import InputType, Source
 from zoo.models.layers import Conv, Flatten, Head, Layer, Net, Shape
 from zoo.system.errors import ZooError
 from zoo.training import train_and_evaluate
@@ -66,18 +66,31 @@ def check(net: Net, ending: str, input_type: Any, folder: Path) -> None:
     model, variables = with_weights(net)
     path = folder / f"net{ending}"
     found = zoo.export.export(
-        model, variables, path, image_shape=IMAGE_SHAPE, input_type=input_type
+        model,
+        variables,
+        path,
+        image_shape=IMAGE_SHAPE,
+        input_type=input_type,
+        images=images(100),
     )
     assert found.num_bytes == path.stat().st_size
     assert found.difference < 5e-6
     assert (found.agreement, found.num_images, found.output_name) == (1, 100, "logits")
     source = Source(model, variables, IMAGE_SHAPE, input_type)
-    batch = source.inputs(images(7))
-    expected = np.asarray(model.apply(variables, images(7), train=False))
-    output = files.find(path).load(path, source)(batch)
+    inputs = source.inputs(images(100))
+    expected = source.logits(inputs)[:7]
+    output = files.find(path).load(path, source)(inputs[:7])
     assert output.dtype == np.float32
     np.testing.assert_allclose(output, expected, atol=5e-6 * np.abs(expected).max())
     assert [path.name for path in folder.iterdir()] == [path.name]
+
+
+def test_the_zoo_that_files_are_tested_against_is_the_model() -> None:
+    model, variables = with_weights(SMALL)
+    expected = model.apply(variables, images(5), train=False)
+    for input_type in get_args(InputType):
+        source = Source(model, variables, IMAGE_SHAPE, input_type)
+        np.testing.assert_allclose(source.logits(source.inputs(images(5))), expected, atol=1e-5)
 
 
 @every_ending
@@ -166,16 +179,14 @@ def test_onnx_tells_of_itself(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL_MNIST_DIR, reason="needs MNIST in ZOO_MNIST_DIR")
-def test_int8_keeps_the_accuracy(run_zoo: Zoo, mnist_data_dir: Path, tmp_path: Path) -> None:
+def test_int8_keeps_the_accuracy(run_zoo: Zoo, tmp_path: Path) -> None:
     """Of all test images within 0.1 points, in a third of the bytes."""
     need(".onnx")
     path = tmp_path / "net.onnx"
-    status, said, error = run_zoo(
-        "export", "pooling_cnn3", "-o", path, "--int8", f"--data-dir={mnist_data_dir}"
-    )
+    status, said, error = run_zoo("export", "pooling_cnn3", "-o", path, "--int8")
     assert (status, error) == (0, "")
     assert said.startswith(f"wrote {path} ({path.stat().st_size:,} bytes): uint8 images")
-    net = zoo.analysis.trained.load("pooling_cnn3", given=zoo.data.DataDirs(str(mnist_data_dir)))
+    net = zoo.analysis.trained.load("pooling_cnn3")
     test = net.split("test")
     predict = files.find(path).load(path, Source(net.model, net.variables, (28, 28, 1), "uint8"))
     found = np.concatenate([predict(test.images[i : i + 500]) for i in range(0, len(test), 500)])

@@ -201,7 +201,7 @@ def test_only_this_page_loads_the_net(site: Path) -> None:
 class _Silent(http.server.SimpleHTTPRequestHandler):
     """Serves files, and writes no log."""
 
-    def do_GET(self) -> None:  # noqa: N802, its name in the standard library
+    def do_GET(self) -> None:
         if self.path == "/favicon.ico":  # the browser asks for one, the site has none
             self.send_response(204)
             self.end_headers()
