@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
+import flax.linen
 import jax
 import numpy as np
 import pytest
@@ -349,6 +350,11 @@ def test_wrong_arguments_are_told(tmp_path: Path) -> None:
         zoo.export.export(model, variables, path, image_shape=IMAGE_SHAPE, images=images(3) / 255)
     with pytest.raises(zoo.models.ImageTooSmallError, match="a 2x2 image is too small"):
         zoo.export.export(model, variables, path, image_shape=(2, 2, 2))
-    wrong: Any = "int8"
+    with pytest.raises(ValueError, match=r"params/conv_1/bias has shape None, but this net for"):
+        zoo.export.export(model, {"params": {}}, path, image_shape=IMAGE_SHAPE)
+    wrong: Any = flax.linen.Dense(3)
+    with pytest.raises(TypeError, match="only a ConvNet, a list of layers, is exported, not Dense"):
+        zoo.export.export(wrong, variables, path, image_shape=IMAGE_SHAPE)
+    wrong = "int8"
     with pytest.raises(ZooError, match="the input must be uint8 or float32, not 'int8'"):
         zoo.export.export(model, variables, path, input_type=wrong)

@@ -22,6 +22,7 @@ from zoo.export import (
 from zoo.export.int8 import Int8
 from zoo.export.source import InputType, Source
 from zoo.models.net import ConvNet
+from zoo.models.pretrained import checked
 from zoo.system.errors import ZooError
 from zoo.system.files import as_sentence, check_target, write_whole
 
@@ -108,7 +109,8 @@ def export(
         ZooError: no such ending or input type; a package is missing; a layer cannot be written in
             that form; the file does not answer as the zoo, or cannot be written.
         ImageTooSmallError: images of that shape are too small for the net.
-        ValueError: images of another shape or type.
+        ValueError: the variables are not those of the net; images of another shape or type.
+        TypeError: the model is another Flax module, of which only JAX knows the layers.
     """
     path = Path(path)
     exporter = find(path)
@@ -116,7 +118,12 @@ def export(
         allowed = " or ".join(get_args(InputType))
         raise ZooError(f"the input must be {allowed}, not {input_type!r}")
     check_target(path)
-    source = Source(model.clone(dtype=jnp.float32), variables, tuple(image_shape), input_type)
+    if not isinstance(model, ConvNet):
+        raise TypeError(
+            f"only a ConvNet, a list of layers, is exported, not {type(model).__name__}"
+        )
+    kept = checked(model, variables, image_shape)
+    source = Source(model.clone(dtype=jnp.float32), kept, tuple(image_shape), input_type)
     if calibration is not None:
         if exporter is not onnx_file:
             raise ZooError(f"only .onnx can be quantized to 8 bits, not {path.suffix}")
