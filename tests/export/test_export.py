@@ -1,8 +1,10 @@
 """Exported files answer as the zoo, in their own runtimes; what is wrong is one sentence."""
 
 import dataclasses
+import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -27,17 +29,28 @@ from zoo.training import train_and_evaluate
 Zoo = Callable[..., tuple[int, str, str]]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-# By ending: the package that the test needs, and when it runs.
-NEEDS = {
-    ".onnx": ("onnxruntime", pytest.mark.slow),
-    ".tflite": ("ai_edge_litert", pytest.mark.slow),
-    ".keras": ("keras", pytest.mark.full),
-    ".pt2": ("torch", pytest.mark.full),
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
+NEEDS = {  # by ending: the package that a test needs
+    ".onnx": "onnxruntime",
+    ".tflite": "ai_edge_litert",
+    ".keras": "keras",
+    ".pt2": "torch",
 }
-every_ending = pytest.mark.parametrize(
-    "ending",
-    [pytest.param(end, marks=NEEDS[end][1] if end in NEEDS else []) for end in zoo.export.ENDINGS],
-)
+
+
+def endings(**marks: Any) -> Any:
+    """Each ending; those that need a package run with -m slow, if not marked otherwise."""
+    return pytest.mark.parametrize(
+        "ending",
+        [
+            pytest.param(end, marks=marks.get(end[1:], pytest.mark.slow if end in NEEDS else ()))
+            for end in zoo.export.ENDINGS
+        ],
+    )
+
+
+every_ending = endings(pt2=pytest.mark.full)
 pytestmark = [  # what others import or do, not what is told by their results
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
@@ -46,11 +59,15 @@ pytestmark = [  # what others import or do, not what is told by their results
 
 def need(ending: str) -> None:
     if ending in NEEDS:
-        pytest.importorskip(NEEDS[ending][0], reason=f"{ending} needs it")
+        pytest.importorskip(NEEDS[ending], reason=f"{ending} needs it")
 
 
-@pytest.mark.slow
-@every_ending
+@endings(
+    stablehlo=pytest.mark.slow,
+    safetensors=pytest.mark.full,
+    keras=pytest.mark.full,
+    pt2=pytest.mark.full,
+)
 def test_every_layer_answers_as_the_zoo(ending: str, tmp_path: Path) -> None:
     check(EVERY_LAYER, ending, "uint8", tmp_path)
 
@@ -341,6 +358,17 @@ def test_a_missing_package_is_told_with_its_extra(
     extra = re.fullmatch(pattern, error)
     assert extra
     assert extra[1] in ("onnx", "stablehlo", "litert", "keras", "torch")
+
+
+def test_a_package_that_cannot_be_imported_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "keras", None)
+    monkeypatch.setattr(files.importlib.util, "find_spec", lambda name: name)
+    model, variables = with_weights(AVERAGED)
+    with pytest.raises(ZooError, match=r"\.keras needs packages of which one cannot be imported"):
+        zoo.export.export(model, variables, tmp_path / "net.keras", image_shape=IMAGE_SHAPE)
+    assert not list(tmp_path.iterdir())
 
 
 def test_wrong_arguments_are_told(tmp_path: Path) -> None:

@@ -181,8 +181,14 @@ def _write(
     expected = source.logits(inputs)
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder, f"net{path.suffix}")
-        exporter.write(draft, source)
-        predict = exporter.load(draft, source)
+        try:
+            exporter.write(draft, source)
+            predict = exporter.load(draft, source)
+        except ImportError as error:  # such as Keras without its backend
+            raise ZooError(
+                f"{path.suffix} needs packages of which one cannot be imported ({error}): install "
+                f"what is missing"
+            ) from None
         found = np.concatenate([predict(part) for part in (inputs[:1], inputs[1:]) if len(part)])
         content = draft.read_bytes()
     result = Exported(
