@@ -67,10 +67,11 @@ def markdown(result: dict[str, Any]) -> str:
         "",
         "Each file was asked for all test images. *Difference*: the largest of a logit to the",
         "zoo's, as a part of the zoo's largest. *Same*: images with the same class as the zoo's.",
-        f"Latencies are medians of {result['options']['rounds']} rounds, taken alternately, in a",
-        "process for each file, from uint8 images in a NumPy array to logits in one, on a machine",
-        "that others used meanwhile: compare them within a net only. `zoo` is the compiled",
-        "`model.apply`; `int8` is `.onnx` with `--int8`; `pt2` is PyTorch without `torch.compile`.",
+        f"Latencies are medians of {result['options']['rounds']} rounds, taken alternately, in a "
+        "process for each file,",
+        "from uint8 images in a NumPy array to logits in one, on a machine that others used",
+        "meanwhile: compare them within a net only. `zoo` is the compiled `model.apply`; `int8` is `.onnx` with `--int8`; `pt2` is PyTorch without `torch.compile`, on",
+        "one thread or all, whichever is faster.",
         "",
         f"| net | file | bytes | difference | same | accuracy | {' | '.join(size_texts)} |",
         "|---|---|---|---|---|---|---|---|",
@@ -90,8 +91,14 @@ def _cells(entry: dict[str, Any]) -> list[str]:
         f"{test['difference']:.1e}",
         f"{test['same']:,} of {test['num_images']:,}",
         f"{test['accuracy']:.2%}",
-        *(f"{entry['seconds'][str(size)] * 1e3:.3g} ms" for size in SIZES),
+        *(_milliseconds(entry["seconds"][str(size)]) for size in SIZES),
     ]
+
+
+def _milliseconds(seconds: float) -> str:
+    """With three digits, if it has as many before the point."""
+    value = seconds * 1e3
+    return f"{value:.0f} ms" if value >= 100 else f"{value:.3g} ms"
 
 
 def main() -> int:
