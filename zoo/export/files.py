@@ -21,6 +21,7 @@ from zoo.export import (
 )
 from zoo.export.int8 import Int8
 from zoo.export.source import InputType, Source
+from zoo.models.layers import Shape
 from zoo.models.net import ConvNet
 from zoo.models.pretrained import checked
 from zoo.system.errors import ZooError
@@ -88,8 +89,8 @@ def export(
     """Writes a net with its weights to a file that other programs run.
 
     The file takes images [batch, height, width, channels], any number of them, and gives logits
-    [batch, classes], before the softmax; a net without a head gives its features. It computes in
-    float32. It is kept if it answers as the zoo does.
+    [batch, classes] float32, before the softmax; without a head, features. It is kept if it answers
+    as the zoo does.
 
     Args:
         model: from `create_model`, or a `ConvNet` of your own layers.
@@ -101,9 +102,8 @@ def export(
         images: [N, height, width, channels] uint8, on which the file is tested; None: 100 random
             ones, or the first 100 for `calibration`.
         calibration: [N, height, width, channels] uint8, some hundred images of the training: an
-            `.onnx` file is quantized to 8 bits, for the range that values take on these. Then 95%
-            of the answers must be those of the zoo. None: float32, and outputs must be equal to
-            1e-4 of the largest.
+            `.onnx` file is quantized to 8 bits for the range of values on these, and 95% of its
+            answers must be the zoo's. None: float32; outputs are equal to 1e-4 of the largest.
 
     Raises:
         ZooError: no such ending or input type; a package is missing; a layer cannot be written in
@@ -114,16 +114,8 @@ def export(
     """
     path = Path(path)
     exporter = find(path)
-    if input_type not in get_args(InputType):
-        allowed = " or ".join(get_args(InputType))
-        raise ZooError(f"the input must be {allowed}, not {input_type!r}")
     check_target(path)
-    if not isinstance(model, ConvNet):
-        raise TypeError(
-            f"only a ConvNet, a list of layers, is exported, not {type(model).__name__}"
-        )
-    kept = checked(model, variables, image_shape)
-    source = Source(model.clone(dtype=jnp.float32), kept, tuple(image_shape), input_type)
+    source = _source(model, variables, tuple(image_shape), input_type)
     if calibration is not None:
         if exporter is not onnx_file:
             raise ZooError(f"only .onnx can be quantized to 8 bits, not {path.suffix}")
@@ -134,6 +126,20 @@ def export(
         images = _random_images(source) if calibration is None else calibration[:NUM_IMAGES]
     _check(images, source)
     return _write(path, exporter, source, images, are_random)
+
+
+def _source(
+    model: ConvNet, variables: Mapping[str, Any], image_shape: Shape, input_type: InputType
+) -> Source:
+    if input_type not in get_args(InputType):
+        allowed = " or ".join(get_args(InputType))
+        raise ZooError(f"the input must be {allowed}, not {input_type!r}")
+    if not isinstance(model, ConvNet):
+        raise TypeError(
+            f"only a ConvNet, a list of layers, is exported, not {type(model).__name__}"
+        )
+    kept = checked(model, variables, image_shape)
+    return Source(model.clone(dtype=jnp.float32), kept, image_shape, input_type)
 
 
 def _check(images: np.ndarray, source: Source) -> None:

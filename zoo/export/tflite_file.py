@@ -6,125 +6,25 @@ channels last, and padded as TensorFlow does.
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from zoo.export.source import Source, Step, unknown, window_and_stride
+from zoo.export.tflite_graph import Graph
 from zoo.models import layers
 from zoo.models.layers import Shape
 
-_IDENTIFIER = b"TFL3"
-_VERSION = 3
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # Klambauer et al. 2017
-
-
-class _Graph:
-    """Operators and tensors of a graph that is a chain: each takes the output of the last."""
-
-    def __init__(self, schema: Any, input_type: str, image_shape: Shape) -> None:
-        self.schema = schema
-        self.buffers = [schema.BufferT()]  # the first is empty, that of what is computed
-        self.tensors: list[Any] = []
-        self.operators: list[Any] = []
-        self.codes: dict[int, int] = {}  # the place of each operator's code in the model
-        self.last = self.tensor("images", image_shape, input_type)
-
-    def tensor(self, name: str, shape: Shape, kind: str = "float32") -> int:
-        """A new tensor [batch, *shape]; returns its number."""
-        return self._append(name, [1, *shape], kind, shapeSignature=np.array([-1, *shape], "i4"))
-
-    def constant(self, name: str, array: np.ndarray) -> int:
-        """A new tensor with this content; returns its number."""
-        data = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
-        self.buffers.append(self.schema.BufferT(data=data))
-        return self._append(name, array.shape, array.dtype.name, buffer=len(self.buffers) - 1)
-
-    def _append(self, name: str, shape: Any, kind: str, **others: Any) -> int:
-        of_kind = getattr(self.schema.TensorType, kind.upper())
-        self.tensors.append(
-            self.schema.TensorT(shape=np.array(shape, "i4"), type=of_kind, name=name, **others)
-        )
-        return len(self.tensors) - 1
-
-    def add(
-        self,
-        kind: str,
-        name: str,
-        shape: Shape,
-        arrays: Mapping[str, np.ndarray] | None = None,
-        options: Any = None,
-        operands: Sequence[int] = (),
-    ) -> None:
-        """Appends an operator.
-
-        Args:
-            kind: such as CONV_2D.
-            name: of its output.
-            shape: of its output, without the batch axis.
-            arrays: operands after the first, under the names that they get.
-            options: its settings, such as a Conv2DOptionsT; None: it has none.
-            operands: further ones: tensors.
-        """
-        schema = self.schema
-        constants = [self.constant(key, array) for key, array in (arrays or {}).items()]
-        inputs = [self.last, *constants, *operands]
-        self.last = self.tensor(name, shape)
-        code = getattr(schema.BuiltinOperator, kind)
-        operator = schema.OperatorT(
-            opcodeIndex=self.codes.setdefault(code, len(self.codes)),
-            inputs=np.array(inputs, "i4"),
-            outputs=np.array([self.last], "i4"),
-        )
-        if options:
-            kind_of_options = type(options).__name__.removesuffix("T")
-            operator.builtinOptionsType = getattr(schema.BuiltinOptions, kind_of_options)
-            operator.builtinOptions = options
-        self.operators.append(operator)
-
-    def packed(self, output_name: str) -> bytes:
-        """The file's content."""
-        import flatbuffers
-
-        schema = self.schema
-        self.tensors[self.last].name = output_name
-        ends = {"images": 0, output_name: self.last}
-        maps = [schema.TensorMapT(name=name, tensorIndex=at) for name, at in ends.items()]
-        model = schema.ModelT(
-            version=_VERSION,
-            operatorCodes=[
-                schema.OperatorCodeT(deprecatedBuiltinCode=min(code, 127), builtinCode=code)
-                for code in self.codes
-            ],
-            subgraphs=[
-                schema.SubGraphT(
-                    tensors=self.tensors,
-                    inputs=np.array([0], "i4"),
-                    outputs=np.array([self.last], "i4"),
-                    operators=self.operators,
-                    name="net",
-                )
-            ],
-            signatureDefs=[
-                schema.SignatureDefT(
-                    inputs=maps[:1], outputs=maps[1:], signatureKey="serving_default"
-                )
-            ],
-            buffers=self.buffers,
-            description="jax-cnn-zoo",
-        )
-        builder = flatbuffers.Builder(1024)
-        builder.Finish(model.Pack(builder), _IDENTIFIER)
-        return bytes(builder.Output())
 
 
 def write(path: Path, source: Source) -> None:
     """Writes a model for images of any batch size, after `resize_tensor_input`."""
     from ai_edge_litert import schema_py_generated as schema
 
-    graph = _Graph(schema, source.input_type, source.image_shape)
+    graph = Graph(schema, source.input_type, source.image_shape)
     if source.input_type == "uint8":
         kinds = schema.TensorType
         cast = schema.CastOptionsT(inDataType=kinds.UINT8, outDataType=kinds.FLOAT32)
@@ -136,7 +36,7 @@ def write(path: Path, source: Source) -> None:
     path.write_bytes(graph.packed(source.output_name))
 
 
-def _add(graph: _Graph, step: Step) -> None:
+def _add(graph: Graph, step: Step) -> None:
     path, shape = step.path, step.output_shape
     match step.layer:
         case layers.Conv() | layers.DepthwiseConv():
@@ -184,7 +84,7 @@ def _add(graph: _Graph, step: Step) -> None:
             raise unknown(step, ".tflite")
 
 
-def _add_conv(graph: _Graph, step: Step) -> None:
+def _add_conv(graph: Graph, step: Step) -> None:
     schema, layer = graph.schema, step.layer
     assert isinstance(layer, layers.Conv | layers.DepthwiseConv)
     settings = {
@@ -202,7 +102,7 @@ def _add_conv(graph: _Graph, step: Step) -> None:
     _activate(graph, step.path, step.output_shape, layer.activation)
 
 
-def _add_dense(graph: _Graph, step: Step) -> None:
+def _add_dense(graph: Graph, step: Step) -> None:
     name = step.path if isinstance(step.layer, layers.Head) else f"{step.path}/linear"
     options = graph.schema.FullyConnectedOptionsT()
     graph.add("FULLY_CONNECTED", name, step.output_shape, _parameters(step, (1, 0)), options)
@@ -215,7 +115,7 @@ def _parameters(step: Step, order: Sequence[int]) -> dict[str, np.ndarray]:
     return {f"{step.path}/kernel": kernel.transpose(order), f"{step.path}/bias": bias}
 
 
-def _pool_options(graph: _Graph, step: Step) -> Any:
+def _pool_options(graph: Graph, step: Step) -> Any:
     layer: Any = step.layer
     window, stride = window_and_stride(step)
     return graph.schema.Pool2DOptionsT(
@@ -227,19 +127,17 @@ def _pool_options(graph: _Graph, step: Step) -> Any:
     )
 
 
-def _reshape(graph: _Graph, name: str, shape: Shape) -> None:
+def _reshape(graph: Graph, name: str, shape: Shape) -> None:
     lengths = {f"{name}/shape": np.array([-1, *shape], "i4")}
     graph.add("RESHAPE", name, shape, lengths, graph.schema.ReshapeOptionsT())
 
 
-def _add_mean(graph: _Graph, name: str, shape: Shape, axes: Sequence[int], keep: bool) -> None:
+def _add_mean(graph: Graph, name: str, shape: Shape, axes: Sequence[int], keep: bool) -> None:
     options = graph.schema.ReducerOptionsT(keepDims=keep)
     graph.add("MEAN", name, shape, {f"{name}/axes": np.array(axes, "i4")}, options)
 
 
-def _add_normal(
-    graph: _Graph, path: str, shape: Shape, axes: Sequence[int], epsilon: float
-) -> None:
+def _add_normal(graph: Graph, path: str, shape: Shape, axes: Sequence[int], epsilon: float) -> None:
     """(x - mean) / sqrt(variance + epsilon), both over these axes."""
     reduced = tuple(1 if axis in axes else size for axis, size in enumerate(shape, start=1))
     x = graph.last
@@ -256,13 +154,13 @@ def _add_normal(
 
 
 def _add_scaled(
-    graph: _Graph, path: str, shape: Shape, factor: np.ndarray, offset: np.ndarray
+    graph: Graph, path: str, shape: Shape, factor: np.ndarray, offset: np.ndarray
 ) -> None:
     graph.add("MUL", f"{path}/scaled", shape, {f"{path}/scale": factor})
     graph.add("ADD", path, shape, {f"{path}/bias": offset})
 
 
-def _add_residual(graph: _Graph, step: Step) -> None:
+def _add_residual(graph: Graph, step: Step) -> None:
     layer: Any = step.layer
     start = graph.last
     for inner in step.inner:
@@ -274,7 +172,7 @@ def _add_residual(graph: _Graph, step: Step) -> None:
     _activate(graph, step.path, step.output_shape, layer.activation)
 
 
-def _activate(graph: _Graph, path: str, shape: Shape, activation: str | None) -> None:
+def _activate(graph: Graph, path: str, shape: Shape, activation: str | None) -> None:
     """Appends an activation function whose output has that name; without one, nothing."""
     x = graph.last
     match activation:
