@@ -98,15 +98,20 @@ class Answers:
         return {"logits": logits, "way": fastest}
 
     def _time(self, images: np.ndarray, seconds: float) -> dict[str, Any]:
-        """{"calls", "seconds": median of a call, "p99_seconds"} of calls for about `seconds`."""
+        """As `timed`, of the fastest way."""
         predict = self._fastest[len(images)]
-        _seconds(lambda: predict(images), seconds / 10)  # warms up
-        took = _seconds(lambda: predict(images), seconds)
-        return {
-            "calls": len(took),
-            "seconds": statistics.median(took),
-            "p99_seconds": float(np.quantile(took, 0.99)),
-        }
+        return timed(lambda: predict(images), seconds)
+
+
+def timed(call: Callable[[], Any], seconds: float) -> dict[str, Any]:
+    """{"calls", "seconds": median of a call, "p99_seconds"} of calls for about `seconds`."""
+    _seconds(call, seconds / 10)  # warms up
+    took = _seconds(call, seconds)
+    return {
+        "calls": len(took),
+        "seconds": statistics.median(took),
+        "p99_seconds": float(np.quantile(took, 0.99)),
+    }
 
 
 def _seconds(call: Callable[[], Any], seconds: float) -> list[float]:

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _PACKAGES = (
     *("jax", "jaxlib", "flax", "optax", "numpy"),
     *("torch", "onnx", "onnxruntime", "keras", "tensorflow"),
+    "ai_edge_litert",
 )
 
 

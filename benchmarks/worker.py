@@ -1,7 +1,8 @@
 """One contender in a separate process: builds a net, then trains or answers on request.
 
 For `peers.py` it reads lines of the form `run NUM_STEPS`, and with --inference, for `inference.py`,
-`logits SIZE` and `time SIZE SECONDS`. It answers each with a JSON object on one line. The contender
+`logits SIZE` and `time SIZE SECONDS`; with --exported, for `export.py`, `test` and
+`time SIZE SECONDS`. It answers each with a JSON object on one line. The contender
 `matmul` multiplies matrices instead: the peak of arithmetic on this machine.
 """
 
@@ -84,6 +85,14 @@ def _inference(args: argparse.Namespace) -> tuple[dict[str, Any], Callable[..., 
     return {"weights": contender.weights}, contender.answer
 
 
+def _exported(args: argparse.Namespace) -> tuple[dict[str, Any], Callable[..., dict[str, Any]]]:
+    """As `_training`, of a net in a file for other programs."""
+    import exported
+
+    contender = exported.Exported(args.contender, args.net)
+    return {"bytes": contender.num_bytes}, contender.answer
+
+
 def main() -> None:
     """Answers the parent until its input ends."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -91,12 +100,14 @@ def main() -> None:
     parser.add_argument("net")
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--inference", action="store_true")
+    parser.add_argument("--exported", action="store_true")
     args = parser.parse_args()
     if args.contender.startswith("keras-"):
         os.environ["KERAS_BACKEND"] = args.contender.removeprefix("keras-")
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # output of libraries must not mix with the replies
-    hello, answer = (_inference if args.inference else _training)(args)
+    kind = _inference if args.inference else _exported if args.exported else _training
+    hello, answer = kind(args)
     print(json.dumps(hello), file=replies)
     for line in sys.stdin:
         print(json.dumps(answer(*line.split()) | environment.memory()), file=replies)

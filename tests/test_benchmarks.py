@@ -13,6 +13,7 @@ import inference_report
 import jax
 import numpy as np
 import pytest
+from conftest import REAL_MNIST_DIR
 
 import zoo.models
 from zoo.models.net import variable_shapes
@@ -55,6 +56,7 @@ def test_peers_measures_the_zoo_and_stock_flax(run_python: Run, tmp_path: Path) 
         ("peers", "--nets=lenet5", "no net of the zoo matches --nets"),
         ("peers", "--rounds=0", "must be above 0"),
         ("inference", "--contenders=torch", "zoo must be among --contenders"),
+        ("export", "--nets=lenet5", "there are no trained weights of 'lenet5'"),
         ("inference", "--sizes=1,x", "--sizes must be whole numbers above 0, not 1,x"),
     ],
 )
@@ -139,3 +141,18 @@ def test_random_weights_fit_the_net_and_are_the_same_for_every_contender() -> No
     jax.tree.map(np.testing.assert_array_equal, variables, again)
     shapes = variable_shapes(zoo.models.MODELS["pairs_cnn6"], (28, 28, 1), 10)
     assert jax.tree.map(np.shape, variables) == jax.tree.map(lambda leaf: leaf.shape, shapes)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL_MNIST_DIR, reason="needs MNIST in ZOO_MNIST_DIR")
+def test_export_asks_files_for_all_test_images(run_python: Run, tmp_path: Path) -> None:
+    arguments = ["--nets=pooling_cnn3", "--files=zoo,stablehlo", "--rounds=1", "--seconds=0.02"]
+    result = run_python("benchmarks/export.py", *arguments, f"--output={tmp_path}", "--stem=a")
+    assert (result.returncode, result.stderr) == (0, "")
+    files = json.loads((tmp_path / "a.json").read_text())["nets"]["pooling_cnn3"]
+    for name, file in files.items():
+        assert file["test"]["same"] == file["test"]["num_images"] == 10_000
+        assert file["test"]["difference"] <= (1e-5 if name == "stablehlo" else 0)
+        assert file["seconds"].keys() == {"1", "128"}
+    page = (tmp_path / "a.md").read_text()
+    assert f"| `pooling_cnn3` | stablehlo | {files['stablehlo']['bytes']:,} | " in page

@@ -3,7 +3,8 @@
 What stands above a fenced block says how it is tested:
 
     <!-- run -->              bash: runs (with -m slow); its output is the text block that follows
-    <!-- not run: REASON -->  bash: its commands and options are parsed; python: it is compiled
+    <!-- not run: REASON -->  bash: its commands and options are parsed; python: it is compiled;
+                              cpp, js: it is read by people alone
     <!-- ci: NAME -->         bash: .ci/run runs it
     <!-- file: NAME -->       python: it is run, and saved under that name for the commands below
 
@@ -168,7 +169,9 @@ def without_numbers(line: str) -> str:
 @every_page
 def test_blocks_say_how_they_are_tested(page: Path) -> None:
     for block in blocks_of(page):
-        assert block.language in ("bash", "python", "text"), block
+        assert block.language in ("bash", "python", "text", "cpp", "js"), block
+        if block.language in ("cpp", "js"):
+            assert re.fullmatch(r"not run: \S.*", block.mark), block
         if block.language == "bash":
             assert re.fullmatch(r"run|not run: \S.*|ci: (setup|train|test)", block.mark), block
         if block.language == "python":
@@ -299,7 +302,7 @@ def test_every_command_is_in_the_guide() -> None:
         assert f"`zoo {name}" in guide, name
 
 
-@pytest.mark.parametrize("package", ["models", "ops", "data", "training"])
+@pytest.mark.parametrize("package", ["models", "ops", "data", "export", "training"])
 def test_every_public_name_is_in_the_reference(package: str) -> None:
     page = (ROOT / f"docs/api/{package}.md").read_text()
     module = importlib.import_module(f"zoo.{package}")

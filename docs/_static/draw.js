@@ -16,6 +16,11 @@
   let place = [canvas.width / 2, canvas.height / 2]; // of the pen
   let isDown = false;
   let isWaiting = false; // for the next frame, to answer
+  let numAsked = 0; // questions to the net
+
+  // Logits of an image, or a promise of them; another script of the page may bring another runtime.
+  const logitsOf =
+    globalThis.drawnLogits ?? ((image) => zooNet.logits(drawnNet.layers, arrays, image));
 
   function clear() {
     context.fillStyle = "black";
@@ -62,16 +67,23 @@
     isWaiting = true;
   }
 
-  function answer() {
+  async function answer() {
     isWaiting = false;
+    const number = ++numAsked;
     const { width, height } = canvas;
     const { data } = context.getImageData(0, 0, width, height);
     const ink = Float32Array.from({ length: width * height }, (_, index) => data[4 * index] / 255);
     const [rows, columns] = drawnNet.image_shape;
     const image = zooFraming.place({ height, width, data: ink }, drawnNet.framing, rows, columns);
     const input = image && { shape: drawnNet.image_shape, data: image.data };
-    show(image, input && zooNet.softmax(zooNet.logits(drawnNet.layers, arrays, input)));
-    list.ariaBusy = false;
+    try {
+      const logits = input && (await logitsOf(input));
+      if (number !== numAsked) return; // more was drawn meanwhile
+      show(image, logits && zooNet.softmax(logits));
+      list.ariaBusy = false;
+    } catch (error) {
+      note.textContent = error.message;
+    }
   }
 
   // Both are null if nothing is drawn.

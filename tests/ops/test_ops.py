@@ -476,6 +476,21 @@ def test_in_scan_under_checkpoint_and_jit(arrays):
         np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-11)
 
 
+def test_one_export_for_batches_of_any_size():
+    """Which of two formulations is faster depends on the size, which is not known then."""
+
+    def outputs(x, kernel):
+        return zoo.ops.max_pool(zoo.ops.conv(x, kernel, "SAME"), 2, 2, "VALID")
+
+    kernel = np.linspace(-1, 1, 3 * 3 * 2 * 3, dtype=np.float32).reshape(3, 3, 2, 3)
+    (batch,) = jax.export.symbolic_shape("batch")
+    of_any_size = jax.ShapeDtypeStruct((batch, 6, 6, 2), np.float32)
+    exported = jax.export.export(jax.jit(outputs))(of_any_size, kernel)
+    for count in (1, 5):
+        x = np.linspace(0, 1, count * 72, dtype=np.float32).reshape(count, 6, 6, 2)
+        np.testing.assert_allclose(exported.call(x, kernel), outputs(x, kernel), atol=1e-5)
+
+
 def test_one_export_for_cpu_cuda_and_tpu(arrays):
     """The formulation is picked when the program is lowered, per platform."""
     gradient = jax.jit(jax.grad(small_net, argnums=(0, 1)))

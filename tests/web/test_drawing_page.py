@@ -1,10 +1,15 @@
-"""The site's page to draw on, opened from disk in headless Chromium: its net is the package's."""
+"""The site's pages to draw on, in headless Chromium: their net is the package's."""
 
 import base64
+import functools
+import http.server
 import io
 import json
+import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -191,3 +196,65 @@ def test_only_this_page_loads_the_net(site: Path) -> None:
     script = (site / "_static/drawn_net.js").read_text()
     assert script.startswith(begin)
     assert json.loads(script.removeprefix(begin).rstrip(";\n"))["num_classes"] == 10
+
+
+class _Silent(http.server.SimpleHTTPRequestHandler):
+    """Serves files, and writes no log."""
+
+    def do_GET(self) -> None:
+        if self.path == "/favicon.ico":  # the browser asks for one, the site has none
+            self.send_response(204)
+            self.end_headers()
+        else:
+            super().do_GET()
+
+    def log_message(self, format: str, *args: Any) -> None: ...
+
+
+def missing_onnx(site: Path) -> str:
+    """Why the site has no ONNX file; empty if it has."""
+    script = (site / "_static/onnx_is_missing.js").read_text()
+    return json.loads(script.removeprefix("const onnxIsMissing = ").rstrip(";\n"))
+
+
+@pytest.fixture
+def onnx_page(browser: Any, site: Path) -> Iterator[Any]:
+    """The browser with the page whose net is an ONNX file, from a server."""
+    if reason := missing_onnx(site):
+        pytest.skip(f"the site was built without its ONNX file: {reason}")
+    handler = functools.partial(_Silent, directory=str(site))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        browser.get(f"http://127.0.0.1:{server.server_port}/draw_onnx.html")
+        yield browser
+        server.shutdown()
+
+
+def test_the_onnx_file_answers_in_the_browser(onnx_page: Any) -> None:
+    """With the logits of JAX; the same ones are not asked of the page's own layers."""
+    model, variables = zoo.models.from_pretrained("pooling_cnn3")
+    images = np.round(some_images(28, 28) * 255).astype(np.uint8)
+    onnx_page.execute_script("zooNet.logits = () => { throw new Error('not these'); }")
+    found = onnx_page.execute_async_script(
+        """
+        const [shape, images, done] = arguments;
+        const ask = (image) => drawnLogits({ shape, data: image.map((level) => level / 255) });
+        Promise.all(images.map(ask)).then((all) => done(all.map((logits) => [...logits])));
+        """,
+        images.shape[1:],
+        images.reshape(len(images), -1).tolist(),
+    )
+    expected = model.apply(variables, images, train=False)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    test_digits_drawn_with_the_pointer(onnx_page)
+
+
+def test_a_site_without_the_onnx_file_says_so(browser: Any, site: Path, tmp_path: Path) -> None:
+    """As it does where npm or the extra is missing."""
+    shutil.copytree(site, tmp_path, dirs_exist_ok=True)
+    script = tmp_path / "_static/onnx_is_missing.js"
+    script.write_text('const onnxIsMissing = "npm could not fetch it when the page was built";')
+    browser.get((tmp_path / "draw_onnx.html").as_uri())
+    test_browser.draw(browser, browser.find_element(By.ID, "canvas"), STROKES[1])
+    note = browser.find_element(By.ID, "note")
+    test_browser.wait_for(lambda: "npm could not fetch it" in note.text)

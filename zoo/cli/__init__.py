@@ -7,7 +7,7 @@ import click
 
 import zoo
 import zoo.system.process
-from zoo.cli import nets, pages, runs, training
+from zoo.cli import export, nets, pages, runs, training
 from zoo.system.errors import ZooError
 
 __all__ = ["cli", "main", "run"]
@@ -34,6 +34,7 @@ for _command in (
     runs.predict,
     runs.plot,
     runs.export_weights,
+    export.export,
     pages.compare,
     pages.report,
     pages.watch,

@@ -158,6 +158,27 @@ def save_pretrained(
     if dtype not in weight_files.DTYPES:
         raise ValueError(f"dtype must be {', '.join(weight_files.DTYPES)}, not {dtype!r}")
     config = make_config(model, image_shape, about or {})
+    kept = checked(model, variables, image_shape)
+    try:
+        text = json.dumps(config, indent=1, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"about cannot be written as JSON: {error}") from None
+    folder = Path(directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    weight_files.write(folder / FILE, kept, dtype)
+    write_whole(folder / CARD, model_card(model, config, dtype))
+    write_whole(folder / CONFIG, text)
+
+
+def checked(
+    model: ConvNet, variables: Mapping[str, Any], image_shape: Sequence[int]
+) -> dict[str, Any]:
+    """The parameters and batch statistics of a net for images of that shape.
+
+    Raises:
+        ImageTooSmallError: images of that shape are too small for the net.
+        ValueError: the variables are not those of the net; it says which.
+    """
     wanted = weight_files.flatten(_shapes(model, image_shape))
     kept = {part: variables[part] for part in ("params", "batch_stats") if variables.get(part)}
     given = weight_files.flatten(kept)
@@ -168,15 +189,7 @@ def save_pretrained(
                 f"{name} has shape {shapes[1]}, but this net for images of {tuple(image_shape)} "
                 f"has {shapes[0]}"
             )
-    try:
-        text = json.dumps(config, indent=1, allow_nan=False) + "\n"
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"about cannot be written as JSON: {error}") from None
-    folder = Path(directory)
-    folder.mkdir(parents=True, exist_ok=True)
-    weight_files.write(folder / FILE, kept, dtype)
-    write_whole(folder / CARD, model_card(model, config, dtype))
-    write_whole(folder / CONFIG, text)
+    return kept
 
 
 def read(source: str | PathLike[str], dataset: str = "mnist") -> Pretrained:
