@@ -7,17 +7,20 @@ from pathlib import Path
 import zoo.models
 import zoo.training.history
 from zoo.analysis.summary import Summary, summarize, training_bytes
-from zoo.models import paths
+from zoo.models import net_files, paths
+from zoo.models.layers import Net
 from zoo.models.net import variable_shapes
 from zoo.models.weight_files import flatten
 from zoo.system.errors import ZooError
+from zoo.training import nets
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
     """What a net is summarized for."""
 
-    net: str
+    net: Net
+    name: str
     image_shape: tuple[int, int, int] = (28, 28, 1)
     num_classes: int = 10
     batch_size: int = 128
@@ -26,19 +29,27 @@ class Task:
 
 
 def task_of(source: str) -> Task:
-    """That of a run, if it names the directory of one, else of a net of that name.
+    """That of a run, if it names the directory of one, else of a net by name or FILE.py:NAME.
 
     Raises:
-        ZooError: the run's history cannot be read.
+        ZooError: there is no such net; the run's history cannot be read, or does not hold its net.
     """
     workdir = Path(source)
-    if not (workdir / zoo.training.history.FILENAME).exists():
-        return Task(source)
-    history = zoo.training.history.read(workdir)
+    try:
+        if not (workdir / zoo.training.history.FILENAME).exists():
+            return Task(net_files.find(source), net_files.short_name(source))
+        history = zoo.training.history.read(workdir)
+        layers = nets.layers_of(history)
+        if layers is None:
+            raise ZooError(f"the net of {source} is a module, which a run does not hold")
+        net = zoo.models.create_model(layers).net  # by name or layers: no file is executed
+    except ValueError as error:
+        raise ZooError(str(error)) from None
     config, data = history.config, history.data
     height, width, channels = data.get("image_shape", (28, 28, 1))  # the first runs do not tell it
     return Task(
-        net=config["model"],
+        net=net,
+        name=history.model["name"],
         image_shape=(height, width, channels),
         num_classes=data["num_classes"],
         batch_size=config["batch_size"],
@@ -53,11 +64,10 @@ def summarize_task(task: Task) -> Summary:
     Raises:
         ZooError: as `summarize`; the patterns do not suit the net.
     """
-    summary = summarize(task.net, task.image_shape, task.num_classes, task.batch_size)
+    summary = summarize(task.net, task.image_shape, task.num_classes, task.batch_size, task.name)
     if not (task.freeze or task.rates):
         return summary
-    net = zoo.models.create_model(task.net).net
-    shapes = flatten(variable_shapes(net, task.image_shape, task.num_classes)["params"])
+    shapes = flatten(variable_shapes(task.net, task.image_shape, task.num_classes)["params"])
     try:
         frozen = paths.frozen(shapes, task.freeze)
         factors = paths.factors([path for path in shapes if path not in frozen], task.rates)
