@@ -16,9 +16,11 @@ from test_checkpoint import each_file, flip
 from test_resume import assert_same_run, stop_at
 
 import zoo.analysis.trained
+import zoo.analysis.weights
 import zoo.models
 import zoo.training.history
 import zoo.training.parameters
+import zoo.web.views
 from zoo.configs import default
 from zoo.models.layers import BatchNorm, Conv, Flatten, Head
 from zoo.system import sums
@@ -243,6 +245,24 @@ def test_a_run_cannot_go_on_with_other_parts(
     (key,) = change
     with pytest.raises(ZooError, match=f"holds a run with another configuration, {key} "):
         train_and_evaluate(config, whole, quiet=True)
+
+
+def test_pages_and_saved_weights_tell_what_a_run_started_from(
+    folder: Path, whole: Path, tmp_path: Path
+) -> None:
+    history = zoo.training.history.read(whole)
+    facts = dict(zoo.web.views.view_run(whole, "run", "run").facts)
+    assert facts["started from"] == str(folder / "base")
+    assert facts["of them trained"] == "1,090"
+    zoo.analysis.weights.export(whole, tmp_path / "saved")
+    text = (tmp_path / "saved/config.json").read_text()
+    assert str(folder) not in text  # no place of this machine
+    training = json.loads(text)["training"]
+    assert training["config"]["freeze"] == FREEZE
+    assert training["init_from"]["sha256"] == history.model["init_from"]["sha256"]
+    for source in (whole, tmp_path / "saved"):
+        assert not zoo.analysis.trained.load(source).data.is_from_seed
+    assert zoo.analysis.trained.load(folder / "base").data.is_from_seed
 
 
 def test_the_summary_of_a_run_tells_what_is_trained(run_zoo: Zoo, whole: Path) -> None:

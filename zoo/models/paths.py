@@ -26,7 +26,7 @@ def frozen(paths: Iterable[str], freeze: str) -> frozenset[str]:
 
     Args:
         paths: of all parameters of a net.
-        freeze: patterns, such as "conv_.*, dense_1/bias"; "": none.
+        freeze: patterns, such as `conv_.*, dense_1/bias`; "": none.
 
     Raises:
         PatternError: a pattern is not a regular expression, or matches nothing (near matches are
@@ -48,7 +48,7 @@ def factors(paths: Iterable[str], rates: str) -> dict[str, float]:
 
     Args:
         paths: of the parameters that are trained.
-        rates: patterns with their factors, such as "conv_.*=0.1, dense_1=0.5"; of those that match
+        rates: patterns with their factors, such as `conv_.*=0.1, dense_1=0.5`; of those that match
             a path, the first counts. "": none.
 
     Raises:

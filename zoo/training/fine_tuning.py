@@ -128,7 +128,7 @@ def scale_rates(rates: str) -> optax.GradientTransformation:
     """Multiplies updates by factors; behind an optimizer, these are factors of its learning rate.
 
     Args:
-        rates: as in `zoo.models.paths.factors`, such as "conv_.*=0.1, dense_1=0.5".
+        rates: as in `zoo.models.paths.factors`, such as `conv_.*=0.1, dense_1=0.5`.
 
     Returns:
         A transformation without a state: `optax.chain(optax.adam(1e-3), scale_rates(rates))`. Its

@@ -207,7 +207,7 @@ def make_train_step(
             included.
         label_smoothing: share of each label that is spread over all classes.
         freeze: the parameters that are not trained: regular expressions over their paths, separated
-            by commas, such as "conv_.*" (`zoo.models.paths`). They have no gradient and no
+            by commas, such as `conv_.*` (`zoo.models.paths`). They have no gradient and no
             optimizer state, and a batch normalization of which all are frozen uses its moving
             statistics and leaves them as they are. The state must be made with the same text.
     """
