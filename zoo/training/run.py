@@ -12,7 +12,6 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-import zoo.config
 import zoo.training.divergence
 import zoo.training.workdir
 from zoo.models.layers import Net
@@ -272,8 +271,7 @@ class Run:
         found, notes = self._checkpoints.newest(like=first)
         for note in notes:
             self._terminal.note(note)
-        found = found or begun(self._trainer, first, self._workdir, self._past)
-        return found.state
+        return (found or begun(self._trainer, first, self._workdir, self._past)).state
 
 
 def _tell(history: History, workdir: Path, terminal: Terminal) -> None:
