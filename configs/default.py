@@ -19,6 +19,10 @@ def get_config() -> ConfigDict:
     config.seed = 0  # determines initialization, data order and dropout
     config.num_seeds = 1  # independent copies in one run, with seeds seed, seed + 1, ...
 
+    # The weights to start from: a net's name, a run's or saved weights' directory, hf://OWNER/NAME.
+    config.init_from = ""  # "": drawn from the seed
+    config.freeze = ""  # parameters not to train: regular expressions of paths, such as conv_.*
+
     config.dataset = "digits"  # digits, mnist, fashion_mnist, kmnist, idx
     config.data_dir = ""  # TFDS directory; "": TFDS_DATA_DIR or ~/tensorflow_datasets
     config.manual_dir = ""  # directory of IDX files; "": for mnist, ZOO_MNIST_DIR
@@ -48,6 +52,7 @@ def get_config() -> ConfigDict:
     optimizer.keras_eps = False  # adam: add eps before the bias correction, as Keras does
     optimizer.weight_decay = 0.0  # of kernels; adamw, lion, muon: decoupled; the others: L2
     optimizer.clip_norm = 0.0  # largest global norm of a gradient; 0: no clipping
+    optimizer.rates = ""  # factors of learning_rate by expressions of paths: conv_.*=0.1, head=1
     optimizer.accumulate_steps = 1  # batches per update, gradients averaged
 
     checkpoint = config.checkpoint = ConfigDict()

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 import zoo.models
 from zoo.data import DATASETS
-from zoo.models import net_files
+from zoo.models import hub, net_files, paths
 from zoo.system.errors import ZooError
 
 OPTIMIZERS = ("adam", "adamw", "adadelta", "sgd", "rmsprop", "lion", "muon")
@@ -65,6 +65,10 @@ def _text(**more: Any) -> _Key:
     return _Key(str, lambda value: True, "text", **more)
 
 
+def _line(**more: Any) -> _Key:
+    return _Key(str, str.isprintable, "text in one line", **more)
+
+
 def _bool(**more: Any) -> _Key:
     return _Key(bool, lambda value: True, "True or False", **more)
 
@@ -75,6 +79,8 @@ _KEYS = {
     "dtype": _one_of(*DTYPES),
     "seed": _whole(0, 2**32 - 1),
     "num_seeds": _whole(1, 10_000),
+    "init_from": _line(before=""),
+    "freeze": _line(before=""),
     "dataset": _one_of(*DATASETS),
     "data_dir": _text(is_free=True),
     "manual_dir": _text(is_free=True),
@@ -96,6 +102,7 @@ _KEYS = {
     "optimizer.keras_eps": _bool(),
     "optimizer.weight_decay": _not_negative(),
     "optimizer.clip_norm": _not_negative(),
+    "optimizer.rates": _line(before=""),
     "optimizer.accumulate_steps": _whole(1),
     "checkpoint.every_epochs": _whole(0, is_free=True),
     "checkpoint.every_minutes": _not_negative(is_free=True, before=0.0),
@@ -111,6 +118,8 @@ _SYNONYMS = {  # what other programs call a key, in lower case and without under
     "dtype": "precision mixedprecision amp fp16 bf16",
     "seed": "seeds randomseed rngseed rng prngseed",
     "num_seeds": "seeds nseeds runs numruns repeats",
+    "init_from": "pretrained finetune finetunefrom initweights weights loadfrom resumefrom",
+    "freeze": "frozen freezelayers frozenlayers trainable",
     "dataset": "data datasetname task",
     "data_dir": "datapath dataroot root",
     "manual_dir": "datapath dataroot root",
@@ -128,6 +137,7 @@ _SYNONYMS = {  # what other programs call a key, in lower case and without under
     "optimizer.eps": "epsilon",
     "optimizer.weight_decay": "wd l2 l2reg regularization",
     "optimizer.clip_norm": "clip gradclip clipgrad gradientclip maxgradnorm gradnorm",
+    "optimizer.rates": "lrmult lrmultipliers layerlr layerwiselr discriminativelr",
     "optimizer.accumulate_steps": "accumulate accumulation gradaccum gradientaccumulationsteps",
     "checkpoint.every_epochs": "saveevery checkpointevery saveinterval",
 }
@@ -183,6 +193,11 @@ def validate(config: ConfigDict, *, with_model: bool = True) -> None:
             net_files.find(values["model"])
         except ValueError as error:
             raise ZooError(f"config.model: {error}") from None
+    try:
+        paths.freeze_patterns(values["freeze"])
+        paths.rate_patterns(values["optimizer.rates"])
+    except paths.PatternError as error:
+        raise ZooError(wrong_patterns(error)) from None
     if values["seed"] + values["num_seeds"] > 2**32:
         raise ZooError(f"config.seed + config.num_seeds must be at most {2**32:,}")
     if values["optimizer.schedule"] == "one_cycle" and values["optimizer.warmup_epochs"]:
@@ -214,6 +229,12 @@ def is_key(key: str) -> bool:
 def wrong_value(key: str, value: Any) -> str:
     """The sentence for a value that a known key cannot have."""
     return f"config.{key} must be {_KEYS[key].text}, not {value!r}"
+
+
+def wrong_patterns(error: paths.PatternError) -> str:
+    """The sentence for patterns in `freeze` or `optimizer.rates` that do not do."""
+    group = "optimizer." if str(error).startswith("rates") else ""
+    return f"config.{group}{error}"
 
 
 def unknown_key(key: str) -> str:
@@ -253,7 +274,16 @@ def to_keep(config: ConfigDict) -> dict[str, Any]:
     for key in ("data_dir", "manual_dir"):
         if kept[key] and not kept[key].startswith("~"):
             kept[key] = os.path.abspath(kept[key])
+    if _is_path(kept["init_from"]):
+        kept["init_from"] = os.path.abspath(kept["init_from"])
     return kept
+
+
+def _is_path(source: str) -> bool:
+    """Whether `init_from` names a directory relative to the current one, or from the root."""
+    return (
+        bool(source) and source not in zoo.models.NETS and not source.startswith((hub.PREFIX, "~"))
+    )
 
 
 def changes_result(key: str) -> bool:

@@ -118,6 +118,14 @@ def test_each_layer_with_weights_has_its_violins(name: str) -> None:
     assert len(axes.collections) == 2 * len(expected)
 
 
+def test_a_net_that_started_from_other_weights_has_no_initial_ones_of_its_seed() -> None:
+    net = make_net("lenet3")
+    tuned = dataclasses.replace(net, data=dataclasses.replace(net.data, is_from_seed=False))
+    figure = pictures.weights(tuned)
+    assert len(figure.axes[0].collections) == len(zoo.models.layer_macs(net.model.net, (28, 28, 1)))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [f"epoch {net.epoch}"]
+
+
 @pytest.mark.parametrize("count", [1, 3, 12])
 def test_predictions_are_drawn_without_overlaps(count: int, split: Split, tmp_path: Path) -> None:
     net = make_net("lenet3")

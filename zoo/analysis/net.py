@@ -35,6 +35,7 @@ class TrainingData:
     validation: zoo.data.Validation = "test"
     hint: DataDirs = NOWHERE  # where it was
     workdir: Path | None = None  # of the run, with which it may have moved
+    is_from_seed: bool = True  # training started from weights that the seed determines
 
 
 @dataclasses.dataclass(frozen=True)

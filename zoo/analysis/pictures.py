@@ -34,19 +34,22 @@ _MAX_PREDICTIONS = 100  # the picture is then 130 inches high
 
 
 def weights(net: TrainedNet) -> Figure:
-    """Violins of each layer's kernel: initial weights on the left, trained on the right."""
-    before = zoo.training.step.create_train_state(
-        net.model, optax.identity(), net.seed, net.image_shape
-    ).params
+    """Violins of each layer's kernel: initial weights on the left, trained on the right.
+
+    The initial ones are left out of a net that started from others than its seed's.
+    """
     kernels = _kernels(net)
+    sides = [("high", kernels, COLORS[0], f"epoch {net.epoch}")]
+    if net.data.is_from_seed:
+        before = zoo.training.step.create_train_state(
+            net.model, optax.identity(), net.seed, net.image_shape
+        ).params
+        initial = _kernels(dataclasses.replace(net, variables={"params": before}))
+        sides.insert(0, ("low", initial, "#999999", "initial"))
     names = list(kernels)
     figure = Figure(figsize=(max(6.0, 0.75 * len(names) + 2), 4.5), layout="constrained")
     axes = figure.subplots()
-    initial = _kernels(dataclasses.replace(net, variables={"params": before}))
-    for side, drawn_kernels, color in (
-        ("low", initial, "#999999"),
-        ("high", kernels, COLORS[0]),
-    ):
+    for side, drawn_kernels, color, label in sides:
         drawn: dict[str, Any] = axes.violinplot(
             [_thinned(drawn_kernels[name]) for name in names],
             positions=range(len(names)),
@@ -56,7 +59,7 @@ def weights(net: TrainedNet) -> Figure:
         )
         for body in drawn["bodies"]:
             body.set(facecolor=color, edgecolor="none", alpha=0.9)
-        axes.bar(0, 0, color=color, label="initial" if side == "low" else f"epoch {net.epoch}")
+        axes.bar(0, 0, color=color, label=label)
     axes.axhline(0, color="#999999", linewidth=0.5, zorder=0)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_ylabel("weight")

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -29,6 +29,7 @@ class LayerSummary:
     parameters: int  # including moving statistics, as in Keras
     macs: int  # multiply-adds, forward; every position of a kernel counts
     without_gradient: int  # weights that only overlap padding
+    rates: dict[str, float] = dataclasses.field(default_factory=dict)  # see `num_trained`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +45,9 @@ class Summary:
     macs: int
     training_bytes: int  # approximate, for a training step: see `training_bytes`
     batch_size: int  # of that step
+    # Parameters that are trained; then each layer tells of each of its own the factor of the
+    # learning rate, 0 if it is frozen. None: all are, at the same rate.
+    num_trained: int | None = None
 
 
 @functools.cache
@@ -114,15 +118,21 @@ def summarize(
     )
 
 
-def training_bytes(num_params: int, output_shapes: Sequence[Sequence[int]], batch_size: int) -> int:
-    """Approximate memory of a training step in float32.
+def training_bytes(
+    num_params: int,
+    output_shapes: Sequence[Sequence[int]],
+    batch_size: int,
+    num_trained: int | None = None,
+) -> int:
+    """Approximate memory of a training step in float32, of all parameters or so many of them.
 
     It counts parameters, gradients, two optimizer values per parameter (Adam, Adadelta), and each
     layer's output twice: for the backward pass, and its gradient. It does not include savings by
     operator fusion or workspaces of the compiler.
     """
     outputs = batch_size * sum(map(math.prod, output_shapes))
-    return _FLOAT_BYTES * (4 * num_params + 2 * outputs)
+    trained = num_params if num_trained is None else num_trained
+    return _FLOAT_BYTES * (num_params + 3 * trained + 2 * outputs)
 
 
 def _without_gradient(layer: layers.Layer, input_shape: tuple[int, ...]) -> int:
@@ -151,28 +161,40 @@ def _size(tree: Any) -> int:
 
 def to_json(summary: Summary) -> str:
     """The summary as a JSON object with its fields."""
-    return json.dumps(dataclasses.asdict(summary), indent=1)
+    content = dataclasses.asdict(summary)
+    if summary.num_trained is None:
+        del content["num_trained"]
+        for layer in content["layers"]:
+            del layer["rates"]
+    return json.dumps(content, indent=1)
 
 
 def to_text(summary: Summary) -> str:
     """A table for the terminal."""
-    names = ("layer", "settings", "output", "parameters", "multiply-adds")
+    names = ["layer", "settings", "output", "parameters", "multiply-adds"]
     rows = [
-        (
+        [
             layer.name,
             layer.settings,
             "x".join(map(str, layer.output_shape)),
             f"{layer.parameters:,}" if layer.parameters else "",
             f"{layer.macs:,}" if layer.macs else "",
-        )
+        ]
         for layer in summary.layers
     ]
-    total = ("total", "", "", f"{summary.parameters:,}", f"{summary.macs:,}")
-    head, *body, last = table_text([names, *rows, total], left=(0, 1, 2)).splitlines()
-    rule = "-" * len(head)  # the last column is right-aligned, so no line is longer
+    total = ["total", "", "", f"{summary.parameters:,}", f"{summary.macs:,}"]
+    if summary.num_trained is not None:
+        names.append("learning rate")
+        total.append("")
+        for row, layer in zip(rows, summary.layers, strict=True):
+            row.append(_rates_text(layer.rates))
+    head, *body, last = table_text([names, *rows, total], left=(0, 1, 2, 5)).splitlines()
+    rule = "-" * max(map(len, (head, *body)))
 
     height, width, channels = summary.image_shape
-    trainable = summary.parameters - summary.non_trainable
+    trainable = f"trainable {summary.parameters - summary.non_trainable:,}"
+    if summary.num_trained is not None:
+        trainable += f", of which {summary.num_trained:,} are trained"
     dead = {layer.name: layer.without_gradient for layer in summary.layers}
     dead_text = ", ".join(f"{count:,} of {name}" for name, count in dead.items() if count)
     return "\n".join(
@@ -185,10 +207,18 @@ def to_text(summary: Summary) -> str:
             rule,
             last,
             "",
-            f"trainable {trainable:,}, moving statistics {summary.non_trainable:,}",
+            f"{trainable}, moving statistics {summary.non_trainable:,}",
             f"memory of a training step with batches of {summary.batch_size}: about "
             f"{summary.training_bytes / 1e6:,.0f} MB in float32",
             f"weights that never get a gradient: {dead_text or 'none'}"
             + (" (they only meet padding)" if dead_text else ""),
         ]
     )
+
+
+def _rates_text(rates: Mapping[str, float]) -> str:
+    """Such as "frozen", "x 0.1" or, where they differ, "bias frozen, kernel x 0.1"."""
+    texts = {name: f"x {rate:g}" if rate else "frozen" for name, rate in rates.items()}
+    if len(set(texts.values())) > 1:
+        return ", ".join(f"{name} {text}" for name, text in texts.items())
+    return next(iter(texts.values()), "")

@@ -130,6 +130,7 @@ def _data_of(history: History, workdir: Path) -> TrainingData:
         validation=config["validation"],
         hint=DataDirs(config["data_dir"], config["manual_dir"]),
         workdir=workdir,
+        is_from_seed="init_from" not in history.model,
     )
 
 
@@ -163,6 +164,7 @@ def _of_weights(found: Pretrained, given: DataDirs) -> TrainedNet:
             sha256=data.get("sha256"),
             framing=config.get("framing"),
             validation=training.get("validation", "test"),
+            is_from_seed="init_from" not in training,
         ),
         seed=training.get("seed", 0),
         epoch=training.get("epochs", 0),

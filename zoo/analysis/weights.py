@@ -61,14 +61,22 @@ def about(net: TrainedNet, history: History) -> dict[str, Any]:
         "seed": net.seed,
         "epochs": net.epoch,
         "validation": net.data.validation,
-        "config": {key: value for key, value in config.items() if not key.endswith("_dir")},
+        "config": {key: value for key, value in config.items() if not _is_place(key)},
         "numerics": version_of(environment),
         "commit": environment.get("git_commit") or "",
         "hardware": hardware[0] + (f", {hardware[1]} CPU cores" if hardware[1] else ""),
         "versions": {name: environment[name] for name in _VERSIONS if name in environment},
         "seconds": round(sum(record["seconds"] for record in history.epochs), 1),
     }
+    if source := history.model.get("init_from"):  # without its place
+        facts = {key: value for key, value in source.items() if key != "source"}
+        found["training"]["init_from"] = facts
     return found | {"license": LICENSE}
+
+
+def _is_place(key: str) -> bool:
+    """Whether a key names a place on the machine of the training."""
+    return key == "init_from" or key.endswith("_dir")
 
 
 def _polarity(framing: dict[str, Any] | None) -> dict[str, str]:

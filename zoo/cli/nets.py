@@ -1,6 +1,8 @@
 """Commands for the nets themselves: list, summary."""
 
+import dataclasses
 import re
+from typing import Any
 
 import click
 
@@ -28,36 +30,42 @@ def list_nets(pattern: str) -> None:
 
 
 @click.command(short_help="Show a net's layers: shapes, parameters, multiply-adds.")
-@click.argument("net", shell_complete=complete_net)
+@click.argument("net", metavar="NET|FILE.py:NAME|RUN", shell_complete=complete_net)
 @click.option(
     "--image-size",
-    default="28x28x1",
-    show_default=True,
-    help="Height, width and channels; 28x28 means one channel.",
+    metavar="TEXT",
+    help="Height, width and channels; 28x28 means one channel.  [default: 28x28x1, or a run's]",
 )
-@click.option("--num-classes", default=10, show_default=True, type=click.IntRange(1))
+@click.option("--num-classes", type=click.IntRange(1), help="[default: 10, or a run's]")
 @click.option(
     "--batch-size",
-    default=128,
-    show_default=True,
     type=click.IntRange(1),
-    help="Batch size of the training step for the memory estimate.",
+    help="Of the training step for the memory estimate.  [default: 128, or a run's]",
+)
+@click.option(
+    "--freeze",
+    metavar="PATTERNS",
+    help="Show what is trained with --config.freeze=PATTERNS, such as conv_.*",
+)
+@click.option(
+    "--rates",
+    metavar="RATES",
+    help="The same of --config.optimizer.rates=RATES, such as conv_.*=0.1",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
-def summary(net: str, image_size: str, num_classes: int, batch_size: int, as_json: bool) -> None:
-    """Show the layers of NET: output shapes, parameters, multiply-adds.
+def summary(net: str, image_size: str | None, as_json: bool, **others: Any) -> None:
+    """Show the layers of NET, or of the net of a RUN: output shapes, parameters, multiply-adds.
 
     NET is the name of a net, or FILE.py:NAME for a tuple of layers in a file, which is executed.
+    Where parameters are frozen or have learning rates of their own, it shows them, too.
     """
-    from zoo.analysis.summary import summarize, to_json, to_text
-    from zoo.models import net_files
+    from zoo.analysis.summary import to_json, to_text
+    from zoo.analysis.trainable import summarize_task, task_of
 
-    shape = _image_shape(image_size)
-    try:
-        layers = net_files.find(net)
-    except ValueError as error:
-        raise ZooError(str(error)) from None
-    found = summarize(layers, shape, num_classes, batch_size, net_files.short_name(net))
+    given = {key: value for key, value in others.items() if value is not None}
+    if image_size is not None:
+        given["image_shape"] = _image_shape(image_size)
+    found = summarize_task(dataclasses.replace(task_of(net), **given))
     click.echo(to_json(found) if as_json else to_text(found))
 
 

@@ -10,6 +10,7 @@ model, variables = zoo.models.from_pretrained("vgg5")
 from zoo.models.catalogue import MODELS, NETS, create_model, list_models
 from zoo.models.keras_weights import DataFormat, from_keras_weights, to_keras_weights
 from zoo.models.net import ConvNet, ImageTooSmallError, layer_macs, layer_shapes, min_image_size
+from zoo.models.paths import PatternError
 from zoo.models.pretrained import from_pretrained, load_pretrained, save_pretrained
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "ConvNet",
     "DataFormat",
     "ImageTooSmallError",
+    "PatternError",
     "create_model",
     "from_keras_weights",
     "from_pretrained",

@@ -24,6 +24,9 @@ of all images and labels (`zoo.data.Dataset.sha256`), by which the data is known
 `framing` tells how drawings lie in the training images (`zoo.data.framing`), so that pictures of
 one's own are brought to that; it is empty where they are in colour or not drawings, and null in
 runs of before.
+With `freeze`, `model.num_trained` is the number of parameters that are trained. With `init_from`,
+`model.init_from` tells of the weights that the run started from: {"source", "sha256" of them all,
+"net", "dataset" of their training, "new_head": whether the head was drawn from the seed}.
 """
 
 import dataclasses
@@ -57,6 +60,10 @@ _DATA = {
     "num_val": forms.whole(0),
     "num_test": forms.whole(1),
     "num_classes": forms.whole(1, 1_000_000),
+}
+_INIT_FROM: forms.Form = {
+    **dict.fromkeys(("source", "sha256", "net", "dataset"), forms.text),
+    "new_head": lambda value: isinstance(value, bool),
 }
 _LARGEST = 1e39  # above every float32
 _MAX_VALUES = 10_000_000  # of an image: nothing that is trained here comes near
@@ -180,6 +187,9 @@ def _check_form(history: History) -> None:
     forms.check(history.model, {"name": forms.text, "num_params": forms.whole(1)})
     if history.model.get("layers") is not None:
         layer_lists.from_content(history.model["layers"])
+    forms.check(history.model.get("num_trained", 1), forms.whole(1))
+    if "init_from" in history.model:
+        forms.check(history.model["init_from"], _INIT_FROM)
     forms.check(history.data, _DATA)
     forms.check(history.data.get("sha256", ""), forms.text)
     shape = history.data.get("image_shape", [1, 1, 1])  # the first runs do not tell it

@@ -12,11 +12,14 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+import zoo.config
 import zoo.data
 import zoo.data.framing
 import zoo.system.memory
 import zoo.training.optim
-from zoo.training import nets, programs
+from zoo.models.paths import PatternError
+from zoo.system.errors import ZooError
+from zoo.training import init_from, nets, programs
 from zoo.training.best import Best
 from zoo.training.step import (
     Metrics,
@@ -77,12 +80,13 @@ class Trainer:
         self._tx = zoo.training.optim.make_optimizer(config.optimizer, self._schedule)
         self.net = net or nets.choose(config, None)[1]
         self.model = nets.make(self.net, dataset.num_classes, config.dtype)
-        skips, smoothing = config.on_nan == "skip", config.label_smoothing
-        train_step = make_train_step(self.model, self._tx, skips, smoothing)
+        self.source: init_from.Source | None = None  # that `init` starts from
+        skips, smoothing, freeze = config.on_nan == "skip", config.label_smoothing, config.freeze
+        train_step = make_train_step(self.model, self._tx, skips, smoothing, freeze)
         self._train = programs.make_train_program(
             train_step, config.num_seeds, config.deterministic
         )
-        self._gradients = jax.jit(make_gradients(self.model, smoothing))
+        self._gradients = jax.jit(make_gradients(self.model, smoothing, freeze))
         self._evaluate: Any = programs.make_eval_program(
             make_eval_step(self.model), config.deterministic
         )
@@ -92,18 +96,26 @@ class Trainer:
         """The state at step 0; of many seeds, with an axis of seeds in front of each array.
 
         Raises:
-            ZooError: the dataset's images are too small for the net.
+            ZooError: the dataset's images are too small for the net; `freeze` or `optimizer.rates`
+                do not suit it.
         """
-        self._state_shapes()
+        self.state_shapes()
         return programs.stack_seeds([self._draw(seed) for seed in self.seeds])
 
     def _draw(self, seed: int) -> TrainState:
-        return create_train_state(self.model, self._tx, seed, self.dataset.train.images.shape[1:])
+        shape = self.dataset.train.images.shape[1:]
+        given = self.source.variables if self.source else None
+        return create_train_state(
+            self.model, self._tx, seed, shape, variables=given, freeze=self.config.freeze
+        )
 
-    def _state_shapes(self) -> TrainState:
-        """The shapes of one seed's state, which fits into the memory."""
+    def state_shapes(self) -> TrainState:
+        """The shapes of one seed's state, which fits into the memory; raises ZooError as `init`."""
         nets.check_logits(self.model, self.dataset, self.config)
-        one = jax.eval_shape(lambda: self._draw(self.seeds[0]))
+        try:
+            one = jax.eval_shape(lambda: self._draw(self.seeds[0]))
+        except PatternError as error:
+            raise ZooError(zoo.config.wrong_patterns(error)) from None
         copies = len(self.seeds) * (2 if self.config.validation == "holdout" else 1)
         seeds = f" of {len(self.seeds):,} seeds" if len(self.seeds) > 1 else ""
         zoo.system.memory.check_fits(
@@ -119,11 +131,12 @@ class Trainer:
         Raises:
             ZooError: as `init`.
         """
-        one = self._state_shapes()
+        one = self.state_shapes()
         sums, order = jax.eval_shape(lambda: (Metrics.zeros(), self._order(0, 1)))
         state, sums_of_all, orders = programs.seeds_shapes((one, sums, order), len(self.seeds))
         variables = {"params": one.params, "batch_stats": one.batch_stats}
-        batches = jax.eval_shape(lambda: self._batches_in_order(self._val_split))
+        size = self.config.eval_batch_size
+        batches = jax.eval_shape(lambda: programs.batches_in_order(self._val_split, size))
         self._compiler = programs.Compiler(
             (self._train, (state, sums_of_all, self._train_split, orders, 0, 0)),
             (self._evaluate, (variables, sums, self._val_split, batches, 0, 0)),
@@ -270,30 +283,17 @@ class Trainer:
         own = programs.take_seed(state, index) if len(self.seeds) > 1 else state
         return {"params": own.params, "batch_stats": own.batch_stats}
 
-    def _batches_in_order(self, split: Any) -> jax.Array:
-        """The batches of indices in which a split is scored: [steps, batch]."""
-        indices = jnp.arange(len(split[1]))
-        return programs.padded_order(indices, min(self.config.eval_batch_size, len(indices)))
-
     def _evaluate_split(
         self, state: TrainState, split: Any, title: str, after_piece: Callable[[], None]
     ) -> Metrics:
         evaluate = self._evaluate
         if self._validate and split is self._val_split:
             evaluate = self._validate.result()
-        batches = self._batches_in_order(split)
-        each = []
-        with self._terminal.progress(title, len(self.seeds) * len(split[1])) as progress:
-            for index in range(len(self.seeds)):
-                variables = self._variables(state, index)
-                metrics = Metrics.zeros()
-                for start, stop in programs.pieces(0, len(batches)):
-                    metrics = evaluate(variables, metrics, split, batches, start, stop)
-                    jax.block_until_ready(metrics)
-                    progress((stop - start) * batches.shape[1], metrics)
-                    after_piece()
-                each.append(metrics)
-        return programs.stack_seeds(each)
+        each = (self._variables(state, index) for index in range(len(self.seeds)))
+        with self._terminal.progress(title, len(self.seeds) * len(split[1])) as show:
+            return programs.evaluate_split(
+                evaluate, each, split, self.config.eval_batch_size, show, after_piece
+            )
 
 
 def _on_device(split: zoo.data.Split) -> tuple[jax.Array, jax.Array]:

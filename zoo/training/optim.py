@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from zoo.training.fine_tuning import scale_rates
+
 
 def make_schedule(config: Any, steps_per_epoch: int, num_epochs: int) -> optax.Schedule:
     """The learning rate as a function of the number of updates done.
@@ -81,15 +83,16 @@ def make_optimizer(config: Any, schedule: optax.Schedule) -> optax.GradientTrans
 
 
 def _with_extras(tx: optax.GradientTransformation, config: Any) -> optax.GradientTransformation:
-    """The optimizer with clipping, weight decay and accumulation, where they are asked for."""
+    """The optimizer with clipping, weight decay, rates and accumulation, where asked for."""
     decay = config.weight_decay
     before = []
     if config.clip_norm:
         before.append(optax.clip_by_global_norm(config.clip_norm))
     if decay and config.name not in ("adamw", "lion", "muon"):
         before.append(optax.add_decayed_weights(decay, mask=_is_kernel))
-    if before:
-        tx = optax.chain(*before, tx)
+    after = [scale_rates(config.rates)] if config.rates else []
+    if before or after:
+        tx = optax.chain(*before, tx, *after)
     if config.accumulate_steps > 1:
         tx = optax.MultiSteps(tx, config.accumulate_steps).gradient_transformation()
     return tx

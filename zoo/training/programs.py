@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -147,6 +147,43 @@ def make_eval_program(
         return _over_batches(one, metrics, split, order, *piece)
 
     return jax.jit(run, donate_argnums=1, compiler_options=_compiler_options(deterministic))
+
+
+def batches_in_order(split: Any, batch_size: int) -> jax.Array:
+    """The batches of indices in which a split is scored: [steps, batch]."""
+    indices = jnp.arange(len(split[1]))
+    return padded_order(indices, min(batch_size, len(indices)))
+
+
+def evaluate_split(
+    evaluate: Callable[..., Metrics],
+    each_variables: Iterable[Any],
+    split: Any,
+    batch_size: int,
+    show: Callable[[int, Metrics], None],
+    after_piece: Callable[[], None],
+) -> Metrics:
+    """The sums over a split; of many seeds, a sum for each.
+
+    Args:
+        evaluate: from `make_eval_program`.
+        each_variables: what the net is applied with, for each seed.
+        split: (images, labels) on the device.
+        batch_size: images in a batch.
+        show: called after each piece with the images just done and the sums so far.
+        after_piece: called after that.
+    """
+    batches = batches_in_order(split, batch_size)
+    each = []
+    for variables in each_variables:
+        metrics = Metrics.zeros()
+        for start, stop in pieces(0, len(batches)):
+            metrics = evaluate(variables, metrics, split, batches, start, stop)
+            jax.block_until_ready(metrics)
+            show((stop - start) * batches.shape[1], metrics)
+            after_piece()
+        each.append(metrics)
+    return stack_seeds(each)
 
 
 class Compiler:

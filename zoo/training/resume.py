@@ -15,6 +15,7 @@ from zoo.system.files import as_sentence, free_name
 from zoo.training import nets, numerics
 from zoo.training.best import none_yet
 from zoo.training.checkpoint import Checkpoints
+from zoo.training.fine_tuning import split_params
 from zoo.training.history import History
 from zoo.training.loop import Trainer
 from zoo.training.snapshot import Snapshot
@@ -165,16 +166,22 @@ def first_snapshot(trainer: Trainer) -> Snapshot:
     """A run that begins here and now."""
     config, state, framing = trainer.config, trainer.init(), trainer.framing
     # Parameters with the moving statistics, as Keras counts them, of all seeds.
-    num_params = sum(leaf.size for leaf in jax.tree.leaves((state.params, state.batch_stats)))
+    num_params = _size((state.params, state.batch_stats))
+    model = {"name": trainer.net.name, "num_params": num_params // config.num_seeds}
+    if config.freeze:
+        trained, _ = split_params(state.params, config.freeze)
+        model["num_trained"] = _size(trained) // config.num_seeds
+    if trainer.source:
+        model["init_from"] = trainer.source.facts
     history = History(
         config=zoo.config.to_keep(config),
         environment=zoo.training.history.environment(),
-        model={
-            "name": trainer.net.name,
-            "num_params": num_params // config.num_seeds,
-            **trainer.net.about,
-        },
+        model=model | trainer.net.about,
         data=trainer.data_sizes,
         framing=framing.to_content() if framing else {},
     )
     return Snapshot(state, history, none_yet(state) if config.validation == "holdout" else None)
+
+
+def _size(tree: Any) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))

@@ -12,7 +12,6 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-import zoo.data
 import zoo.training.divergence
 import zoo.training.workdir
 from zoo.models.layers import Net
@@ -20,14 +19,15 @@ from zoo.system.errors import DivergedError, StoppedError, ZooError
 from zoo.system.files import as_sentence, expanded
 from zoo.system.lock import locked
 from zoo.system.memory import shortage_as_sentence
-from zoo.system.settings import check_devices, usual_settings
+from zoo.system.settings import usual_settings
 from zoo.system.text import error_text
+from zoo.training.beginning import begun, load
 from zoo.training.best import Best, better_of
 from zoo.training.checkpoint import Checkpoints
 from zoo.training.events import Log, log_test, log_whole, open_log
 from zoo.training.history import History, numbers
 from zoo.training.loop import Trainer
-from zoo.training.nets import ChosenNet, choose
+from zoo.training.nets import choose
 from zoo.training.resume import first_snapshot, past_history, starting_point
 from zoo.training.snapshot import Snapshot
 from zoo.training.step import Progress, TrainState, all_finite, num_steps
@@ -75,7 +75,7 @@ def train_and_evaluate(
     if history and history.is_complete:
         _say_complete(history, workdir, terminal, log)
         return history
-    trainer, first = _load(config, net, terminal)
+    trainer, first = load(config, net, workdir, history, terminal)
     zoo.training.workdir.make(workdir)
     with (
         locked(workdir),
@@ -86,33 +86,27 @@ def train_and_evaluate(
             "on from the last checkpoint, if there is one",
         ),
     ):
-        history = Run(workdir, terminal, trainer, should_stop).go(first, write)
+        history = Run(workdir, terminal, trainer, should_stop, history).go(first, write)
         _draw(history, workdir, terminal)
     _tell(history, workdir, terminal)
     return history
-
-
-def _load(config: ConfigDict, net: ChosenNet, terminal: Terminal) -> tuple[Trainer, Snapshot]:
-    """The run's data and net, and how it begins."""
-    check_devices()
-    with terminal.waiting(f"loading {config.dataset}", plainly=False):
-        where = {"data_dir": config.data_dir, "manual_dir": config.manual_dir}
-        trainer = Trainer(config, zoo.data.load(config.dataset, **where), terminal, net)
-    with terminal.waiting(f"initializing {config.model}", plainly=False):
-        trainer.prepare()
-        return trainer, first_snapshot(trainer)
 
 
 class Run:
     """One process's part of a run: epoch after epoch, from where it stands to its end."""
 
     def __init__(
-        self, workdir: Path, terminal: Terminal, trainer: Trainer, should_stop: Callable[[], bool]
+        self,
+        workdir: Path,
+        terminal: Terminal,
+        trainer: Trainer,
+        should_stop: Callable[[], bool],
+        past: History | None,
     ) -> None:
-        """Opens the run's checkpoints."""
+        """Opens the run's checkpoints; `past` is the history in workdir, if any."""
         settings = trainer.config.checkpoint
         self._workdir, self._terminal, self._trainer = workdir, terminal, trainer
-        self._should_stop = should_stop
+        self._should_stop, self._past = should_stop, past
         self._every_epochs = settings.every_epochs
         self._every_seconds = 60 * settings.every_minutes or float("inf")
         with as_sentence(workdir):
@@ -160,6 +154,8 @@ class Run:
             start, notes = starting_point(
                 self._workdir, self._checkpoints, first, self._trainer.steps_per_epoch
             )
+        if start is first:
+            start = begun(self._trainer, first, self._workdir, self._past)
         if start is not first:
             for leaf in jax.tree.leaves((first.state, first.best)):
                 leaf.delete()  # the memory is needed for the one that goes on
@@ -275,7 +271,7 @@ class Run:
         found, notes = self._checkpoints.newest(like=first)
         for note in notes:
             self._terminal.note(note)
-        return (found or first).state
+        return (found or begun(self._trainer, first, self._workdir, self._past)).state
 
 
 def _tell(history: History, workdir: Path, terminal: Terminal) -> None:

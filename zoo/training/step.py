@@ -6,7 +6,7 @@ Nothing here touches files, clocks or screens. All randomness is a function of
 
 import enum
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +16,12 @@ import optax
 from flax import struct
 
 import zoo.models
+from zoo.training.fine_tuning import (
+    frozen_statistics,
+    given_variables,
+    join_params,
+    split_params,
+)
 
 Batch = dict[str, jax.Array]
 """image [B, H, W, C] uint8, label [B] int32, mask [B] bool: False marks padding."""
@@ -26,9 +32,9 @@ class TrainState(struct.PyTreeNode):
 
     step: jax.Array  # [] int32, steps done
     seed: jax.Array  # [] uint32
-    params: Any
+    params: Any  # those that are frozen, too
     batch_stats: Any  # {} for nets without batch normalization
-    opt_state: Any
+    opt_state: Any  # of those that are trained
 
 
 def num_steps(state: TrainState) -> int:
@@ -85,24 +91,41 @@ def create_train_state(
     tx: optax.GradientTransformation,
     seed: int,
     image_shape: tuple[int, int, int],
+    *,
+    variables: Mapping[str, Any] | None = None,
+    freeze: str = "",
 ) -> TrainState:
-    """A fresh state: parameters drawn from the seed, nothing trained.
+    """A fresh state: parameters drawn from the seed, or given.
+
+    Args:
+        model: the net.
+        tx: the optimizer.
+        seed: of initialization and dropout.
+        image_shape: (height, width, channels) of an image.
+        variables: {"params": ..., "batch_stats": ... if the net has any} to start from, which are
+            copied; a head of another size, or none, is drawn from the seed. None: all is drawn.
+        freeze: the parameters that are not trained, as in `make_train_step`.
 
     Raises:
         ImageTooSmallError: images of that shape are too small for the net.
+        ValueError: the variables are not those of the net (it names the first that differs).
+        zoo.models.PatternError: `freeze` does not suit the net.
     """
     images = np.zeros((1, *image_shape), np.float32)
     init = functools.partial(model.init, train=False)
     if not isinstance(model, zoo.models.ConvNet):  # any other module computes its layers for it
         init = jax.jit(init)
-    variables = init(_init_key(jnp.uint32(seed)), images)
-    params = variables["params"]
+    fresh = init(_init_key(jnp.uint32(seed)), images)
+    if variables is not None:
+        fresh = given_variables(variables, fresh)
+    params = fresh["params"]
+    trained, _ = split_params(params, freeze)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         seed=jnp.uint32(seed),
         params=params,
-        batch_stats=variables.get("batch_stats", {}),
-        opt_state=_init_optimizer(tx, params),
+        batch_stats=fresh.get("batch_stats", {}),
+        opt_state=_init_optimizer(tx, trained),
     )
 
 
@@ -132,29 +155,33 @@ def _sums(logits: jax.Array, batch: Batch, label_smoothing: float = 0.0) -> Metr
 
 
 def make_gradients(
-    model: zoo.models.ConvNet, label_smoothing: float = 0.0
+    model: zoo.models.ConvNet, label_smoothing: float = 0.0, freeze: str = ""
 ) -> Callable[[TrainState, Batch], tuple[Any, Any, Metrics]]:
     """A pure function: gradients(state, batch) -> (gradients, batch_stats, metrics).
 
     The loss is the mean cross-entropy of the examples that are not padding, with the given share of
-    each label spread over all classes. The metrics are those of the batch, with dropout.
+    each label spread over all classes. The metrics are those of the batch, with dropout. There are
+    gradients of the parameters that `freeze` does not match, and no others are computed.
     """
 
     def gradients(state: TrainState, batch: Batch) -> tuple[Any, Any, Metrics]:
-        def loss_fn(params: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:
-            logits, updates = model.apply(
-                {"params": params, "batch_stats": state.batch_stats},
-                batch["image"],
-                train=True,
-                mask=batch["mask"],
-                rngs={"dropout": random_key(state.seed, Stream.DROPOUT, state.step)},
-                mutable=["batch_stats"],
-            )
+        trained, frozen = split_params(state.params, freeze)
+
+        def loss_fn(trained: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:
+            with frozen_statistics(trained, frozen):
+                logits, updates = model.apply(
+                    {"params": join_params(trained, frozen), "batch_stats": state.batch_stats},
+                    batch["image"],
+                    train=True,
+                    mask=batch["mask"],
+                    rngs={"dropout": random_key(state.seed, Stream.DROPOUT, state.step)},
+                    mutable=["batch_stats"],
+                )
             metrics = _sums(logits, batch, label_smoothing)
             batch_stats = updates.get("batch_stats", {})
             return metrics.loss_sum / metrics.num_examples, (batch_stats, metrics)
 
-        grads, (batch_stats, metrics) = jax.grad(loss_fn, has_aux=True)(state.params)
+        grads, (batch_stats, metrics) = jax.grad(loss_fn, has_aux=True)(trained)
         return grads, batch_stats, metrics
 
     return gradients
@@ -165,6 +192,7 @@ def make_train_step(
     tx: optax.GradientTransformation,
     skip_non_finite: bool = False,
     label_smoothing: float = 0.0,
+    freeze: str = "",
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """A pure function: train_step(state, batch) -> (state, metrics).
 
@@ -178,15 +206,20 @@ def make_train_step(
             the state would not be: the step is counted, and nothing else changes, the metrics
             included.
         label_smoothing: share of each label that is spread over all classes.
+        freeze: the parameters that are not trained: regular expressions over their paths, separated
+            by commas, such as `conv_.*` (`zoo.models.paths`). They have no gradient and no
+            optimizer state, and a batch normalization of which all are frozen uses its moving
+            statistics and leaves them as they are. The state must be made with the same text.
     """
-    gradients = make_gradients(model, label_smoothing)
+    gradients = make_gradients(model, label_smoothing, freeze)
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         grads, batch_stats, metrics = gradients(state, batch)
-        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        trained, frozen = split_params(state.params, freeze)
+        updates, opt_state = tx.update(grads, state.opt_state, trained)
         new = state.replace(
             step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
+            params=join_params(optax.apply_updates(trained, updates), frozen),
             batch_stats=batch_stats,
             opt_state=opt_state,
         )

@@ -100,7 +100,8 @@ def header_text(history: History, workdir: Path) -> str:
     on_test = config["validation"] == "test"
     validated = "validated on the test set" if on_test else f"{data['num_val']:,} held out"
     lines = [
-        f"{config['model']}: {history.model['num_params']:,} parameters, {seeds_text(history)}",
+        f"{config['model']}: {_parameters_text(history)}, {seeds_text(history)}",
+        *_source_lines(history),
         f"{config['dataset']}: {data['num_train']:,} training images, {validated}, "
         f"{data['num_test']:,} test images",
         f"{environment['platform']} ({environment['device']}), jax {environment['jax']}, "
@@ -109,6 +110,25 @@ def header_text(history: History, workdir: Path) -> str:
     if on_test and config["checkpoint"]["every_epochs"] and config["checkpoint"]["keep_best"]:
         lines.append("note: the best checkpoint is chosen by test data (validation=test)")
     return "\n".join(lines)
+
+
+def _parameters_text(history: History) -> str:
+    """Such as "87,914 parameters", or "87,914 parameters, 1,290 of them trained"."""
+    model = history.model
+    trained = f", {model['num_trained']:,} of them trained" if "num_trained" in model else ""
+    return f"{model['num_params']:,} parameters{trained}"
+
+
+def _source_lines(history: History) -> list[str]:
+    """What is known of the weights that the run started from, if it did from any."""
+    if "init_from" not in history.model:
+        return []
+    facts = history.model["init_from"]
+    dataset = f", trained on {facts['dataset']}" if facts["dataset"] else ""
+    head = (
+        f"a new head for {history.data['num_classes']} classes" if facts["new_head"] else "its head"
+    )
+    return [f"starts from {facts['source']}{dataset}, with {head} (sha256 {facts['sha256'][:12]}…)"]
 
 
 def result_text(history: History) -> str:

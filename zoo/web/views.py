@@ -148,6 +148,10 @@ def _facts(history: History) -> Facts:
             text = mean_text(history.epochs[-1][name], form)
             facts.append((f"{name.replace('val_', 'validation ')} so far", text))
     facts.append(("parameters", f"{history.model['num_params']:,}"))
+    if "num_trained" in history.model:
+        facts.append(("of them trained", f"{history.model['num_trained']:,}"))
+    if "init_from" in history.model:
+        facts.append(("started from", history.model["init_from"]["source"]))
     if history.epochs:
         facts.append(("seconds per epoch and seed", f"{history.seconds_per_epoch:.1f}"))
     facts.append(("training images", f"{history.data['num_train']:,}"))
@@ -201,10 +205,14 @@ def _unlike_the_notebook(history: History) -> list[str]:
         return []
     ours = zoo.config.flatten(history.config)
     return [
-        f"{key} {ours[key]}, not {value}"
+        f"{key} {_shown(ours[key])}, not {_shown(value)}"
         for key, value in theirs.items()
         if zoo.config.changes_result(key) and key in ours and ours[key] != value
     ]
+
+
+def _shown(value: Any) -> str:
+    return "none" if value == "" else str(value)
 
 
 def _signed(place: float | None) -> str:

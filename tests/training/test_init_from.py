@@ -1,0 +1,285 @@
+"""Runs that start from given weights and train a part of them, and go on without their source."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from conftest import write_idx_dataset
+from ml_collections import ConfigDict
+from test_checkpoint import each_file, flip
+from test_resume import assert_same_run, stop_at
+
+import zoo.analysis.trained
+import zoo.analysis.weights
+import zoo.models
+import zoo.training.history
+import zoo.training.parameters
+import zoo.web.views
+from zoo.configs import default
+from zoo.models.layers import BatchNorm, Conv, Flatten, Head
+from zoo.system import sums
+from zoo.system.errors import StoppedError, ZooError
+from zoo.training import arrays, programs, train_and_evaluate
+
+NET = (Conv(3, 3), BatchNorm(), Flatten(), Head())
+FREEZE = "conv_1, batch_norm_1"
+RATES = "head/bias=0.5"
+Zoo = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_net() -> Iterator[None]:
+    """A net that compiles in no time, by the name tiny."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(zoo.models.MODELS, "tiny", NET)
+        patch.setattr(programs, "SECONDS_PER_PIECE", 0.0)  # a batch a piece
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for the whole module: a data set, a run `base` to start from, and saved weights."""
+    folder = tmp_path_factory.mktemp("init_from")
+    write_idx_dataset(folder / "idx", num_train=60, num_test=20, size=8)
+    config = base_config(folder)
+    config.num_epochs = 1
+    train_and_evaluate(config, folder / "base", quiet=True)
+    five = zoo.models.ConvNet(NET, num_classes=5)
+    variables = five.init(jax.random.key(5), np.zeros((1, 8, 8, 1)), train=False)
+    zoo.models.save_pretrained(folder / "five", five, variables, image_shape=(8, 8, 1))
+    return folder
+
+
+def base_config(folder: Path) -> ConfigDict:
+    config = default.get_config()
+    config.update(model="tiny", dataset="idx", manual_dir=str(folder / "idx"))
+    config.update(num_epochs=2, batch_size=20, validation="holdout")  # 3 batches an epoch
+    return config
+
+
+@pytest.fixture
+def config(folder: Path) -> ConfigDict:
+    config = base_config(folder)
+    config.update(init_from=str(folder / "base"), freeze=FREEZE)
+    config.optimizer.rates = RATES
+    return config
+
+
+@pytest.fixture
+def whole(config: ConfigDict, folder: Path) -> Path:
+    """The folder of the run that was never stopped."""
+    if not (folder / "whole").exists():
+        train_and_evaluate(config, folder / "whole", quiet=True)
+    return folder / "whole"
+
+
+@pytest.fixture
+def moved_base(folder: Path) -> Iterator[Path]:
+    """The run to start from lies elsewhere for a while: gives where."""
+    (folder / "base").rename(folder / "moved")
+    yield folder / "moved"
+    if (folder / "base").exists():
+        shutil.rmtree(folder / "base")
+    (folder / "moved").rename(folder / "base")
+
+
+def test_a_run_starts_from_another_and_trains_what_is_not_frozen(folder: Path, whole: Path) -> None:
+    base, tuned = (zoo.training.parameters.read(run).variables for run in (folder / "base", whole))
+    for part, name in (("params", "conv_1"), ("params", "batch_norm_1")):
+        jax.tree.map(np.testing.assert_array_equal, tuned[part][name], base[part][name])
+    jax.tree.map(np.testing.assert_array_equal, tuned["batch_stats"], base["batch_stats"])
+    assert not np.array_equal(tuned["params"]["head"]["kernel"], base["params"]["head"]["kernel"])
+    state = arrays.read_parts(whole / "checkpoints/6/state", ("opt_state",))
+    shapes = [leaf.shape for leaf in jax.tree.leaves(state)]
+    assert (108, 10) in shapes  # of the head
+    assert not {(3, 3, 1, 3), (3,)} & {*shapes}
+
+
+def test_the_history_tells_what_it_started_from(folder: Path, whole: Path) -> None:
+    history = zoo.training.history.read(whole)
+    facts = dict(history.model["init_from"])
+    assert re.fullmatch("[0-9a-f]{64}", facts.pop("sha256"))
+    assert facts == {
+        "source": str(folder / "base"),
+        "net": "tiny",
+        "dataset": "idx",
+        "new_head": False,
+    }
+    assert history.model["num_trained"] == 108 * 10 + 10
+    assert "init_from" not in zoo.training.history.read(folder / "base").model
+    assert zoo.analysis.trained.load(whole).split("test").images.shape == (20, 8, 8, 1)
+
+
+def test_a_run_goes_on_bit_for_bit_where_its_source_is_gone(
+    config: ConfigDict,
+    whole: Path,
+    moved_base: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    moved_base.rename(config.init_from)
+    with pytest.raises(StoppedError, match="after batch 2 of 3 of epoch 1"):
+        train_and_evaluate(config, tmp_path / "run", should_stop=stop_at(1))
+    Path(config.init_from).rename(moved_base)
+    train_and_evaluate(config, tmp_path / "run")
+    assert_same_run(config, tmp_path / "run", whole)
+    said = capsys.readouterr().out
+    assert "1,132 parameters, 1,090 of them trained, seed 0" in said
+    assert (
+        said.count(f"starts from {config.init_from}, trained on idx, with its head (sha256 ") == 2
+    )
+    assert "going on after batch 2 of 3 of epoch 1" in said
+
+
+def test_without_a_good_checkpoint_its_source_is_needed_as_it_was(
+    config: ConfigDict, whole: Path, moved_base: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(whole, tmp_path / "run"))
+    content = json.loads((run / "history.json").read_text())
+    content.update(epochs=content["epochs"][:1], test=None)
+    (run / "history.json").write_text(json.dumps(content))
+    for path in each_file(run / "checkpoints"):
+        flip(path)
+    with pytest.raises(ZooError, match=r"config.init_from: .*base/history.json does not exist"):
+        train_and_evaluate(config, run, quiet=True)
+    changed = Path(shutil.copytree(whole, config.init_from))
+    for start_again in (shutil.rmtree, lambda path: None):
+        start_again(run / "checkpoints")
+        with pytest.raises(ZooError, match=r"has other weights than when the run in .* began"):
+            train_and_evaluate(config, run, quiet=True)
+    shutil.rmtree(changed)
+    shutil.copytree(moved_base, config.init_from)
+    train_and_evaluate(config, run, quiet=True)
+    assert_same_run(config, run, whole)
+
+
+def test_many_seeds_start_from_the_same_body_and_draw_heads(
+    config: ConfigDict, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.update(init_from=str(folder / "five"), num_seeds=2, num_epochs=1)
+    config.optimizer.rates = ""
+    train_and_evaluate(config, tmp_path / "two")
+    assert "with a new head for 10 classes" in capsys.readouterr().out
+    params = zoo.training.parameters.read(tmp_path / "two").variables["params"]
+    np.testing.assert_array_equal(*params["conv_1"]["kernel"])
+    assert abs(params["head"]["kernel"][0] - params["head"]["kernel"][1]).max() > 0.05
+    config.update(seed=1, num_seeds=1)
+    train_and_evaluate(config, tmp_path / "one", quiet=True)
+    alone = zoo.training.parameters.read(tmp_path / "one").variables["params"]
+    np.testing.assert_array_equal(alone["head"]["kernel"], params["head"]["kernel"][1])
+    assert zoo.training.history.read(tmp_path / "one").model["init_from"]["new_head"]
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("vgg6", "config.init_from: unknown net 'vgg6': did you mean vgg5?"),
+        ("fast99", "config.init_from: this version has no trained weights of fast99"),
+        (
+            "lenet3",
+            r"lenet3 does not fit tiny on idx: it has no batch_norm_1/bias, which this net has",
+        ),
+        ("{folder}/none", "none/history.json does not exist: name the directory of a run"),
+        ("{folder}/idx", "idx/history.json does not exist: name the directory of a run"),
+        ("{folder}/nan", "params/head/kernel of .*nan is not all finite numbers"),
+        ("hf://a", "config.init_from: "),
+        ("~nobody-here/x", "is in a home directory, which this user does not have"),
+    ],
+)
+def test_a_wrong_source_is_a_sentence_and_makes_no_directory(
+    config: ConfigDict, folder: Path, tmp_path: Path, name: str, sentence: str
+) -> None:
+    if name.endswith("/nan") and not (folder / "nan").exists():
+        spoil(Path(shutil.copytree(folder / "base", folder / "nan")))
+    config.init_from = name.format(folder=folder)
+    with pytest.raises(ZooError, match=sentence) as error:
+        train_and_evaluate(config, tmp_path / "run", quiet=True)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def spoil(run: Path) -> None:
+    """Puts a NaN into the parameters of a run, with the right sums."""
+    checkpoint = run / "checkpoints/3"
+    best = arrays.read_parts(checkpoint / "best", ("epoch", "score", "params", "batch_stats"))
+    best["params"]["head"]["kernel"][0, 0] = np.nan
+    shutil.rmtree(checkpoint / "best")
+    arrays.write(checkpoint / "best", best)
+    (checkpoint / sums.FILENAME).unlink()
+    sums.write(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"freeze": "conv_2"}, "config.freeze: 'conv_2' matches no parameter: did you mean conv_1"),
+        ({"freeze": ".*"}, "config.freeze: '.*' leaves no parameter to train"),
+        (
+            {"optimizer.rates": "conv_1=0.1"},
+            r"config.optimizer.rates: 'conv_1' matches no parameter that is trained: .* head",
+        ),
+    ],
+)
+def test_patterns_that_do_not_suit_the_net_are_a_sentence(
+    config: ConfigDict, tmp_path: Path, change: dict[str, str], sentence: str
+) -> None:
+    config.update_from_flattened_dict(change)
+    with pytest.raises(ZooError, match=sentence):
+        train_and_evaluate(config, tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "change", [{"init_from": "five"}, {"freeze": "conv_1"}, {"optimizer.rates": ""}]
+)
+def test_a_run_cannot_go_on_with_other_parts(
+    config: ConfigDict, whole: Path, change: dict[str, Any]
+) -> None:
+    config.update_from_flattened_dict(change)
+    (key,) = change
+    with pytest.raises(ZooError, match=f"holds a run with another configuration, {key} "):
+        train_and_evaluate(config, whole, quiet=True)
+
+
+def test_pages_and_saved_weights_tell_what_a_run_started_from(
+    folder: Path, whole: Path, tmp_path: Path
+) -> None:
+    history = zoo.training.history.read(whole)
+    facts = dict(zoo.web.views.view_run(whole, "run", "run").facts)
+    assert facts["started from"] == str(folder / "base")
+    assert facts["of them trained"] == "1,090"
+    zoo.analysis.weights.export(whole, tmp_path / "saved")
+    text = (tmp_path / "saved/config.json").read_text()
+    assert str(folder) not in text  # no place of this machine
+    training = json.loads(text)["training"]
+    assert training["config"]["freeze"] == FREEZE
+    assert training["init_from"]["sha256"] == history.model["init_from"]["sha256"]
+    for source in (whole, tmp_path / "saved"):
+        assert not zoo.analysis.trained.load(source).data.is_from_seed
+    assert zoo.analysis.trained.load(folder / "base").data.is_from_seed
+
+
+def test_the_summary_of_a_run_tells_what_is_trained(run_zoo: Zoo, whole: Path) -> None:
+    status, said, _ = run_zoo("summary", whole)
+    assert status == 0
+    lines = {line.split()[0]: line for line in said.splitlines() if line}
+    assert lines["conv_1"].endswith("  frozen")
+    assert lines["batch_norm_1"].endswith("  frozen")
+    assert lines["head"].endswith("  bias x 0.5, kernel x 1")
+    assert "trainable 1,126, of which 1,090 are trained, moving statistics 6" in said
+
+
+def test_a_history_that_was_edited_is_damaged(whole: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(whole, tmp_path / "run"))
+    before = json.loads((run / "history.json").read_text())
+    for facts in (None, {}, {**before["model"]["init_from"], "source": "a\x1b[2J"}):
+        content = {**before, "model": {**before["model"], "init_from": facts}}
+        (run / "history.json").write_text(json.dumps(content))
+        with pytest.raises(ZooError, match=r"history\.json is damaged"):
+            zoo.training.history.read(run)

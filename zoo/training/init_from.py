@@ -1,0 +1,82 @@
+"""The weights that a run starts from: those of a net by name, of another run, or saved ones."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import zoo.training.history
+import zoo.training.parameters
+from zoo.models import hub
+from zoo.models.pretrained import is_weights
+from zoo.models.pretrained import read as read_pretrained
+from zoo.models.weight_files import flatten
+from zoo.system import forms
+from zoo.system.errors import ZooError
+from zoo.system.files import expanded
+from zoo.training.fine_tuning import has_new_head
+from zoo.training.step import TrainState
+
+
+class Source(NamedTuple):
+    """Trained weights, and what a history keeps of them."""
+
+    variables: dict[str, Any]  # {"params": ..., "batch_stats": ... if there are any}, NumPy arrays
+    facts: dict[str, Any]  # as `model.init_from` in a history (zoo.training.history)
+
+
+def read(name: str, state: TrainState, what: str) -> Source:
+    """The weights that `config.init_from` names; of a run of many seeds, those of the first.
+
+    Args:
+        name: of a net, a run's directory, a directory of weights, or "hf://OWNER/NAME".
+        state: of the net that takes them, or its shapes.
+        what: the net, for messages.
+
+    Raises:
+        ZooError: there are none, they cannot be read, they are not finite, or they do not fit.
+    """
+    try:
+        path = Path(name) if name.startswith(hub.PREFIX) else expanded(name)
+        if not (path / zoo.training.history.FILENAME).exists() and is_weights(name):
+            found = read_pretrained(name)
+            variables, config = found.variables, found.config
+            facts = {"net": config["net"], "dataset": config.get("dataset")}
+        else:
+            variables, facts = _of_run(path)
+    except (ZooError, ValueError) as error:
+        raise ZooError(f"config.init_from: {error}") from None
+    try:
+        fresh = {"params": state.params, "batch_stats": state.batch_stats}
+        new_head = has_new_head(variables, fresh)
+    except ValueError as error:
+        raise ZooError(f"config.init_from: {name} does not fit {what}: {error}") from None
+    for key, leaf in flatten(variables).items():
+        if not jnp.issubdtype(leaf.dtype, jnp.floating) or not np.isfinite(leaf).all():
+            raise ZooError(
+                f"config.init_from: {key} of {name} is not all finite numbers: name other weights"
+            )
+    known = {key: value if forms.text(value) else "" for key, value in facts.items()}
+    checksum = _sha256(variables)
+    return Source(variables, {"source": name, "sha256": checksum, **known, "new_head": new_head})
+
+
+def _of_run(workdir: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    history = zoo.training.history.read(workdir)
+    variables = zoo.training.parameters.read(workdir).variables
+    if history.num_seeds > 1:
+        variables = jax.tree.map(lambda leaf: leaf[0], variables)
+    return variables, {"net": history.model["name"], "dataset": history.config["dataset"]}
+
+
+def _sha256(variables: dict[str, Any]) -> str:
+    """The checksum of their names and float32 values, wherever they are kept."""
+    digest = hashlib.sha256()
+    for key, leaf in flatten(variables).items():
+        array = np.ascontiguousarray(leaf, "<f4")
+        digest.update(f"{key} {array.shape}".encode())
+        digest.update(array.reshape(-1).data)
+    return digest.hexdigest()
