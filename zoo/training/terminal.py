@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from zoo.data.names import short
 from zoo.system.text import metric_text
 from zoo.system.waiting import bar_width, waiting
 from zoo.training.history import History, seeds_text
@@ -101,7 +102,7 @@ def header_text(history: History, workdir: Path) -> str:
     validated = "validated on the test set" if on_test else f"{data['num_val']:,} held out"
     lines = [
         f"{config['model']}: {history.model['num_params']:,} parameters, {seeds_text(history)}",
-        f"{config['dataset']}: {data['num_train']:,} training images, {validated}, "
+        f"{short(config['dataset'])}: {data['num_train']:,} training images, {validated}, "
         f"{data['num_test']:,} test images",
         f"{environment['platform']} ({environment['device']}), jax {environment['jax']}, "
         f"writing to {workdir}",
