@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+import zoo.config
 import zoo.data.framing
 import zoo.models
 import zoo.training.history
@@ -130,6 +131,8 @@ def _data_of(history: History, workdir: Path) -> TrainingData:
         validation=config["validation"],
         hint=DataDirs(config["data_dir"], config["manual_dir"]),
         workdir=workdir,
+        class_names=tuple(data.get("classes", ())),
+        options=zoo.config.data_options(config),
     )
 
 
@@ -143,6 +146,8 @@ def _of_weights(found: Pretrained, given: DataDirs) -> TrainedNet:
         forms.check(training.get("seed", 0), forms.whole(0))
         forms.check(training.get("epochs", 0), forms.whole(0))
         forms.check(training.get("validation", "test"), get_args(Validation).__contains__)
+        zoo.training.history.check_classes(data | {"num_classes": config["num_classes"]})
+        options = zoo.config.data_options(training.get("config", {}))
         if config.get("framing"):
             zoo.data.framing.from_content(config["framing"])
     except (ValueError, TypeError, AttributeError):
@@ -163,6 +168,8 @@ def _of_weights(found: Pretrained, given: DataDirs) -> TrainedNet:
             sha256=data.get("sha256"),
             framing=config.get("framing"),
             validation=training.get("validation", "test"),
+            class_names=tuple(data.get("classes", ())),
+            options=options,
         ),
         seed=training.get("seed", 0),
         epoch=training.get("epochs", 0),
