@@ -200,6 +200,8 @@ def check_command(words: list[str]) -> None:
     match words:
         case ["python", "train.py", "--config", file, *options]:
             check_training(file, options)
+        case ["zoo", "train", "shapes", *options]:  # a directory of images, which a page makes
+            check_training("configs/default.py", options)
         case ["zoo", "train", name, *options]:
             check_training(name if name.endswith(".py") else f"configs/{name}.py", options)
         case ["zoo", name, *arguments]:
