@@ -55,7 +55,7 @@ def load_npz(path: Path, options: Options) -> Dataset:
                 name: _member_reader(archive, member, path) for name, member in members.items()
             }
             return assemble(f"npz:{path}", _found(path, readers, options), options, "ink")
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError) as error:  # the latter: a later version
         raise ZooError(
             f"{shown(path)} is not an .npz file, or a damaged one ({error}): get it again"
         ) from None

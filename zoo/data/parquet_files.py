@@ -38,7 +38,7 @@ def load_parquet(path: Path, options: Options) -> Dataset:
     try:
         _check_size(everything)
         tables = {split: [_table(file, options) for file in each] for split, each in files.items()}
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ZooError(f"{shown(path)} is no Parquet file ({reason}): get it again") from None
     columns = [column for each in tables.values() for column, _ in each]
