@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zoo.data import Options, from_arrays, split_validation
+from zoo.data import Options, from_arrays, load, split_validation
 from zoo.data.dataset import note_untrained_classes
 from zoo.data.splitting import mixed
 from zoo.system.errors import ZooError
@@ -67,6 +67,13 @@ def test_images_are_resized_and_get_the_channels_that_are_asked_for() -> None:
     grey = from_arrays(colour, LABELS, colour, LABELS, options=Options(channels=1))
     assert grey.train.images.shape == (12, 4, 6, 1)
     assert grey.train.images.max() == 60  # 0.299 of red
+
+
+def test_a_dataset_by_its_name_is_resized_as_well() -> None:
+    digits = load("digits", options=Options(image_size=14, channels=3, pictures="resized"))
+    assert digits.train.images.shape == (1442, 14, 14, 3)
+    assert (digits.pictures, load("digits").pictures) == ("resized", "ink")
+    assert load("digits", options=Options(split_seed=3)).sha256 == load("digits").sha256
 
 
 @pytest.mark.parametrize(

@@ -157,8 +157,11 @@ def _images(folder: Path, root: Path, left_out: list[Path]) -> list[Path]:
         raise ZooError(f"{shown(folder)} is a class without images: add some, or remove it")
     for path in found:
         if not os.path.isfile(path):
-            what = "a directory within a class" if os.path.isdir(path) else "not a file"
-            raise ZooError(f"{shown(path)} is {what}: move its images up, or it elsewhere")
+            if not os.path.isdir(path):
+                raise ZooError(f"{shown(path)} is not a file: move it elsewhere")
+            raise ZooError(
+                f"{shown(path)} is a directory within a class: move its images into {shown(folder)}"
+            )
     return found
 
 

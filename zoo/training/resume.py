@@ -10,6 +10,7 @@ import ml_collections
 import zoo.config
 import zoo.data
 import zoo.training.history
+from zoo.data.names import MEMORY, is_place, kind_of
 from zoo.system.errors import DamagedError, ZooError
 from zoo.system.files import as_sentence, free_name
 from zoo.training import nets, numerics
@@ -92,10 +93,20 @@ def _check_same_data(history: History, data: dict[str, Any], workdir: Path) -> N
     ]
     if differing:
         raise ZooError(
-            f"{workdir} holds a run on other data ({'; '.join(differing)}): name the directory of "
-            f"the same data with --config.manual_dir=DIR or --config.data_dir=DIR, or use another "
-            f"directory for the run"
+            f"{workdir} holds a run on other data ({'; '.join(differing)}): "
+            f"{_same_data_text(history.config['dataset'])}, or use another directory for the run"
         )
+
+
+def _same_data_text(dataset: str) -> str:
+    """How the data is given with which a run goes on."""
+    if is_place(dataset):
+        return f"name the same data with --config.dataset={kind_of(dataset)}:PATH"
+    if kind_of(dataset) == MEMORY:
+        return "give the same arrays"
+    return (
+        "name the directory of the same data with --config.manual_dir=DIR or --config.data_dir=DIR"
+    )
 
 
 def starting_point(
