@@ -15,6 +15,7 @@ import zoo.training.history
 from zoo.analysis import prediction, trained
 from zoo.data import DataDirs
 from zoo.data.images import read, to_pixels
+from zoo.data.preparation import Prepared
 from zoo.system.errors import ZooError
 from zoo.web import watch
 
@@ -85,6 +86,16 @@ def test_a_picture_is_seen_as_the_photographs_were(run: str) -> None:
     found = prediction.predict(trained.load(run), ["photos/sky/0.jpg"])[0]
     wanted = to_pixels(read(Path("photos/sky/0.jpg")), 24, 24, 3)
     np.testing.assert_array_equal(found.pixels, wanted)
+
+
+def test_a_net_that_is_not_sure_of_a_photograph_says_so_and_draws_no_letters() -> None:
+    seen = Prepared(np.full((24, 24, 3), 200, np.uint8))
+    names = ("leaf", "a very long name of an apple")
+    one = prediction.Prediction("net", "x.png", seen, None, np.array([0.45, 0.55]), names)
+    lines = prediction.to_text([[one]]).splitlines()
+    assert lines[-1] == "not sure: no class is probable"
+    assert [line.partition("  ")[0].strip() for line in lines[1:3]] == [names[1], ""]
+    assert lines[2].startswith(f"{'leaf':>28}  ")
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Arrays in memory become a dataset, or one sentence says why not."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from zoo.data import Options, from_arrays, load, split_validation
 from zoo.data.dataset import note_untrained_classes
+from zoo.data.names import absolute, short
 from zoo.data.splitting import mixed
 from zoo.system.errors import ZooError
 
@@ -123,6 +125,38 @@ def test_what_is_wrong_is_one_sentence(images: Any, labels: Any, sentence: str) 
 def test_class_names_are_lines_of_text_one_for_each_class(names: list[str], sentence: str) -> None:
     with pytest.raises(ZooError, match=sentence):
         from_arrays(IMAGES, LABELS, IMAGES, LABELS, class_names=names)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("npz", r"dataset 'npz' names no place: give npz:FILE"),
+        ("image:x", r"unknown dataset 'image:x': did you mean images:DIRECTORY\?"),
+        ("mnits", r"unknown dataset 'mnits': did you mean mnist"),
+        ("zzz:x", r"unknown dataset 'zzz:x': known: digits, .*images:DIRECTORY, .*tfds:NAME"),
+        ("npz:\x1b[2J", r"the dataset's name 'npz:\\x1b\[2J' is not one line of text: rename"),
+        ("npz:~nobody-has-this/x", r"in a home directory, which this user does not have"),
+    ],
+)
+def test_a_wrong_name_is_one_sentence(name: str, sentence: str) -> None:
+    with pytest.raises(ZooError, match=sentence):
+        load(name)
+
+
+def test_names_are_kept_with_an_absolute_path_if_that_is_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert absolute("npz:a/b.npz") == f"npz:{tmp_path}/a/b.npz"
+    assert [absolute(name) for name in ("mnist", "npz:~/b", "tfds:a")] == [
+        "mnist",
+        "npz:~/b",
+        "tfds:a",
+    ]
+    (tmp_path / "line\nbreak").mkdir()
+    monkeypatch.chdir("line\nbreak")
+    assert absolute("npz:b.npz") == "npz:b.npz"
+    assert short("images:/somewhere/flowers/") == "images:flowers"
 
 
 def test_test_images_need_their_labels() -> None:

@@ -165,6 +165,8 @@ def _doubt(prediction: Prediction) -> list[str]:
     """Lines that say why a net is not sure, if it is not, and what it sees."""
     if not prediction.is_unsure:
         return []
+    if prediction.pixels.shape[2] == 3:  # half blocks show drawings, not photographs
+        return [f"not sure: {prediction.doubt}"]
     return [
         f"not sure: {prediction.doubt}; the net sees this:",
         *_small_picture(prediction.pixels),

@@ -36,15 +36,21 @@ def is_place(name: str) -> bool:
 
 
 def is_known(name: str) -> bool:
-    """Whether it is a dataset's name, or has the form of one; its data need not be there."""
+    """Whether it is a dataset's name, or has the form of one; its data need not be there.
+
+    Names are printed and may come from a stranger's file, so they are one line of text.
+    """
     kinds = (*PLACES, "tfds", MEMORY)
-    return name in DATASETS or (kind_of(name) in kinds and bool(place_of(name).strip()))
+    has_form = kind_of(name) in kinds and bool(place_of(name).strip())
+    return name in DATASETS or (has_form and name.isprintable())
 
 
 def check_name(name: str) -> None:
     """Raises ZooError unless it is one of `DATASETS` or has one of `FORMS`."""
     if is_known(name):
         return
+    if not name.isprintable():
+        raise ZooError(f"the dataset's name {name!r} is not one line of text: rename its path")
     kinds = {form.partition(":")[0]: form for form in FORMS}
     if (kind := kind_of(name)) in kinds:
         raise ZooError(f"dataset {name!r} names no place: give {kinds[kind]}")
@@ -71,7 +77,8 @@ def absolute(name: str) -> str:
     """The name with a path that is not relative to the current directory."""
     if not is_place(name) or place_of(name).startswith("~"):
         return name
-    return f"{kind_of(name)}:{os.path.abspath(place_of(name))}"
+    found = f"{kind_of(name)}:{os.path.abspath(place_of(name))}"
+    return found if found.isprintable() else name  # the current directory may have any name
 
 
 def short(name: str) -> str:
