@@ -23,9 +23,19 @@ def get_config() -> ConfigDict:
     config.init_from = ""  # "": drawn from the seed
     config.freeze = ""  # parameters not to train: regular expressions of paths, such as conv_.*
 
-    config.dataset = "digits"  # digits, mnist, fashion_mnist, kmnist, idx
+    # digits, mnist, fashion_mnist, kmnist, idx; or images:DIRECTORY, npz:FILE, npy:DIRECTORY,
+    # csv:FILE, parquet:FILE, tfds:NAME[:VERSION]
+    config.dataset = "digits"  # what it is trained on
     config.data_dir = ""  # TFDS directory; "": TFDS_DATA_DIR or ~/tensorflow_datasets
     config.manual_dir = ""  # directory of IDX files; "": for mnist, ZOO_MNIST_DIR
+    data = config.data = ConfigDict()
+    data.image_size = 0  # pixels of height and width, to which images are resized; 0: as they are
+    data.channels = 0  # 1 (grey), 3 (red, green, blue); 0: as they are
+    data.test_share = 0.2  # of each class, for testing, where the data has no test images
+    data.split_seed = 0  # determines which these are, and the order of the others
+    data.fields = ""  # names of arrays or columns in a file, by commas; "": the usual ones
+    data.transposed = "auto"  # exchange rows and columns of IDX images: auto (of EMNIST), yes, no
+    data.pictures = "auto"  # how one's own pictures are prepared: auto, ink (on paper), resized
     # The validation data of each epoch, and the epoch whose parameters are tested at the end:
     # holdout: the last 20% of the training set; the epoch with the best result on them;
     # holdout_last: the same 20%; the last epoch, as in notebook 003;

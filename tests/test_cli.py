@@ -296,7 +296,7 @@ def test_a_wrong_command_is_one_sentence_and_status_2(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "Missing argument 'NET|FILE'"),
+        ([], "Missing argument 'NET|FILE|DIRECTORY'"),
         (["vgg6"], "unknown net 'vgg6': did you mean vgg5?"),
         (["zzz"], "unknown net 'zzz': zoo list prints the names"),
         (["vgg5", "--config=configs/vgg5.py"], "unexpected argument '--config=configs/vgg5.py'"),

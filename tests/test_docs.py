@@ -205,6 +205,8 @@ def check_command(words: list[str]) -> None:
             check_training(file, options)
         case ["zoo", "train", name, *options] if ".py:" in name:  # a net of one's own
             check_training("configs/default.py", options)
+        case ["zoo", "train", "shapes", *options]:  # a directory of images, which a page makes
+            check_training("configs/default.py", options)
         case ["zoo", "train", name, *options]:
             check_training(name if name.endswith(".py") else f"configs/{name}.py", options)
         case ["zoo", name, *arguments]:

@@ -3,17 +3,17 @@
 The keys, with their units and defaults, stand in `configs/default.py`.
 """
 
-import difflib
 import importlib
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 import zoo.models
-from zoo.data import DATASETS
+from zoo import config_hints
+from zoo.data import DATASETS, FORMS, Options
+from zoo.data.names import absolute, is_known, is_place, kind_of
 from zoo.models import hub, net_files, paths
 from zoo.system.errors import ZooError
 
@@ -81,9 +81,16 @@ _KEYS = {
     "num_seeds": _whole(1, 10_000),
     "init_from": _line(before=""),
     "freeze": _line(before=""),
-    "dataset": _one_of(*DATASETS),
+    "dataset": _Key(str, is_known, "one of " + ", ".join((*DATASETS, *FORMS))),
     "data_dir": _text(is_free=True),
     "manual_dir": _text(is_free=True),
+    "data.image_size": _whole(0, 10_000, before=0),
+    "data.channels": _Key(int, (0, 1, 3).__contains__, "0, 1 or 3", before=0),
+    "data.test_share": _Key(float, lambda value: 0 < value < 1, "above 0 and below 1", before=0.2),
+    "data.split_seed": _whole(0, 2**32 - 1, before=0),
+    "data.fields": _text(before=""),
+    "data.transposed": _one_of("auto", "yes", "no", before="auto"),
+    "data.pictures": _one_of("auto", "ink", "resized", before="auto"),
     "validation": _one_of("holdout", "holdout_last", "test"),
     "num_epochs": _whole(1, is_free=True),  # may grow
     "batch_size": _whole(1),
@@ -112,46 +119,6 @@ _KEYS = {
     "on_nan": _one_of("stop", "skip", is_free=True, before="stop"),
     "deterministic": _bool(before=False),
     "tensorboard": _bool(is_free=True, before=False),
-}
-_SYNONYMS = {  # what other programs call a key, in lower case and without underscores
-    "model": "net network arch architecture modelname",
-    "dtype": "precision mixedprecision amp fp16 bf16",
-    "seed": "seeds randomseed rngseed rng prngseed",
-    "num_seeds": "seeds nseeds runs numruns repeats",
-    "init_from": "pretrained finetune finetunefrom initweights weights loadfrom resumefrom",
-    "freeze": "frozen freezelayers frozenlayers trainable",
-    "dataset": "data datasetname task",
-    "data_dir": "datapath dataroot root",
-    "manual_dir": "datapath dataroot root",
-    "validation": "val valsplit validationsplit holdout split",
-    "num_epochs": "epochs epoch nepochs maxepochs steps numsteps trainsteps totalsteps iterations",
-    "batch_size": "bs batch trainbatchsize minibatchsize",
-    "eval_batch_size": "evalbatch testbatchsize valbatchsize",
-    "label_smoothing": "smoothing smooth labelsmooth smoothlabels",
-    "optimizer.name": "optim opt optimizer optimiser",
-    "optimizer.learning_rate": "lr eta stepsize baselr maxlr peaklr",
-    "optimizer.schedule": "scheduler lrschedule lrscheduler decay",
-    "optimizer.warmup_epochs": "warmup warmupsteps",
-    "optimizer.b1": "beta1 betas",
-    "optimizer.b2": "beta2 betas",
-    "optimizer.eps": "epsilon",
-    "optimizer.weight_decay": "wd l2 l2reg regularization",
-    "optimizer.clip_norm": "clip gradclip clipgrad gradientclip maxgradnorm gradnorm",
-    "optimizer.rates": "lrmult lrmultipliers layerlr layerwiselr discriminativelr",
-    "optimizer.accumulate_steps": "accumulate accumulation gradaccum gradientaccumulationsteps",
-    "checkpoint.every_epochs": "saveevery checkpointevery saveinterval",
-}
-_NOT_SET = {  # what a key would be that other programs have
-    "it follows from the dataset, config.dataset": "numclasses nclasses classes numlabels "
-    "outputdim imageshape imagesize imgsize inputshape inputsize channels numchannels "
-    "inchannels numtrain",
-    "it follows from the net, config.model": "dropout dropoutrate filters kernelsize numlayers "
-    "activation depth hidden features",
-    "--workdir DIR sets a run's directory": "workdir output outputdir outdir logdir rundir savedir",
-    "the option --quiet prints nothing but the result": "quiet verbose verbosity",
-    "the environment variable JAX_PLATFORMS chooses the device, such as cpu": "device devices gpu "
-    "cuda tpu platform accelerator",
-    "config.validation=holdout tests the best epoch instead": "patience earlystopping",
 }
 _BEFORE = {name: key.before for name, key in _KEYS.items() if key.before is not None}
 
@@ -239,22 +206,7 @@ def wrong_patterns(error: paths.PatternError) -> str:
 
 def unknown_key(key: str) -> str:
     """The sentence for a key that does not exist: why, or the keys that may be meant."""
-    if group := [known for known in _KEYS if known.startswith(key + ".")]:
-        return f"config.{key} is a group of keys: did you mean {group[0]} or {group[1]}?"
-    tail = _bare(key)
-    for reason, names in _NOT_SET.items():
-        if tail in names.split():
-            return f"unknown key config.{key}: {reason}"
-    near = [known for known in _KEYS if _bare(known) == tail]  # batchsize, learning_rate
-    near = near or [known for known, names in _SYNONYMS.items() if tail in names.split()]
-    near = near or difflib.get_close_matches(key, _KEYS, n=2, cutoff=0.7)
-    hint = f"did you mean {' or '.join(near)}?" if near else "the keys are in configs/default.py"
-    return f"unknown key config.{key}: {hint}"
-
-
-def _bare(key: str) -> str:
-    """Its last part in lower case, without underscores."""
-    return re.sub(r"[^a-z0-9]", "", key.rsplit(".", 1)[-1].lower())
+    return config_hints.unknown_key(key, _KEYS)
 
 
 def flatten(config: ConfigDict | Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -268,6 +220,18 @@ def flatten(config: ConfigDict | Mapping[str, Any], prefix: str = "") -> dict[st
     return flat
 
 
+def data_options(config: ConfigDict | Mapping[str, Any]) -> Options:
+    """The options of the data that a configuration holds; the defaults for those it lacks."""
+    group = "data."
+    return Options.of(
+        {
+            key.removeprefix(group): value
+            for key, value in flatten(config).items()
+            if key.startswith(group) and is_key(key) and _KEYS[key].allows(value)
+        }
+    )
+
+
 def to_keep(config: ConfigDict) -> dict[str, Any]:
     """The configuration as a history keeps it: no directory is relative to the current one."""
     kept = config.to_dict()
@@ -276,6 +240,7 @@ def to_keep(config: ConfigDict) -> dict[str, Any]:
             kept[key] = os.path.abspath(kept[key])
     if _is_path(kept["init_from"]):
         kept["init_from"] = os.path.abspath(kept["init_from"])
+    kept["dataset"] = absolute(kept["dataset"])
     return kept
 
 
@@ -300,6 +265,9 @@ def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -
     before, now = _BEFORE | flatten(old), flatten(new)
     if net_files.is_reference(before["model"]) and net_files.is_reference(now["model"]):
         before["model"] = now["model"]  # what counts are its layers, which the history holds
+    datasets = before["dataset"], now["dataset"]
+    if all(map(is_place, datasets)) and len({*map(kind_of, datasets)}) == 1:
+        now["dataset"] = before["dataset"]  # its place may be another: its content is compared
     free = {name for name, key in _KEYS.items() if key.is_free}
     if now["validation"] == "holdout":
         free.remove("checkpoint.best_metric")  # it decides which epoch is tested

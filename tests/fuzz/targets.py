@@ -9,9 +9,14 @@ import io
 import json
 import struct
 import tempfile
+import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from ml_collections import ConfigDict
 from PIL import Image
 
@@ -84,6 +89,42 @@ def checkpoint(content: bytes) -> None:
     assert rest.progress is None or rest.progress.seconds >= 0
 
 
+def npz(content: bytes) -> None:
+    """An .npz file, or one in which that is the array x_train."""
+    _load("npz", content)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("x_train.npy", content)
+        archive.writestr("y_train.npy", _npy(np.arange(4) % 2))
+    _load("npz", file.getvalue())
+
+
+def csv(content: bytes) -> None:
+    """A CSV file, gzipped or not."""
+    _load("csv", content)
+
+
+def parquet(content: bytes) -> None:
+    """A Parquet file."""
+    _load("parquet", content)
+
+
+def _load(kind: str, content: bytes) -> None:
+    path = _PATH / f"data.{kind}"
+    path.write_bytes(content)
+    with warnings.catch_warnings(), contextlib.suppress(ZooError):
+        warnings.simplefilter("ignore", UserWarning)
+        dataset = zoo.data.load(f"{kind}:{path}")
+        zoo.data.check(dataset)
+        assert len(dataset.sha256) == 64
+
+
+def _npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
 def _history(num_seeds: int = 1) -> History:
     settings = default.get_config()
     settings.num_seeds = num_seeds
@@ -115,7 +156,21 @@ def _seeds() -> dict[str, list[bytes]]:
     flat = zoo.config.flatten(default.get_config())
     progress = {"loss_sum": 1.0, "num_correct": 1, "num_examples": 2, "seconds": 1.0}
     run = {"format": 2, "step": 5, "history": _history().to_content(), "progress": progress}
+    pixels = np.arange(8 * 9, dtype=np.uint8).reshape(8, 3, 3)
+    names = ("x_train", "y_train", "x_test", "y_test")
+    pair = pixels, np.arange(8) % 2
+    arrays = io.BytesIO()
+    np.savez(arrays, **dict(zip(names, (*pair, *pair), strict=True)))
+    rows = "\n".join(f"{k % 2}," + ",".join(map(str, each.flat)) for k, each in enumerate(pixels))
+    tables = []
+    for stored in ([_image("PNG", "L")] * 8, pixels.tolist()):
+        file = io.BytesIO()
+        pq.write_table(pa.table({"image": stored, "label": pair[1]}), file)
+        tables.append(file.getvalue())
     return {
+        "npz": [arrays.getvalue(), _npy(pixels[:4])],
+        "csv": [rows.encode(), gzip.compress(rows.encode()), f"label{',p' * 9}\n{rows}".encode()],
+        "parquet": tables,
         "idx": [
             b"\0" + labels,
             b"\2" + images,
@@ -148,6 +203,9 @@ def _seeds() -> dict[str, list[bytes]]:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "idx": idx,
+    "npz": npz,
+    "csv": csv,
+    "parquet": parquet,
     "history": history,
     "config": config,
     "image": image,

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from zoo.data.dataset import class_name
+
 _Z = 1.959964  # standard normal distribution: 95% lie within this
 _NUM_BINS = 15  # Guo et al. 2017, On Calibration of Modern Neural Networks
 
@@ -125,25 +127,35 @@ def calibration_error(confidence: np.ndarray, is_right: np.ndarray) -> float:
     return float(np.abs(confidences - rights).sum() / len(confidence))
 
 
-def to_json(evaluation: Evaluation) -> str:
-    """A JSON object with its fields."""
-    return json.dumps(dataclasses.asdict(evaluation), indent=1, allow_nan=False)
+def to_json(evaluation: Evaluation, class_names: tuple[str, ...] = ()) -> str:
+    """A JSON object with its fields, and with the names of the classes, if they have some."""
+    content = dataclasses.asdict(evaluation)
+    if class_names:
+        content["class_names"] = class_names
+    return json.dumps(content, indent=1, allow_nan=False)
 
 
-def to_text(evaluation: Evaluation, num_confusions: int = 8) -> str:
+def to_text(
+    evaluation: Evaluation, num_confusions: int = 8, class_names: tuple[str, ...] = ()
+) -> str:
     """A text for the terminal."""
+
+    def name(label: int) -> str:
+        return class_name(class_names, label)
+
+    width = max([5, *(len(name(score.label)) for score in evaluation.classes)])
     accuracy, loss = evaluation.accuracy, evaluation.loss
     lines = [
         f"accuracy           {accuracy.value:6.2%}  {_interval(accuracy, '.2%')}",
         f"loss               {loss.value:6.4f}  {_interval(loss, '.4f')}".rstrip(),
         f"calibration error  {evaluation.calibration_error:6.2%}",
         "",
-        "class  precision   recall                        F1  images",
+        f"{'class':{width}}  precision   recall                        F1  images",
     ]
     for score in evaluation.classes:
         recall = score.recall
         lines.append(
-            f"{score.label:5}  {score.precision:9.2%}  {recall.value:7.2%}  "
+            f"{name(score.label):>{width}}  {score.precision:9.2%}  {recall.value:7.2%}  "
             f"{_interval(recall, '.2%'):20}  {score.f1:7.2%}  {score.num_images:6,}"
         )
     num_images = {score.label: score.num_images for score in evaluation.classes}
@@ -151,8 +163,8 @@ def to_text(evaluation: Evaluation, num_confusions: int = 8) -> str:
         lines += ["", "most often confused:"]
         for confusion in evaluation.confusions[:num_confusions]:
             lines.append(
-                f"{confusion.label:5} taken for {confusion.predicted}: {confusion.count:,} of "
-                f"{num_images[confusion.label]:,}"
+                f"{name(confusion.label):>{width}} taken for {name(confusion.predicted)}: "
+                f"{confusion.count:,} of {num_images[confusion.label]:,}"
             )
     return "\n".join([*lines, "", "In brackets: 95% confidence intervals."])
 

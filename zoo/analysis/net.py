@@ -12,8 +12,10 @@ import numpy as np
 import zoo.data
 import zoo.data.framing
 import zoo.models
-from zoo.data import NOWHERE, DataDirs
+from zoo.data import NOWHERE, DataDirs, Options
+from zoo.data.dataset import DEFAULTS
 from zoo.data.framing import Framing
+from zoo.data.names import is_place, kind_of, short
 from zoo.system.errors import ZooError
 from zoo.system.settings import check_devices, usual_settings
 
@@ -36,6 +38,8 @@ class TrainingData:
     hint: DataDirs = NOWHERE  # where it was
     workdir: Path | None = None  # of the run, with which it may have moved
     is_from_seed: bool = True  # training started from weights that the seed determines
+    class_names: tuple[str, ...] = ()  # by label; empty: classes are known by their numbers
+    options: Options = DEFAULTS  # with which it was made
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +114,8 @@ class TrainedNet:
                 f"{self.source} does not tell on which dataset it was trained: name one with "
                 f"--dataset=NAME"
             )
-        elsewhere = self.given.manual_dir if wanted == "idx" else any(self.given)
+        from_files = wanted == "idx" or is_place(wanted)
+        elsewhere = self.given.manual_dir if from_files else any(self.given)
         own = wanted == data.dataset and not (dataset and elsewhere)
         if wanted == "idx" and not (own or self.given.manual_dir):
             raise ZooError(
@@ -119,15 +124,9 @@ class TrainedNet:
             )
         hint = data.hint if own else data.hint._replace(manual_dir="")
         sha256 = data.sha256 if own else None
-        loaded = zoo.data.find(wanted, self.given, hint, data.workdir, sha256)
-        found = (loaded.train.images.shape[1:], loaded.num_classes)
-        if found != (self.image_shape, data.num_classes):
-            raise ZooError(
-                f"{loaded.name} has {found[1]} classes and images of "
-                f"{'x'.join(map(str, found[0]))}, but {self.source} was trained on "
-                f"{data.num_classes} classes and images of "
-                f"{'x'.join(map(str, self.image_shape))}"
-            )
+        options = data.options if own else self._options_of_other(wanted)
+        loaded = zoo.data.find(wanted, self.given, hint, data.workdir, sha256, options)
+        self._check_form(loaded)
         if own and data.num_test not in (None, len(loaded.test)):  # there may be no checksum
             raise ZooError(
                 f"{loaded.name} has {len(loaded.test):,} test images here, but had "
@@ -136,6 +135,35 @@ class TrainedNet:
             )
         train, validation = zoo.data.split_validation(loaded, data.validation)
         return {"train": train, "validation": validation, "test": loaded.test}[name]
+
+    def _check_form(self, loaded: zoo.data.Dataset) -> None:
+        """Raises ZooError unless the images and the classes are of the form of the net's."""
+        data = self.data
+        found = (loaded.train.images.shape[1:], loaded.num_classes)
+        if found != (self.image_shape, data.num_classes):
+            raise ZooError(
+                f"{short(loaded.name)} has {found[1]} classes and images of "
+                f"{'x'.join(map(str, found[0]))}, but {self.source} was trained on "
+                f"{data.num_classes} classes and images of "
+                f"{'x'.join(map(str, self.image_shape))}"
+            )
+        names = loaded.class_names, data.class_names
+        if all(names) and names[0] != names[1]:
+            raise ZooError(
+                f"{short(loaded.name)} has the classes {_listed(names[0])}, but {self.source} was "
+                f"trained on {_listed(names[1])}: give them the same names"
+            )
+
+    def _options_of_other(self, dataset: str) -> Options:
+        """Image files of another dataset are brought to the form of the net's images."""
+        if kind_of(dataset) not in ("images", "parquet", "tfds"):
+            return Options()
+        height, width, channels = self.image_shape
+        return Options(image_size=height if height == width else 0, channels=channels)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 @functools.partial(jax.jit, static_argnums=0)

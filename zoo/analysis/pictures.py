@@ -20,15 +20,17 @@ from zoo.analysis.evaluation import calibration_bins, calibration_error
 from zoo.analysis.net import TrainedNet
 from zoo.analysis.prediction import Prediction
 from zoo.data import Split
+from zoo.data.dataset import class_name
 from zoo.models import weight_files
 from zoo.models.layers import AvgPool, Conv, DepthwiseConv, MaxPool, Residual
 from zoo.models.net import ConvNet, places
 from zoo.system.errors import ZooError
-from zoo.system.figures import COLORS, plain
+from zoo.system.figures import COLORS, label_text, name_ticks, plain
 
 _MAX_WEIGHTS = 5000  # of a layer, sampled at random: enough for the shape of a violin
 _MAX_FILTERS = 64
 _MAX_CHANNELS = 8
+_MAX_NAMED = 20  # classes of which each has a tick
 _OF_IMAGES = (Conv, DepthwiseConv, MaxPool, AvgPool, Residual)
 _MAX_PREDICTIONS = 100  # the picture is then 130 inches high
 
@@ -157,10 +159,12 @@ def predictions(net: TrainedNet, found: Sequence[Prediction]) -> Figure:
         colors[one.predicted] = COLORS[0]
         right.bar(classes, one.probabilities, color=colors)
         right.set(ylim=(0, 1), ylabel="probability", xlim=(-0.7, len(classes) - 0.3))
-        if len(classes) <= 20:
-            right.set_xticks(classes)
-        said = f"{one.predicted} ({one.probabilities[one.predicted]:.1%})"
-        truth = "" if one.label in (None, one.predicted) else f", labelled {one.label}"
+        if len(classes) <= _MAX_NAMED:
+            name_ticks(right.xaxis, [one.name(label) for label in classes.tolist()])
+        said = f"{plain(one.name(one.predicted))} ({one.probabilities[one.predicted]:.1%})"
+        truth = ""
+        if one.label is not None and one.label != one.predicted:
+            truth = f", labelled {plain(one.name(one.label))}"
         right.set_title(f"{plain(one.image)}: {said}{truth}", fontsize=9, loc="left")
         right.spines[["top", "right"]].set_visible(False)
     grid[-1, 1].set_xlabel("class")
@@ -178,7 +182,7 @@ def confusion(net: TrainedNet, split: Split, probabilities: np.ndarray) -> Figur
     axes = figure.subplots()
     shown = np.ma.masked_equal(matrix, 0)
     image = axes.imshow(shown, cmap="cividis", norm=LogNorm(1, max(matrix.max(), 2)))
-    if num_classes <= 20:
+    if num_classes <= _MAX_NAMED:
         for (label, other), number in np.ndenumerate(matrix):
             if number:
                 is_bright = number > math.sqrt(matrix.max())
@@ -188,7 +192,10 @@ def confusion(net: TrainedNet, split: Split, probabilities: np.ndarray) -> Figur
                 axes.text(other, label, number, ha="center", va="center", color=color, fontsize=8)
     axes.set(xlabel="predicted class", ylabel="true class")
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(min(num_classes, 20), integer=True))
+        if net.data.class_names and num_classes <= _MAX_NAMED:
+            name_ticks(axis, net.data.class_names)
+        else:
+            axis.set_major_locator(MaxNLocator(min(num_classes, _MAX_NAMED), integer=True))
     accuracy = np.trace(matrix) / matrix.sum()
     axes.set_title(_title(net, f"{accuracy:.2%} of {matrix.sum():,} images right"))
     figure.colorbar(image, ax=axes, label="images")
@@ -214,9 +221,11 @@ def mistakes(net: TrainedNet, split: Split, probabilities: np.ndarray) -> Figure
     for axes, index in zip(grid.flat, worst, strict=False):
         axes.imshow(split.images[index], cmap="gray", vmin=0, vmax=255)
         said = probabilities[index, predicted[index]]
-        axes.set_title(
-            f"{split.labels[index]}, said {predicted[index]}\n{said:.0%} (#{index})", fontsize=8
-        )
+        names = [
+            label_text(class_name(net.data.class_names, int(label)))
+            for label in (split.labels[index], predicted[index])
+        ]
+        axes.set_title(f"{names[0]}, said {names[1]}\n{said:.0%} (#{index})", fontsize=8)
     figure.suptitle(_title(net, f"the worst of {len(wrong):,} mistakes"), fontsize=11)
     return figure
 

@@ -12,6 +12,7 @@ import numpy as np
 import zoo.data
 import zoo.data.images
 from zoo.analysis.net import TrainedNet
+from zoo.data.dataset import class_name
 from zoo.data.preparation import Prepared, prepare
 from zoo.system.errors import ZooError
 from zoo.system.files import as_text
@@ -30,6 +31,7 @@ class Prediction:
     prepared: Prepared  # as the net sees it
     label: int | None  # the true class, for images of the test set
     probabilities: np.ndarray  # [classes]
+    class_names: tuple[str, ...] = ()  # by label; empty: classes are known by their numbers
 
     @property
     def pixels(self) -> np.ndarray:
@@ -51,6 +53,10 @@ class Prediction:
     def predicted(self) -> int:
         """The most probable class."""
         return int(self.probabilities.argmax())
+
+    def name(self, label: int) -> str:
+        """What a class is called."""
+        return class_name(self.class_names, label)
 
 
 def predict(net: TrainedNet, images: Sequence[str]) -> list[Prediction]:
@@ -78,7 +84,10 @@ def predict(net: TrainedNet, images: Sequence[str]) -> list[Prediction]:
             found.append((image, prepare(picture, net.image_shape, net.framing, image), None))
     probabilities = net.probabilities(np.stack([prepared.pixels for _, prepared, _ in found]))
     name = as_text(net.source)
-    return [Prediction(name, *one, own) for one, own in zip(found, probabilities, strict=True)]
+    names = net.data.class_names
+    return [
+        Prediction(name, *one, own, names) for one, own in zip(found, probabilities, strict=True)
+    ]
 
 
 def to_json(predictions: Sequence[Sequence[Prediction]]) -> str:
@@ -93,6 +102,7 @@ def to_json(predictions: Sequence[Sequence[Prediction]]) -> str:
             "notes": prediction.prepared.notes,
             "unsure": prediction.is_unsure,
             "probabilities": prediction.probabilities.tolist(),
+            **({"class_names": prediction.class_names} if prediction.class_names else {}),
         }
         for prediction in itertools.chain(*predictions)
     ]
@@ -113,12 +123,14 @@ def to_text(predictions: Sequence[Sequence[Prediction]], num_classes: int = 3) -
 def _comparison(predictions: Sequence[Prediction]) -> str:
     """The predictions of several nets for one image."""
     width = max(len(prediction.net) for prediction in predictions)
+    wide = _width(predictions[0], [one.predicted for one in predictions])
     lines = [_title(predictions[0])]
     for one in predictions:
         probability = float(one.probabilities[one.predicted])
         unsure = "  not sure" if one.is_unsure else ""
         lines.append(
-            f"{one.net:{width}}  {one.predicted:5}  {bar(probability)}  {probability:7.2%}{unsure}"
+            f"{one.net:{width}}  {one.name(one.predicted):>{wide}}  {bar(probability)}  "
+            f"{probability:7.2%}{unsure}"
         )
     return "\n".join(
         [*lines, *_doubt(next((one for one in predictions if one.is_unsure), predictions[0]))]
@@ -129,24 +141,32 @@ def _title(prediction: Prediction) -> str:
     notes = ["inverted"] if prediction.prepared.is_inverted else []
     notes += prediction.prepared.notes
     if prediction.label is not None:
-        notes.append(f"labelled {prediction.label}")
+        notes.append(f"labelled {prediction.name(prediction.label)}")
     return prediction.image + (f" ({', '.join(notes)})" if notes else "")
 
 
 def _text(prediction: Prediction, num_classes: int) -> str:
     likely = np.argsort(-prediction.probabilities, kind="stable")[:num_classes]
+    width = _width(prediction, likely.tolist())
     lines = [
-        f"{label:5}  {bar(float(prediction.probabilities[label]))}  "
+        f"{prediction.name(label):>{width}}  {bar(float(prediction.probabilities[label]))}  "
         f"{prediction.probabilities[label]:7.2%}"
         for label in likely
     ]
     return "\n".join([_title(prediction), *lines, *_doubt(prediction)])
 
 
+def _width(prediction: Prediction, labels: Sequence[int]) -> int:
+    """Of the column of classes."""
+    return max([5, *(len(prediction.name(label)) for label in labels)])
+
+
 def _doubt(prediction: Prediction) -> list[str]:
     """Lines that say why a net is not sure, if it is not, and what it sees."""
     if not prediction.is_unsure:
         return []
+    if prediction.pixels.shape[2] == 3:  # half blocks show drawings, not photographs
+        return [f"not sure: {prediction.doubt}"]
     return [
         f"not sure: {prediction.doubt}; the net sees this:",
         *_small_picture(prediction.pixels),

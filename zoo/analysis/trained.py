@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+import zoo.config
 import zoo.data.framing
 import zoo.models
 import zoo.training.history
@@ -131,6 +132,8 @@ def _data_of(history: History, workdir: Path) -> TrainingData:
         hint=DataDirs(config["data_dir"], config["manual_dir"]),
         workdir=workdir,
         is_from_seed="init_from" not in history.model,
+        class_names=tuple(data.get("classes", ())),
+        options=zoo.config.data_options(config),
     )
 
 
@@ -144,6 +147,8 @@ def _of_weights(found: Pretrained, given: DataDirs) -> TrainedNet:
         forms.check(training.get("seed", 0), forms.whole(0))
         forms.check(training.get("epochs", 0), forms.whole(0))
         forms.check(training.get("validation", "test"), get_args(Validation).__contains__)
+        zoo.training.history.check_classes(data | {"num_classes": config["num_classes"]})
+        options = zoo.config.data_options(training.get("config", {}))
         if config.get("framing"):
             zoo.data.framing.from_content(config["framing"])
     except (ValueError, TypeError, AttributeError):
@@ -165,6 +170,8 @@ def _of_weights(found: Pretrained, given: DataDirs) -> TrainedNet:
             framing=config.get("framing"),
             validation=training.get("validation", "test"),
             is_from_seed="init_from" not in training,
+            class_names=tuple(data.get("classes", ())),
+            options=options,
         ),
         seed=training.get("seed", 0),
         epoch=training.get("epochs", 0),

@@ -9,6 +9,7 @@ import zoo.config
 import zoo.training.history
 from zoo.analysis import trained
 from zoo.analysis.net import TrainedNet
+from zoo.data.names import short
 from zoo.models import save_pretrained
 from zoo.system.files import as_sentence
 from zoo.training.history import History
@@ -46,7 +47,7 @@ def about(net: TrainedNet, history: History) -> dict[str, Any]:
     """What is known of a run's net: data, framing, test and training, for its `config.json`."""
     index, environment = net.seed - history.config["seed"], history.environment
     found: dict[str, Any] = {
-        "dataset": net.data.dataset,
+        "dataset": short(net.data.dataset),
         "data": history.data,
         "framing": history.framing,
         "input": {"range": "uint8 in 0..255, or float in [0, 1]", **_polarity(history.framing)},
@@ -55,7 +56,7 @@ def about(net: TrainedNet, history: History) -> dict[str, Any]:
         of_seed = {key: np.atleast_1d(history.test[key]).tolist() for key in ("accuracy", "loss")}
         found["test"] = {key: values[index] for key, values in of_seed.items()}
         found["test"]["num_examples"] = history.test["num_examples"]
-    config = zoo.config.flatten(history.config)
+    config = zoo.config.flatten(history.config) | {"dataset": short(net.data.dataset)}
     hardware = environment.get("device", ""), environment.get("cpu_count")
     found["training"] = {
         "seed": net.seed,

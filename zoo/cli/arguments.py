@@ -17,6 +17,7 @@ from ml_collections import ConfigDict, config_flags
 import zoo.config
 import zoo.configs
 import zoo.models
+from zoo.data.names import short
 from zoo.models import net_files
 from zoo.system.errors import ZooError
 from zoo.system.process import stop_requested
@@ -84,10 +85,10 @@ def parse(arguments: Sequence[str], options: str = "--config FILE, ") -> Argumen
 
 
 def parse_named(name: str, arguments: Sequence[str]) -> Arguments:
-    """What "NET|FILE [--config.KEY=VALUE ...] [--workdir DIR] [--quiet]" asks for.
+    """What "NET|FILE|DIRECTORY [--config.KEY=VALUE ...] [--workdir DIR] [--quiet]" asks for.
 
     Args:
-        name: a net, "default", or a configuration file.
+        name: a net, "default", a configuration file, or a directory of images, for "default".
         arguments: those that follow it.
 
     Raises:
@@ -103,6 +104,9 @@ def parse_named(name: str, arguments: Sequence[str]) -> Arguments:
     if ".py:" in name:  # a net of one's own
         name, arguments = "default", [f"--config.model={name}", *arguments]
     names = [*zoo.models.NETS, "default"]
+    if name not in names and Path(name).is_dir() and not [*Path(name).glob("*.py")]:
+        arguments = _of_directory(name, arguments)
+        name = "default"
     if name in names:
         name = str(Path(zoo.configs.__path__[-1], f"{name}.py"))
     elif not name.endswith(".py") and not Path(name).exists():
@@ -110,6 +114,17 @@ def parse_named(name: str, arguments: Sequence[str]) -> Arguments:
         hint = f"did you mean {' or '.join(near)}?" if near else "zoo list prints the names"
         raise ZooError(f"unknown net {name!r}: {hint}")
     return parse([f"--config={name}", *arguments], options="")
+
+
+def _of_directory(directory: str, arguments: Sequence[str]) -> list[str]:
+    """The arguments that train the default net on a directory of images."""
+    for argument in arguments:
+        if re.match(r"--?config\.dataset(=|$)", argument):
+            raise ZooError(
+                f"{directory} names the dataset, and so does {argument!r}: leave one out, such as "
+                f"zoo train pooling_cnn3 --config.dataset=images:{directory}"
+            )
+    return [f"--config.dataset=images:{directory}", *arguments]
 
 
 def start(arguments: Arguments) -> None:
@@ -134,7 +149,8 @@ def _usage(options: str) -> str:
 
 def _default_workdir(config: ConfigDict) -> str:
     last = f"-{config.seed + config.num_seeds - 1}" if config.num_seeds > 1 else ""
-    return f"runs/{net_files.short_name(config.model)}-{config.dataset}-{config.seed}{last}"
+    net, dataset = net_files.short_name(config.model), re.sub(r"[/\\:]", "-", short(config.dataset))
+    return f"runs/{net}-{dataset}-{config.seed}{last}"
 
 
 def _with_flag_files(arguments: Sequence[str]) -> list[str]:

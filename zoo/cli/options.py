@@ -20,7 +20,7 @@ def data_dirs(command: Callable[..., None]) -> Callable[..., None]:
         "--manual-dir",
         default="",
         metavar="DIR",
-        help="Where its IDX files are; default: ZOO_MNIST_DIR, or where the run had them.",
+        help="Where its own files are; default: ZOO_MNIST_DIR, or where the run had them.",
     )
     @functools.wraps(command)
     def with_data_dirs(*, data_dir: str, manual_dir: str, **others: Any) -> None:

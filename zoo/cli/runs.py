@@ -52,6 +52,7 @@ def evaluate(
     """
     import zoo.system.compilation
     from zoo.analysis import evaluation, trained
+    from zoo.data.names import short
     from zoo.system.waiting import waiting
 
     zoo.system.compilation.enable_cache()
@@ -60,12 +61,12 @@ def evaluate(
     with waiting("evaluating"):
         found = evaluation.evaluate(loaded.logits(chosen.images), chosen.labels)
     if as_json:
-        click.echo(evaluation.to_json(found))
+        click.echo(evaluation.to_json(found, loaded.data.class_names))
         return
     click.echo(
         f"{loaded.name} after epoch {loaded.epoch}, seed {loaded.seed}, on the {split} split of "
-        f"{dataset or loaded.data.dataset} ({found.num_images:,} images)\n\n"
-        f"{evaluation.to_text(found)}"
+        f"{short(dataset or loaded.data.dataset)} ({found.num_images:,} images)\n\n"
+        f"{evaluation.to_text(found, class_names=loaded.data.class_names)}"
     )
 
 
@@ -94,7 +95,8 @@ def predict(
     A net is named by NET, such as lenet3, for the weights that the zoo comes with, or by the
     directory of a run or of exported weights. An IMAGE is a PNG, JPEG, GIF, BMP or WebP file of any
     size and colour, or the number of an image in the test set. What is drawn in a file is brought
-    to the form of the net's training images.
+    to the form of the net's training images; if these were image files, the whole picture is
+    resized as they were.
     """
     import zoo.system.compilation
     from zoo.analysis import prediction, trained

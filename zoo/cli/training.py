@@ -13,7 +13,7 @@ from zoo.system.process import stop_requested
     short_help="Train a net, or go on with its run.",
     context_settings={"ignore_unknown_options": True},
 )
-@click.argument("net", metavar="NET|FILE", shell_complete=complete_net)
+@click.argument("net", metavar="NET|FILE|DIRECTORY", shell_complete=complete_net)
 @click.argument(
     "arguments",
     nargs=-1,
@@ -21,7 +21,9 @@ from zoo.system.process import stop_requested
     metavar="[--config.KEY=VALUE]... [--workdir DIR] [--quiet]",
 )
 def train(net: str, arguments: Sequence[str]) -> None:
-    """Train NET as its notebook did, or as a configuration file of your own says.
+    """Train NET as its notebook did, or as a configuration FILE of your own says.
+
+    With a DIRECTORY of images, in a directory for each class, train a small net on them.
 
     Any key can be set by --config.KEY=VALUE. History, checkpoints and plots go to the directory
     given by --workdir, or to runs/NET-DATASET-SEED. --quiet prints nothing but the result. A run

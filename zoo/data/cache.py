@@ -3,23 +3,43 @@
 import hashlib
 import io
 import json
+import warnings
 from pathlib import Path
 from tokenize import TokenError
+from typing import Any
 
 import numpy as np
 
 from zoo.system import forms
 from zoo.system.files import write_whole
 
+_INVALID = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError),
+    *(SyntaxError, TokenError, MemoryError),
+)
 Arrays = dict[str, tuple[np.ndarray, np.ndarray]]  # split -> (images uint8, labels int32)
 
 
-def write(cache_dir: Path, arrays: Arrays) -> None:
-    """Writes one .npy per array and, last, a manifest with their sha256; each file atomically."""
+def keep(cache_dir: Path, arrays: Arrays, about: Any = None) -> None:
+    """As `write`; where it cannot be written, a warning says so."""
+    try:
+        write(cache_dir, arrays, about)
+    except OSError as error:  # a read-only dataset directory is still usable
+        warnings.warn(f"decoded images are not cached: {error}", stacklevel=3)
+
+
+def write(cache_dir: Path, arrays: Arrays, about: Any = None) -> None:
+    """Writes one .npy per array and, last, a manifest with their sha256; each file atomically.
+
+    Args:
+        cache_dir: is made, if its parent exists.
+        arrays: what was decoded.
+        about: JSON that tells of what, and how; None: the directory alone says it.
+    """
     cache_dir.mkdir(exist_ok=True)
     for left in cache_dir.glob("*.tmp"):  # left by a killed process
         left.unlink(missing_ok=True)
-    manifest = {}
+    manifest: dict[str, Any] = {} if about is None else {"about": about}
     for split, pair in arrays.items():
         for field, array in zip(("images", "labels"), pair, strict=True):
             file = io.BytesIO()
@@ -30,10 +50,12 @@ def write(cache_dir: Path, arrays: Arrays) -> None:
     write_whole(cache_dir / "manifest.json", json.dumps(manifest, indent=2))
 
 
-def read(cache_dir: Path) -> Arrays | None:
-    """The memory-mapped arrays, or None if there is no cache or it is not valid."""
+def read(cache_dir: Path, about: Any = None) -> Arrays | None:
+    """The memory-mapped arrays, or None if there is no cache, or it is not valid or not of that."""
     try:
         manifest = forms.read_json(cache_dir / "manifest.json")
+        if manifest.get("about") != about:
+            return None
         found = {}
         for filename in (
             "train_images.npy",
@@ -45,7 +67,7 @@ def read(cache_dir: Path) -> Arrays | None:
             if hashlib.sha256(path.read_bytes()).hexdigest() != manifest[filename]:
                 return None
             found[path.stem] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, KeyError, TypeError, SyntaxError, TokenError, MemoryError):
+    except _INVALID:
         return None
     arrays = {}
     for split in ("train", "test"):

@@ -5,170 +5,133 @@
 | `digits` | 1,797 real 8x8 digits, resized to 28x28 | scikit-learn: no network, no file |
 | `mnist`, `fashion_mnist`, `kmnist` | 70,000 of 28x28 | TFDS, prepared without TensorFlow |
 | `idx` | any | your own four IDX files in `manual_dir` |
+| `images:DIRECTORY`, `npz:FILE`, ... | any | your own files (`zoo.data.names`) |
+| `tfds:NAME[:VERSION]` | any | what TFDS has prepared on this disk |
 
 Decoded arrays are cached next to a prepared TFDS dataset, so that the next start reads them in
 milliseconds. A missing dataset is an error that says what to do; it is never replaced by another.
 """
 
-import dataclasses
-import difflib
-import functools
-import hashlib
 import os
 import warnings
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from zoo.data import cache
-from zoo.data.idx import FILENAMES, FILES, read_idx
-from zoo.data.idx_files import all_idx_files
+from zoo.data.dataset import DEFAULTS, Dataset, Options, Split
+from zoo.data.fitting import fitted
+from zoo.data.idx import FILENAMES, FILES, read_idx, read_images
+from zoo.data.idx_files import all_idx_files, are_transposed
+from zoo.data.names import MEMORY, check_name, is_place, kind_of, path_of, place_of
 from zoo.system.errors import ZooError
-from zoo.system.files import expanded, is_address
+from zoo.system.files import expanded, is_address, shown
 
 _TFDS_VERSION = "3.0.1"
 TFDS_DEFAULT_DIR = "~/tensorflow_datasets"
-TFDS_DATASETS = ("mnist", "fashion_mnist", "kmnist")
-DATASETS = ("digits", *TFDS_DATASETS, "idx")
-
-Validation = Literal["test", "holdout", "holdout_last"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """Images and their labels."""
-
-    images: np.ndarray  # [N, height, width, channels] uint8
-    labels: np.ndarray  # [N] int32
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, part: slice) -> "Split":
-        return Split(self.images[part], self.labels[part])
-
-
-@dataclasses.dataclass(frozen=True)
-class Dataset:
-    """A training and a test split, in the order in which they were published."""
-
-    name: str
-    train: Split
-    test: Split
-    num_classes: int
-
-    @functools.cached_property
-    def sha256(self) -> str:
-        """The checksum of its images and labels, wherever they lie and however they are stored."""
-        digest = hashlib.sha256()
-        for split in (self.train, self.test):
-            for array in (split.images, split.labels.astype("<i4", copy=False)):
-                digest.update(f"{array.dtype.str} {array.shape}".encode())
-                digest.update(np.ascontiguousarray(array).reshape(-1).data)
-        return digest.hexdigest()
 
 
 def load(
-    name: str, *, data_dir: str | Path | None = None, manual_dir: str | Path | None = None
+    name: str,
+    *,
+    data_dir: str | Path | None = None,
+    manual_dir: str | Path | None = None,
+    options: Options = DEFAULTS,
 ) -> Dataset:
     """Returns the dataset of that name and prepares it first if necessary.
 
     Args:
-        name: one of `DATASETS`.
+        name: one of `DATASETS`, or of one of the forms `FORMS`, such as "images:DIRECTORY".
         data_dir: directory of the TFDS datasets; None or "": the TFDS default, which is the
             environment variable TFDS_DATA_DIR or ~/tensorflow_datasets.
         manual_dir: directory of IDX files that are already downloaded; None or "": for mnist,
             the environment variable ZOO_MNIST_DIR if it is set.
+        options: the size and the channels to which images are brought, and others.
 
     Raises:
-        ZooError: unknown name; the dataset is missing and cannot be downloaded; damaged files.
+        ZooError: unknown name; the dataset is missing and cannot be downloaded; damaged files, or
+            data that is not of the form in which it should be.
     """
     check_name(name)
+    if kind_of(name) == MEMORY:
+        raise ZooError(
+            f"{name} is of arrays that were given in Python and are kept nowhere: give them again, "
+            f"as dataset=, or name a file that has them"
+        )
     if not manual_dir and name == "mnist":
         manual_dir = os.environ.get("ZOO_MNIST_DIR")
     manual_path = expanded(manual_dir) if manual_dir else None
+    if is_place(name):
+        return load_place(kind_of(name), path_of(name), options)
     if name == "digits":
-        return _load_digits()
+        return fitted(_load_digits(), options)
     if name == "idx":
-        return _load_idx(manual_path)
-    data_path = expanded(data_dir or _default_data_dir())
-    if is_address(data_path):
+        return fitted(_load_idx(manual_path, options), options)
+    return _load_prepared(name, expanded(data_dir or _default_data_dir()), manual_path, options)
+
+
+def load_place(kind: str, path: Path, options: Options) -> Dataset:
+    """The dataset in a file or a directory, of one of the kinds `zoo.data.names.PLACES`.
+
+    Raises:
+        ZooError: it is not there, or not of the form in which it should be.
+    """
+    if is_address(path):
+        raise ZooError(f"{kind}:PATH must be on this machine, not {str(path)!r}: copy it here")
+    if kind == "images":
+        from zoo.data.image_files import from_directory
+
+        return from_directory(path, options)
+    if kind == "csv":
+        from zoo.data.csv_files import load_csv
+
+        return load_csv(path, options)
+    if kind == "parquet":
+        from zoo.data.parquet_files import load_parquet
+
+        return load_parquet(path, options)
+    from zoo.data import npz_files
+
+    return (npz_files.load_npz if kind == "npz" else npz_files.load_npy)(path, options)
+
+
+def _load_prepared(name: str, data_dir: Path, manual_dir: Path | None, options: Options) -> Dataset:
+    """A dataset that TFDS prepares, which is done first if necessary."""
+    if is_address(data_dir):
         raise ZooError(
-            f"a dataset's directory must be on this machine, not {str(data_path)!r}: name another "
+            f"a dataset's directory must be on this machine, not {str(data_dir)!r}: name another "
             f"with --config.data_dir=DIR or TFDS_DATA_DIR"
         )
-    dataset = read_prepared(name, data_path)
+    if kind_of(name) == "tfds":
+        return _load_tfds(name, data_dir, manual_dir, options)
+    dataset = read_prepared(name, data_dir, options)
     if dataset is None:
         from zoo.data import mnist_tfds
 
-        mnist_tfds.prepare(name, _TFDS_VERSION, data_path, manual_path)
-        dataset = read_prepared(name, data_path)
+        mnist_tfds.prepare(name, _TFDS_VERSION, data_dir, manual_dir)
+        dataset = read_prepared(name, data_dir, options)
     assert dataset is not None
     return dataset
 
 
-def check_name(name: str) -> None:
-    """Raises ZooError unless it is one of `DATASETS`."""
-    if name not in DATASETS:
-        near = difflib.get_close_matches(name, DATASETS, n=2)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(DATASETS)}"
-        raise ZooError(f"unknown dataset {name!r}: {hint}")
+def _load_tfds(name: str, data_dir: Path, manual_dir: Path | None, options: Options) -> Dataset:
+    """A dataset that TFDS prepared, or that is prepared now from published files."""
+    if dataset := read_prepared(name, data_dir, options):
+        return dataset
+    from zoo.data import tfds_published  # only now: it imports TFDS's own builders
 
-
-def split_validation(dataset: Dataset, validation: Validation) -> tuple[Split, Split]:
-    """(training split, validation split).
-
-    "test" validates on the test split, as four of the notebooks do. The other values take the last
-    20% of the training split, as Keras's `validation_split=0.2` does (before any shuffling).
-
-    Raises:
-        ZooError: the dataset is too small to hold out any image.
-    """
-    if validation == "test":
-        return dataset.train, dataset.test
-    count = int(len(dataset.train) * (1 - 0.2))  # Keras's own expression
-    if not count:
-        raise ZooError(
-            f"{dataset.name} has only {len(dataset.train)} training image, too few to hold out "
-            f"any: use --config.validation=test"
-        )
-    return dataset.train[:count], dataset.train[count:]
-
-
-def check(dataset: Dataset) -> None:
-    """Checks that a net can be trained and tested on the dataset.
-
-    Raises:
-        ZooError: a split is empty or not of the form described by `Split`, the images of the
-            splits differ in size, a label is out of range, or there is only one class.
-    """
-    if dataset.num_classes < 2:
-        raise ZooError(f"{dataset.name} has {dataset.num_classes} class: a net needs at least 2")
-    for name, split in (("training", dataset.train), ("test", dataset.test)):
-        images, labels = split.images, split.labels
-        if images.ndim != 4 or images.dtype != np.uint8 or 0 in images.shape:
-            raise ZooError(
-                f"the {name} images of {dataset.name} are {images.dtype} of shape {images.shape}: "
-                f"they must be uint8 of shape [images, height, width, channels], and not empty"
-            )
-        if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
-            raise ZooError(
-                f"the {name} labels of {dataset.name} are {labels.dtype} of shape {labels.shape}: "
-                f"they must be integers, one for each of the {len(images):,} images"
-            )
-        wrong = np.flatnonzero((labels < 0) | (labels >= dataset.num_classes))
-        if len(wrong):
-            raise ZooError(
-                f"the {name} label {labels[wrong[0]]} of image {wrong[0]} of {dataset.name} is out "
-                f"of range: its {dataset.num_classes} classes are 0 to {dataset.num_classes - 1}"
-            )
-    shapes = dataset.train.images.shape[1:], dataset.test.images.shape[1:]
-    if shapes[0] != shapes[1]:
-        raise ZooError(
-            f"the images of {dataset.name} have shape {shapes[0]} for training and {shapes[1]} "
-            f"for testing: the shapes must be the same"
-        )
+    bare = place_of(name)
+    advice = f"prepare it where TensorFlow is, with tfds build {bare.partition(':')[0]}"
+    if tfds_published.can_prepare(name):
+        if manual_dir:
+            tfds_published.prepare(name, data_dir, manual_dir)
+            if dataset := read_prepared(name, data_dir, options):
+                return dataset
+        advice = "unpack its published files and name their directory, --config.manual_dir=DIR"
+    raise ZooError(
+        f"TFDS has not prepared {bare} in {shown(data_dir)}: name the directory that has it with "
+        f"--config.data_dir=DIR or TFDS_DATA_DIR, or {advice}"
+    )
 
 
 def _default_data_dir() -> str:
@@ -211,14 +174,14 @@ def _load_digits() -> Dataset:
     )
 
 
-def _load_idx(manual_dir: Path | None) -> Dataset:
+def _load_idx(manual_dir: Path | None, options: Options) -> Dataset:
     if manual_dir is None:
         raise ZooError(f"dataset idx needs --config.manual_dir=DIR, a directory with {FILENAMES}")
     files = all_idx_files(manual_dir)
     splits = {}
     for split, names in FILES.items():
         images_path, labels_path = (files[name] for name in names)
-        images, labels = read_idx(images_path, num_axes=3), read_idx(labels_path, num_axes=1)
+        images, labels = read_images(images_path), read_idx(labels_path, num_axes=1)
         if len(images) != len(labels) or not len(labels):
             is_last = images.shape[2] == len(labels) > 0
             hint = ": the axes of images are [images, height, width]" if is_last else ""
@@ -226,13 +189,19 @@ def _load_idx(manual_dir: Path | None) -> Dataset:
                 f"{images_path} holds {len(images):,} images and {labels_path.name} "
                 f"{len(labels):,} labels: the numbers must be equal, and at least 1{hint}"
             )
-        splits[split] = Split(images[..., None], labels.astype(np.int32))
-    shapes = [splits[name].images.shape[1:3] for name in ("train", "test")]
+        splits[split] = Split(images, labels.astype(np.int32))
+    shapes = [splits[name].images.shape[1:] for name in ("train", "test")]
     if shapes[0] != shapes[1] or 0 in shapes[0]:
+        texts = ["x".join(map(str, shape[:2] if shape[2] == 1 else shape)) for shape in shapes]
         raise ZooError(
-            f"{manual_dir} holds training images of {shapes[0][0]}x{shapes[0][1]} and test images "
-            f"of {shapes[1][0]}x{shapes[1][1]}: they must have the same size, and not be empty"
+            f"{manual_dir} holds training images of {texts[0]} and test images of {texts[1]}: they "
+            f"must have the same size, and not be empty"
         )
+    if are_transposed(files[FILES["train"][0]], options):
+        splits = {
+            name: Split(np.ascontiguousarray(each.images.transpose(0, 2, 1, 3)), each.labels)
+            for name, each in splits.items()
+        }
     num_classes = int(max(split.labels.max() for split in splits.values())) + 1
     if min(split.labels.min() for split in splits.values()) == 1:
         warnings.warn(
@@ -242,14 +211,23 @@ def _load_idx(manual_dir: Path | None) -> Dataset:
     return Dataset("idx", splits["train"], splits["test"], num_classes)
 
 
-def read_prepared(name: str, data_dir: Path) -> Dataset | None:
-    """The TFDS dataset of that name, None if it is not prepared in data_dir.
+def read_prepared(
+    name: str,
+    data_dir: Path,
+    options: Options = DEFAULTS,
+) -> Dataset | None:
+    """The TFDS dataset of that name, also "tfds:NAME", None if it is not prepared in data_dir.
 
     Writes nothing but the cache beside it.
 
     Raises:
         ZooError: it is damaged.
     """
+    if kind_of(name) == "tfds":
+        from zoo.data import tfds_files
+
+        prepared = tfds_files.find_prepared(name, data_dir)
+        return tfds_files.read(name, prepared, options) if prepared else None
     version_dir = data_dir / name / _TFDS_VERSION
     cache_dir = version_dir / "decoded"
     arrays = cache.read(cache_dir)
@@ -261,8 +239,6 @@ def read_prepared(name: str, data_dir: Path) -> Dataset | None:
         if os.path.exists(cache_dir / "manifest.json"):
             warnings.warn(f"{cache_dir} is damaged: images are decoded again", stacklevel=2)
         arrays = mnist_tfds.read_prepared(version_dir)
-        try:
-            cache.write(cache_dir, arrays)
-        except OSError as error:  # a read-only dataset directory is still usable
-            warnings.warn(f"decoded images are not cached: {error}", stacklevel=2)
-    return Dataset(name, Split(*arrays["train"]), Split(*arrays["test"]), num_classes=10)
+        cache.keep(cache_dir, arrays)
+    dataset = Dataset(name, Split(*arrays["train"]), Split(*arrays["test"]), num_classes=10)
+    return fitted(dataset, options)

@@ -55,7 +55,7 @@ def read_idx(path: Path, num_axes: int) -> np.ndarray:
     """
     header_size = 4 + 4 * num_axes
     try:
-        with _open(path) as file:
+        with opened(path) as file:
             header = file.read(header_size)
             sizes = _sizes(header, path, num_axes)
             expected = math.prod(sizes)
@@ -85,6 +85,28 @@ def read_idx(path: Path, num_axes: int) -> np.ndarray:
     return np.frombuffer(content, np.uint8).reshape(sizes)
 
 
+def read_images(path: Path) -> np.ndarray:
+    """Images [N, height, width, channels] uint8 of an IDX file with three axes, or four in colour.
+
+    Raises:
+        ZooError: as `read_idx`; the fourth axis is not of 1 or 3 channels.
+    """
+    try:
+        with opened(path) as file:
+            is_colour = file.read(4) == bytes([0, 0, _UNSIGNED_BYTE, 4])
+    except (OSError, EOFError, zlib.error):
+        is_colour = False  # `read_idx` tells why
+    images = read_idx(path, num_axes=4 if is_colour else 3)
+    if not is_colour:
+        return images[..., None]
+    if images.shape[3] not in (1, 3):
+        raise ZooError(
+            f"{path} holds images of shape {images.shape}: write them with 4 axes as [N, height, "
+            f"width, 3], or with 3 as [N, height, width]"
+        )
+    return images
+
+
 def archive_kind(path: Path) -> str | None:
     """Such as "a zip archive", of a file that must be unpacked first; else None."""
     try:
@@ -97,7 +119,7 @@ def archive_kind(path: Path) -> str | None:
 def content_sha256(path: Path) -> str | None:
     """The sha256 of a file's content, unpacked if it is gzipped; None if it cannot be read."""
     try:
-        with _open(path) as file:
+        with opened(path) as file:
             digest = hashlib.sha256()
             while piece := file.read(_PIECE):
                 digest.update(piece)
@@ -106,7 +128,8 @@ def content_sha256(path: Path) -> str | None:
         return None
 
 
-def _open(path: Path) -> BinaryIO:
+def opened(path: Path) -> BinaryIO:
+    """The file, read through gzip if its content is gzipped."""
     with open(path, "rb") as file:
         is_gzipped = file.read(2) == _GZIP
     return cast("BinaryIO", gzip.open(path)) if is_gzipped else open(path, "rb")

@@ -1,19 +1,28 @@
 """Reads image files."""
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from zoo.system.errors import ZooError
+from zoo.system.files import shown
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
 _MAX_PIXELS = 50_000_000  # 50 megapixels take 200 MB when decoded
 
 
-def read(path: Path) -> Image.Image:
+def read(path: Path, of_many: bool = False) -> Image.Image:
     """The first frame of an image file, decoded, the right way up.
+
+    Args:
+        path: the file.
+        of_many: it is one of a dataset's, which threads read: several frames are an error, and the
+            caller has warnings ignored, which a thread cannot do.
 
     Raises:
         ZooError: no such file, not an image of a known format, too large, or damaged.
@@ -24,26 +33,31 @@ def read(path: Path) -> Image.Image:
         raise ZooError(f"{path} is not a file")  # reading a pipe would block
     try:
         with open(path, "rb") as file:
-            return decode(file, str(path))
+            return decode(file, shown(path), of_many=of_many)
     except FileNotFoundError:
         raise ZooError(f"{path} does not exist") from None
     except OSError as error:
         raise ZooError(f"{path} cannot be read ({error.strerror})") from None
 
 
-def decode(file: BinaryIO, name: str, max_pixels: int = _MAX_PIXELS) -> Image.Image:
+def decode(
+    file: BinaryIO, name: str, max_pixels: int = _MAX_PIXELS, of_many: bool = False
+) -> Image.Image:
     """Like `read`, for an open file; `name` is for error messages."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # large images are limited here; odd EXIF
-            with Image.open(file, formats=FORMATS) as image:
-                width, height = image.size
-                if width * height > max_pixels:
-                    raise ZooError(
-                        f"{name} has {width:,}x{height:,} pixels, more than the limit of "
-                        f"{max_pixels:,} in all: make it smaller"
-                    )
-                return ImageOps.exif_transpose(image)
+        with (
+            contextlib.nullcontext() if of_many else without_warnings(),
+            Image.open(file, formats=FORMATS) as image,
+        ):
+            width, height = image.size
+            if width * height > max_pixels:
+                raise ZooError(
+                    f"{name} has {width:,}x{height:,} pixels, more than the limit of "
+                    f"{max_pixels:,} in all: make it smaller"
+                )
+            if of_many and (frames := getattr(image, "n_frames", 1)) > 1:
+                raise ZooError(f"{name} is an animation of {frames:,} frames, not an image")
+            return ImageOps.exif_transpose(image)
     except UnidentifiedImageError:
         raise ZooError(f"{name} is not an image of a known format ({', '.join(FORMATS)})") from None
     except Image.DecompressionBombError:
@@ -55,3 +69,40 @@ def decode(file: BinaryIO, name: str, max_pixels: int = _MAX_PIXELS) -> Image.Im
         raise ZooError(f"{name} cannot be read as an image ({reason})") from None
     except (ValueError, SyntaxError, EOFError, ArithmeticError, LookupError) as error:
         raise ZooError(f"{name} is a damaged image ({error})") from None
+
+
+@contextlib.contextmanager
+def without_warnings() -> Iterator[None]:
+    """Ignores what Pillow warns of, large images and odd EXIF; for one thread at a time."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def to_pixels(image: Image.Image, height: int, width: int, channels: int) -> np.ndarray:
+    """[height, width, channels] uint8 of an image that is grey (mode L) or red, green, blue.
+
+    It is stretched to that size, by Lanczos's filter over all pixels of the image.
+    """
+    image = image.resize((width, height), Image.Resampling.LANCZOS)
+    pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    return pixels.reshape(height, width, channels)
+
+
+def flattened(image: Image.Image) -> Image.Image:
+    """Red, green and blue of 8 bits, over black or white where it is transparent.
+
+    Over whichever contrasts more with the visible part.
+    """
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):  # Pillow would clip at 255
+        values = np.maximum(np.asarray(image, np.float64), 0)
+        grey = 255 / max(values.max(), 1) * values  # of 16 bits, cameras use 10 or 12
+        return Image.fromarray(np.rint(grey).astype(np.uint8)).convert("RGB")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    visible = np.asarray(image)[..., 3] / 255
+    brightness = np.asarray(image.convert("RGB").convert("L")) / 255
+    mean = (visible * brightness).sum() / max(visible.sum(), 1e-9)
+    canvas = Image.new("RGBA", image.size, "black" if mean > 0.5 else "white")
+    return Image.alpha_composite(canvas, image).convert("RGB")

@@ -9,7 +9,6 @@ Only `zoo.data` imports this module, and only when nothing is cached: it imports
 
 import contextlib
 import os
-import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,11 +29,11 @@ from tqdm import tqdm
 from zoo.data.cache import Arrays
 from zoo.data.idx import FILENAMES, FILES, content_sha256, read_idx
 from zoo.data.idx_files import find_idx_files
+from zoo.data.tfds_files import NO_MATTER, examples
 from zoo.system.errors import ZooError
 from zoo.system.files import shown
 from zoo.system.notes import noted
 
-_NO_MATTER = ("OpenCV is not installed",)  # Pillow is enough
 _STOCK_BUILDERS = {
     "mnist": stock.MNIST,
     "fashion_mnist": stock.FashionMNIST,
@@ -61,7 +60,7 @@ _UNPACKED = {
 }
 
 
-class _WithoutTensorFlow:
+class WithoutTensorFlow:
     """The two methods of TFDS's MNIST builder that need TensorFlow, on gzip and Pillow."""
 
     URL: str
@@ -107,7 +106,7 @@ def prepare(name: str, version: str, data_dir: Path, manual_dir: Path | None) ->
             f"Preparing {name} in {shown(data_dir)} (only once; takes about half a minute)",
             file=sys.stderr,
         )
-        _download_and_prepare(name, version, data_dir, found)
+        _prepare_mnist(name, version, data_dir, found)
     except (requests.RequestException, DownloadError, NonMatchingChecksumError) as error:
         reason = f"the download failed ({str(error).splitlines()[0]})"
         raise ZooError(_unavailable(name, reason, manual_dir)) from None
@@ -120,17 +119,40 @@ def prepare(name: str, version: str, data_dir: Path, manual_dir: Path | None) ->
             ) from None  # else another process was faster
 
 
-def _download_and_prepare(name: str, version: str, data_dir: Path, found: dict[str, Path]) -> None:
+def _prepare_mnist(name: str, version: str, data_dir: Path, found: dict[str, Path]) -> None:
     parent = _STOCK_BUILDERS[name]
-    bases, members = (_WithoutTensorFlow, parent), {"found": found}
+    bases, members = (WithoutTensorFlow, parent), {"found": found}
     kind = type(parent)(parent.__name__, bases, members, skip_registration=True)
+    download_and_prepare(kind, data_dir, version=version)
+
+
+def build(name: str, kind: Any, data_dir: Path, config: str | None = None) -> None:
+    """Prepares a dataset of files that are there, with a builder without TensorFlow.
+
+    Raises:
+        ZooError: it cannot be written, or a file is not of the form in which it should be.
+    """
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        tqdm.write(f"Preparing {name} in {shown(data_dir)} (only once)", file=sys.stderr)
+        download_and_prepare(kind, data_dir, config=config)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ZooError(
+            f"{name} cannot be prepared in {shown(data_dir)} ({reason}): get its files again, or "
+            f"name another directory with --config.data_dir=DIR or TFDS_DATA_DIR"
+        ) from None
+
+
+def download_and_prepare(kind: Any, data_dir: Path, **version_or_config: Any) -> None:
+    """Lets a builder of TFDS prepare its dataset, without a word on the terminal."""
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     with (
-        noted("TFDS", _NO_MATTER),
+        noted("TFDS", NO_MATTER),
         contextlib.redirect_stdout(None),  # TFDS prints messages
     ):
-        builder = kind(data_dir=data_dir, version=version, file_format="array_record")
+        builder = kind(data_dir=data_dir, file_format="array_record", **version_or_config)
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(try_download_gcs=False)
         )
@@ -207,7 +229,7 @@ def read_prepared(version_dir: Path) -> Arrays:
         ZooError: the prepared dataset is damaged.
     """
     try:
-        with noted("TFDS", _NO_MATTER):
+        with noted("TFDS", NO_MATTER):
             return _decode(version_dir)
     except (RuntimeError, OSError, ValueError, KeyError, ParseError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -226,30 +248,16 @@ def _decode(version_dir: Path) -> Arrays:
         labels = np.empty(count, np.int32)
         hasher = hashing.Hasher(split)
         order = sorted(range(count), key=hasher.hash_key)
-        examples = tqdm(
-            _examples(builder, split),
+        shown_examples = tqdm(
+            examples(builder, split),
             total=count,
             desc=f"Decoding {builder.name} {split}",
             unit=" images",
             leave=False,
             disable=None,  # only on a terminal
         )
-        for index, example in zip(order, examples, strict=True):
+        for index, example in zip(order, shown_examples, strict=True):
             images[index] = example["image"]
             labels[index] = example["label"]
         splits[split] = (images, labels)
     return splits
-
-
-def _examples(builder: tfds.core.DatasetBuilder, split: str) -> Iterator[Any]:
-    """The examples of a split in the order on disk, from array_record or tfrecord files."""
-    if builder.info.file_format == tfds.core.file_adapters.FileFormat.ARRAY_RECORD:
-        yield from builder.as_data_source(split)
-        return
-    for path in builder.info.splits[split].filepaths:
-        with open(path, "rb") as file:
-            # TFRecord: length (uint64), its crc, data, its crc. The PNG has its own crc.
-            while header := file.read(12):
-                (length,) = struct.unpack("<Q", header[:8])
-                yield builder.info.features.deserialize_example_np(file.read(length))
-                file.read(4)

@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from zoo.data.datasets import TFDS_DEFAULT_DIR, Dataset, Split, check_name, load, read_prepared
+from zoo.data.dataset import DEFAULTS, Dataset, Options, Split
+from zoo.data.datasets import TFDS_DEFAULT_DIR, load, load_place, read_prepared
+from zoo.data.fitting import fitted
 from zoo.data.idx_files import find_idx_files
+from zoo.data.names import DATASETS, MEMORY, check_name, is_place, kind_of, place_of, short
 from zoo.system.errors import ZooError
 from zoo.system.files import expanded, shown
 
@@ -19,7 +22,7 @@ class DataDirs(NamedTuple):
     """Two directories; "" where none is named."""
 
     data_dir: str = ""  # of datasets that TFDS prepared
-    manual_dir: str = ""  # of IDX files
+    manual_dir: str = ""  # of IDX files; of "npz:FILE" and the like, the file or directory itself
 
 
 NOWHERE = DataDirs()
@@ -30,7 +33,7 @@ class _Place(NamedTuple):
     """A directory, or several if it may have moved, and how a dataset is read from it."""
 
     paths: list[Path]  # the likeliest first
-    read: Callable[[str, Path], Dataset | None]  # None: it is not there
+    read: Callable[[str, Path, Options], Dataset | None]  # None: it is not there
 
 
 def find(
@@ -39,6 +42,7 @@ def find(
     hint: DataDirs = NOWHERE,
     workdir: Path | None = None,
     sha256: str | None = None,
+    options: Options = DEFAULTS,
 ) -> Dataset:
     """Returns the dataset of that name from the first directory that holds it.
 
@@ -46,25 +50,30 @@ def find(
     for mnist, that of ZOO_MNIST_DIR; those of the hint; ~/tensorflow_datasets.
 
     Args:
-        name: one of `DATASETS`.
+        name: one of `DATASETS`, or of the forms `FORMS`.
         given: where it is, as the user says.
         hint: where a run had it, perhaps on another machine.
         workdir: the directory of that run, with which its data may have moved.
         sha256: the checksum of that run's data; None: any data will do.
+        options: as for `load`.
 
     Raises:
         ZooError: unknown name; it is in none of the directories, or damaged, or is other data.
     """
     check_name(name)
     if name == "digits":
-        places = [_Place([Path()], lambda name, path: load(name))]  # wherever scikit-learn lies
+        places = [_Place([Path()], _load_named)]  # wherever scikit-learn lies
+    elif kind_of(name) == MEMORY:
+        raise ZooError(_only_in_memory(name, workdir))
+    elif is_place(name):
+        places = [_Place([*_paths_of_place(name, given, workdir)], _read_place)]
     else:
         places = _given(name, given) or _known(name, hint, workdir)
     problems = []
     for place in places:
         for path in filter(os.path.exists, place.paths):
             try:
-                dataset = place.read(name, path)
+                dataset = place.read(name, path, options)
                 if dataset and sha256 not in (None, dataset.sha256):
                     raise ZooError(_other_data(dataset, path, workdir, sha256))
             except ZooError as error:
@@ -80,7 +89,7 @@ def _given(name: str, given: DataDirs) -> list[_Place]:
     """What the user names, as far as it is of use for that dataset."""
     places = []
     if given.data_dir and name != "idx":
-        places.append(_Place([expanded(given.data_dir)], read_prepared))
+        places.append(_Place([expanded(given.data_dir)], _prepared))
     if given.manual_dir:
         places.append(_Place([expanded(given.manual_dir)], _read_files))
     return places
@@ -94,11 +103,11 @@ def _known(name: str, hint: DataDirs, workdir: Path | None) -> list[_Place]:
     environment = os.environ.get("TFDS_DATA_DIR"), os.environ.get("ZOO_MNIST_DIR")
     places = []
     if environment[0]:
-        places.append(_Place([_expanded(environment[0])], read_prepared))
+        places.append(_Place([_expanded(environment[0])], _prepared))
     if environment[1] and name == "mnist":
         places.append(_Place([_expanded(environment[1])], _read_files))
-    places.append(_Place([*_moved(hint.data_dir, workdir)], read_prepared))
-    return [*places, from_files, _Place([_expanded(TFDS_DEFAULT_DIR)], read_prepared)]
+    places.append(_Place([*_moved(hint.data_dir, workdir)], _prepared))
+    return [*places, from_files, _Place([_expanded(TFDS_DEFAULT_DIR)], _prepared)]
 
 
 def _expanded(directory: str) -> Path:
@@ -125,21 +134,46 @@ def _moved(directory: str, workdir: Path | None) -> Iterator[Path]:
             yield parent.joinpath(*path.parts[start:])
 
 
-def _read_files(name: str, manual_dir: Path) -> Dataset | None:
+def _paths_of_place(name: str, given: DataDirs, workdir: Path | None) -> Iterator[Path]:
+    """Where the file or directory of "npz:FILE" and the like may be, the likeliest first."""
+    if given.manual_dir:
+        path = expanded(given.manual_dir)
+        within = path / Path(place_of(name)).name
+        yield within if os.path.exists(within) else path
+    else:
+        yield from _moved(place_of(name), workdir)
+
+
+def _load_named(name: str, _: Path, options: Options) -> Dataset | None:
+    return load(name, options=options)
+
+
+def _read_place(name: str, path: Path, options: Options) -> Dataset | None:
+    return load_place(kind_of(name), path, options)
+
+
+def _prepared(name: str, data_dir: Path, options: Options) -> Dataset | None:
+    return read_prepared(name, data_dir, options)
+
+
+def _read_files(name: str, manual_dir: Path, options: Options) -> Dataset | None:
     """The dataset from its IDX files; for a TFDS dataset the published ones."""
     if name == "idx":
-        return load(name, manual_dir=manual_dir)
+        return load(name, manual_dir=manual_dir, options=options)
+    if name not in DATASETS:
+        return None
     files = find_idx_files(manual_dir)
     if len(files) < 4:
         return None
     from zoo.data import mnist_tfds  # only now: it imports TFDS
 
     splits = mnist_tfds.read_published(name, files)
-    return Dataset(name, Split(*splits["train"]), Split(*splits["test"]), num_classes=10)
+    found = Dataset(name, Split(*splits["train"]), Split(*splits["test"]), num_classes=10)
+    return fitted(found, options)
 
 
 def _other_data(dataset: Dataset, path: Path, workdir: Path | None, sha256: str) -> str:
-    name, where = dataset.name, f" in {shown(path)}"
+    name, where = short(dataset.name), f" in {shown(path)}"
     advice = (
         f"name the directory of that data, or score this one by zoo evaluate --dataset={name} with "
         f"its directory"
@@ -152,11 +186,25 @@ def _other_data(dataset: Dataset, path: Path, workdir: Path | None, sha256: str)
     )
 
 
+def _only_in_memory(name: str, workdir: Path | None) -> str:
+    return (
+        f"{workdir or 'the run'} was trained on {name}, arrays in memory that were not kept: name "
+        f"other data, such as --dataset=npz:FILE"
+    )
+
+
 def _not_found(name: str, places: list[_Place]) -> str:
     looked = [shown(place.paths[0]) for place in places if place.paths]
+    if is_place(name):
+        return (
+            f"{short(name)} is not at {' or '.join(looked)}: name that file or directory with "
+            f"--manual-dir=PATH"
+        )
     text = f"{name} is not in {' or '.join(looked)}" if looked else f"{name} is not found"
     if name == "idx":
         return f"{text}: name the directory of its IDX files with --manual-dir=DIR"
+    if kind_of(name) == "tfds":
+        return f"{text}: name the directory in which TFDS prepared it with --data-dir=DIR"
     variable = " or ZOO_MNIST_DIR" if name == "mnist" else ""
     return (
         f"{text}: name the directory in which TFDS prepared it with --data-dir=DIR, or that of its "

@@ -7,6 +7,7 @@ from PIL import Image
 
 import zoo.data.ink
 from zoo.data.framing import INK, Framing, box, resized
+from zoo.data.images import flattened, to_pixels
 from zoo.system.errors import ZooError
 
 _CLEAR = 0.2  # a contrast at which 8 bits tell enough of an image
@@ -47,9 +48,7 @@ def prepare(
     height, width, channels = image_shape
     image = _checked(image, channels, name)
     if framing is None or channels == 3:
-        image = image.resize((width, height), Image.Resampling.LANCZOS)
-        pixels = np.asarray(image if channels == 3 else image.convert("L"))
-        return Prepared(pixels.reshape(image_shape))
+        return Prepared(to_pixels(image, height, width, channels))
     small = _reduced(image)
     grey = np.asarray(small.convert("L"))  # [rows, columns] uint8
     for levels, is_inverted in ((grey, False), (255 - grey, True)):
@@ -79,7 +78,7 @@ def _checked(image: Image.Image, channels: int, name: object) -> Image.Image:
         raise ZooError(f"an image file has 1 or 3 channels, and the net takes {channels}")
     if image.mode == "F" and not np.isfinite(np.asarray(image)).all():
         raise ZooError(f"{name} has pixels that are not finite numbers")
-    image = _flattened(image)
+    image = flattened(image)
     if channels == 1 and not np.ptp(np.asarray(image), axis=(0, 1)).any():
         raise ZooError(f"{name} has only one colour: nothing is drawn on it")
     return image
@@ -130,22 +129,3 @@ def _on_even_ground(
         if framing.has_levels(framing.to_grey(ink)) and framing.fits(ink, height, width)
     ]
     return max(fitting, key=lambda each: np.mean(each.ink < INK), default=None)
-
-
-def _flattened(image: Image.Image) -> Image.Image:
-    """Red, green and blue of 8 bits, over black or white where it is transparent.
-
-    Over whichever contrasts more with the visible part.
-    """
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):  # Pillow would clip at 255
-        values = np.maximum(np.asarray(image, np.float64), 0)
-        grey = 255 / max(values.max(), 1) * values  # of 16 bits, cameras use 10 or 12
-        return Image.fromarray(np.rint(grey).astype(np.uint8)).convert("RGB")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    image = image.convert("RGBA")
-    visible = np.asarray(image)[..., 3] / 255
-    brightness = np.asarray(image.convert("RGB").convert("L")) / 255
-    mean = (visible * brightness).sum() / max(visible.sum(), 1e-9)
-    canvas = Image.new("RGBA", image.size, "black" if mean > 0.5 else "white")
-    return Image.alpha_composite(canvas, image).convert("RGB")

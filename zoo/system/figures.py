@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
+from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
@@ -25,6 +26,8 @@ from zoo.system.files import check_target, write_whole
 # Okabe & Ito (2008): distinguishable with any type of colour vision.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 SUFFIXES = (".png", ".svg", ".pdf")
+_MAX_NAME = 16  # characters of a name at an axis
+_MOST_LETTERS = 80  # side by side below a picture
 _SHORTEST_LINE = 12  # characters of a legend's text
 _LEGEND_INCHES = 0.6  # of a figure's height, of two lines
 _MARGIN = 0.05  # inches around what would leave a figure
@@ -42,6 +45,20 @@ def check_output(path: Path) -> None:
 def plain(text: str) -> str:
     """The text without formulas: dollar signs are escaped."""
     return text.replace("$", r"\$")
+
+
+def label_text(name: str) -> str:
+    """A name as it may stand at an axis or above a small picture: plain, and cut if it is long."""
+    return plain(name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}…")
+
+
+def name_ticks(axis: Axis, names: Sequence[str]) -> None:
+    """Gives an axis a tick for each name, from 0; below a picture, many letters are turned."""
+    texts = [label_text(name) for name in names]
+    axis.set_ticks(range(len(texts)), texts)
+    if isinstance(axis, XAxis) and sum(map(len, texts)) > _MOST_LETTERS:
+        for label in axis.get_ticklabels():
+            label.set(rotation=45, ha="right", rotation_mode="anchor")
 
 
 def add_tooltips(line: Line2D, texts: Sequence[str]) -> None:

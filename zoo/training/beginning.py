@@ -5,6 +5,7 @@ from pathlib import Path
 import ml_collections
 
 import zoo.data
+from zoo.data.names import short
 from zoo.system.errors import ZooError
 from zoo.system.settings import check_devices
 from zoo.training import init_from
@@ -12,7 +13,7 @@ from zoo.training.checkpoint import checkpoints_in, directory_of
 from zoo.training.history import History
 from zoo.training.loop import Trainer
 from zoo.training.nets import ChosenNet
-from zoo.training.resume import first_snapshot
+from zoo.training.resume import first_snapshot, load_data
 from zoo.training.snapshot import Snapshot
 from zoo.training.terminal import Terminal
 
@@ -20,6 +21,7 @@ from zoo.training.terminal import Terminal
 def load(
     config: ml_collections.ConfigDict,
     net: ChosenNet,
+    dataset: zoo.data.Dataset | None,
     workdir: Path,
     past: History | None,
     terminal: Terminal,
@@ -31,6 +33,7 @@ def load(
     Args:
         config: as in configs/default.py.
         net: the net that it trains.
+        dataset: the data; None: that of the configuration.
         workdir: the run's directory.
         past: the history that it holds, if any.
         terminal: where it is told what is waited for.
@@ -39,9 +42,8 @@ def load(
         ZooError: the data, the net, or the weights to start from do not do.
     """
     check_devices()
-    with terminal.waiting(f"loading {config.dataset}", plainly=False):
-        where = {"data_dir": config.data_dir, "manual_dir": config.manual_dir}
-        trainer = Trainer(config, zoo.data.load(config.dataset, **where), terminal, net)
+    with terminal.waiting(f"loading {short(config.dataset)}", plainly=False):
+        trainer = Trainer(config, dataset or load_data(config), terminal, net)
     with terminal.waiting(f"initializing {config.model}", plainly=False):
         directory = directory_of(workdir)
         if not directory.is_dir() or not checkpoints_in(directory):
@@ -72,7 +74,7 @@ def _read_source(trainer: Trainer, workdir: Path, past: History | None) -> None:
     config = trainer.config
     if not config.init_from:
         return
-    what = f"{config.model} on {config.dataset}"
+    what = f"{config.model} on {short(config.dataset)}"
     trainer.source = init_from.read(config.init_from, trainer.state_shapes(), what)
     before = past.model.get("init_from") if past else None
     if before and before["sha256"] != trainer.source.facts["sha256"]:

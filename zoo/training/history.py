@@ -1,7 +1,8 @@
 """A run's history: one JSON file that is always whole::
 
     {"format": 2, "config": {...}, "environment": {...}, "model": {"name", "num_params", "layers"},
-     "data": {"num_train", "num_val", "num_test", "num_classes", "image_shape", "sha256"},
+     "data": {"num_train", "num_val", "num_test", "num_classes", "image_shape", "sha256",
+              "classes"},
      "epochs": [{"epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy",
                  "learning_rate", "seconds", "images_per_second"}, ...],
      "test": {"loss", "accuracy", "num_examples", "epoch"} or null until the run is complete,
@@ -18,12 +19,14 @@ With on_nan=skip, `skipped` is the number of images in batches that were left ou
 that of the last start, with the version of the numerics (`zoo.training.numerics`); where a run went
 on with other versions or on another device, the earlier ones follow. `data.sha256` is the checksum
 of all images and labels (`zoo.data.Dataset.sha256`), by which the data is known wherever it lies;
-`data_dir` and `manual_dir` in `config` only tell where it was at the last start.
+`data_dir` and `manual_dir` in `config`, and the path in a `dataset` such as "npz:FILE", only tell
+where it was at the last start. `data.classes` has the names of the classes, by label, where they
+have some.
 `model.layers` is there where the net is not one of the zoo: its layers, as in
 `zoo.models.layer_lists`, or null if it was a Flax module.
 `framing` tells how drawings lie in the training images (`zoo.data.framing`), so that pictures of
-one's own are brought to that; it is empty where they are in colour or not drawings, and null in
-runs of before.
+one's own are brought to that; it is empty where they are in colour or not drawings, as those of a
+directory of images: then pictures are resized as these were. It is null in runs of before.
 With `freeze`, `model.num_trained` is the number of parameters that are trained. With `init_from`,
 `model.init_from` tells of the weights that the run started from: {"source", "sha256" of them all,
 "net", "dataset" of their training, "new_head": whether the head was drawn from the seed}.
@@ -192,6 +195,7 @@ def _check_form(history: History) -> None:
         forms.check(history.model["init_from"], _INIT_FROM)
     forms.check(history.data, _DATA)
     forms.check(history.data.get("sha256", ""), forms.text)
+    check_classes(history.data)
     shape = history.data.get("image_shape", [1, 1, 1])  # the first runs do not tell it
     forms.check(shape, [forms.whole(1)])
     if len(shape) != 3 or math.prod(shape) > _MAX_VALUES:
@@ -214,6 +218,14 @@ def _check_form(history: History) -> None:
         epoch = forms.per_seed(forms.whole(0, len(history.epochs)), history.num_seeds)
         test = {"num_examples": forms.whole(1), "epoch": epoch}
         forms.check(history.test, test | {"loss": loss, "accuracy": accuracy})
+
+
+def check_classes(data: dict[str, Any]) -> None:
+    """Raises ValueError unless the names of the classes, if it tells some, are one for each."""
+    names = data.get("classes", [])
+    forms.check(names, [forms.text])
+    if names and (len(names) != data["num_classes"] or len(set(names)) != len(names)):
+        raise ValueError(names)
 
 
 def environment() -> dict[str, Any]:

@@ -17,6 +17,7 @@ import zoo.data
 import zoo.data.framing
 import zoo.system.memory
 import zoo.training.optim
+from zoo.data.dataset import note_untrained_classes
 from zoo.models.paths import PatternError
 from zoo.system.errors import ZooError
 from zoo.training import init_from, nets, programs
@@ -55,6 +56,8 @@ class Trainer:
         """
         zoo.data.check(dataset)
         train_split, val_split = zoo.data.split_validation(dataset, config.validation)
+        if config.validation != "test":
+            note_untrained_classes(dataset, train_split, val_split)
         self.config = config
         self.seeds = range(config.seed, config.seed + config.num_seeds)
         self.dataset = dataset
@@ -63,15 +66,10 @@ class Trainer:
         self._train_split = _on_device(train_split)
         self._val_split = _on_device(val_split)
 
-        self.data_sizes = {
-            "num_train": self.num_train,
-            "num_val": self.num_val,
-            "num_test": len(dataset.test),
-            "num_classes": dataset.num_classes,
-            "image_shape": list(dataset.train.images.shape[1:]),  # height, width, channels
-            "sha256": dataset.sha256,
-        }
-        self.framing = zoo.data.framing.learn(train_split.images)
+        sizes = {"num_train": self.num_train, "num_val": self.num_val}
+        self.data_sizes = sizes | dataset.facts
+        is_ink = dataset.pictures == "ink"
+        self.framing = zoo.data.framing.learn(train_split.images) if is_ink else None
         self._batch_size = min(config.batch_size, self.num_train)
         self.steps_per_epoch = math.ceil(self.num_train / self._batch_size)
         self._schedule = zoo.training.optim.make_schedule(

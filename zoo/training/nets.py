@@ -13,6 +13,7 @@ import numpy as np
 import zoo.config
 import zoo.models
 from zoo.data import Dataset
+from zoo.data.names import short
 from zoo.models import layer_lists, net_files
 from zoo.models.layers import Head, Net
 from zoo.system.errors import ZooError
@@ -71,7 +72,7 @@ def check_logits(model: Any, dataset: Dataset, config: ml_collections.ConfigDict
     Raises:
         ZooError: it does not, or cannot have such images.
     """
-    name = f"{config.model} on {config.dataset}"
+    name = f"{config.model} on {short(config.dataset)}"
     image_shape, num_classes = dataset.train.images.shape[1:], dataset.num_classes
     images = np.zeros((1, *image_shape), np.uint8)
     init = {"params": jax.random.key(0), "dropout": jax.random.key(0)}

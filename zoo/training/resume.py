@@ -10,6 +10,7 @@ import ml_collections
 import zoo.config
 import zoo.data
 import zoo.training.history
+from zoo.data.names import MEMORY, is_place, kind_of
 from zoo.system.errors import DamagedError, ZooError
 from zoo.system.files import as_sentence, free_name
 from zoo.training import nets, numerics
@@ -28,10 +29,33 @@ _NO_CHECKSUM = (
 )
 
 
+def load_data(config: ml_collections.ConfigDict) -> zoo.data.Dataset:
+    """The dataset that a configuration names.
+
+    Raises:
+        ZooError: as `zoo.data.load`.
+    """
+    return zoo.data.load(
+        config.dataset,
+        data_dir=config.data_dir,
+        manual_dir=config.manual_dir,
+        options=zoo.config.data_options(config),
+    )
+
+
 def past_history(
-    config: ml_collections.ConfigDict, workdir: Path, net: nets.ChosenNet
+    config: ml_collections.ConfigDict,
+    workdir: Path,
+    net: nets.ChosenNet,
+    dataset: zoo.data.Dataset | None = None,
 ) -> History | None:
     """The history that workdir holds, None if it holds none or a damaged one.
+
+    Args:
+        config: with which the run is to go on.
+        workdir: its directory.
+        net: of which.
+        dataset: on which; None: the one that the configuration names.
 
     Raises:
         ZooError: it is of a run that cannot go on with this configuration and net.
@@ -45,25 +69,20 @@ def past_history(
     kept = zoo.config.to_keep(config)
     zoo.config.check_same_run(history.config, kept, str(workdir))
     nets.check_same(history.model, net.about, str(workdir))
-    before = history.config["manual_dir"]
-    moved = before and kept["manual_dir"] != os.path.abspath(before)
+    moved = _have_moved(history.config, kept) or dataset is not None
     history.config = kept  # num_epochs may have grown
-    if config.dataset == "idx" and moved and history.is_complete:  # no more data is read for it
-        _check_same_data(history, _content(config), workdir)
+    if moved and history.is_complete:  # no more data is read for it
+        _check_same_data(history, (dataset or load_data(config)).facts, workdir)
         with as_sentence(workdir):
             history.write(workdir)
     return history
 
 
-def _content(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """What a history tells of the dataset that a configuration names."""
-    dataset = zoo.data.load(config.dataset, manual_dir=config.manual_dir)
-    return {
-        "num_test": len(dataset.test),
-        "num_classes": dataset.num_classes,
-        "image_shape": list(dataset.train.images.shape[1:]),
-        "sha256": dataset.sha256,
-    }
+def _have_moved(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether a run's own files are named at another place than before."""
+    if now["dataset"] == "idx" and before["manual_dir"]:
+        return now["manual_dir"] != os.path.abspath(before["manual_dir"])
+    return now["dataset"] != before["dataset"]
 
 
 def _check_same_data(history: History, data: dict[str, Any], workdir: Path) -> None:
@@ -75,10 +94,20 @@ def _check_same_data(history: History, data: dict[str, Any], workdir: Path) -> N
     ]
     if differing:
         raise ZooError(
-            f"{workdir} holds a run on other data ({'; '.join(differing)}): name the directory of "
-            f"the same data with --config.manual_dir=DIR or --config.data_dir=DIR, or use another "
-            f"directory for the run"
+            f"{workdir} holds a run on other data ({'; '.join(differing)}): "
+            f"{_same_data_text(history.config['dataset'])}, or use another directory for the run"
         )
+
+
+def _same_data_text(dataset: str) -> str:
+    """How the data is given with which a run goes on."""
+    if is_place(dataset):
+        return f"name the same data with --config.dataset={kind_of(dataset)}:PATH"
+    if kind_of(dataset) == MEMORY:
+        return "give the same arrays"
+    return (
+        "name the directory of the same data with --config.manual_dir=DIR or --config.data_dir=DIR"
+    )
 
 
 def starting_point(

@@ -1,6 +1,7 @@
 """A whole run: epochs, validation, history, checkpoints, and going on where it stopped."""
 
 import contextlib
+import dataclasses
 import functools
 import time
 from collections.abc import Callable
@@ -20,10 +21,10 @@ from zoo.system.files import as_sentence, expanded
 from zoo.system.lock import locked
 from zoo.system.memory import shortage_as_sentence
 from zoo.system.settings import usual_settings
-from zoo.system.text import error_text
 from zoo.training.beginning import begun, load
 from zoo.training.best import Best, better_of
 from zoo.training.checkpoint import Checkpoints
+from zoo.training.ending import draw, say_complete, tell
 from zoo.training.events import Log, log_test, log_whole, open_log
 from zoo.training.history import History, numbers
 from zoo.training.loop import Trainer
@@ -31,8 +32,12 @@ from zoo.training.nets import choose
 from zoo.training.resume import first_snapshot, past_history, starting_point
 from zoo.training.snapshot import Snapshot
 from zoo.training.step import Progress, TrainState, all_finite, num_steps
-from zoo.training.terminal import Terminal, header_text, result_text
+from zoo.training.terminal import Terminal, header_text
 
+_LESS = (
+    "use a smaller config.batch_size or config.eval_batch_size, and the same command goes on from "
+    "the last checkpoint, if there is one"
+)
 _LOWER_RATE = "use a lower config.optimizer.learning_rate and another directory"
 
 
@@ -43,13 +48,13 @@ def train_and_evaluate(
     *,
     model: Net | nn.Module | None = None,
     quiet: bool = False,
+    dataset: zoo.data.Dataset | None = None,
     log: Log | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> History:
     """Trains a net as the configuration says, or goes on with the run that `workdir` holds.
 
-    Writes `history.json` after each epoch, `checkpoints/`, and `history.png` at the end. A run that
-    is complete is left as it is.
+    Writes `history.json`, `checkpoints/` and `history.png`. A complete run is left as it is.
 
     Args:
         config: as in configs/default.py.
@@ -57,6 +62,7 @@ def train_and_evaluate(
         model: in place of config.model, a tuple of layers or a Flax module that is called as ours;
             to go on with a module's run, or to evaluate it, give the module again.
         quiet: print nothing but the result.
+        dataset: in place of config.dataset, such as `zoo.data.from_arrays` gives; to go on, too.
         log: called as log(numbers, step) after each epoch, `numbers` being its entry in the history
             (of many seeds the means, and each as "seed_3/loss"), and at the end with "test_loss"
             and "test_accuracy"; of a run that goes on, for its earlier epochs first. wandb's
@@ -68,28 +74,33 @@ def train_and_evaluate(
         StoppedError: should_stop said so.
         ZooError: the configuration, net, data, memory, workdir or disk does not do.
     """
-    config, net = choose(config, model)
+    config, net = choose(_on(dataset, config), model)
     workdir, terminal = expanded(workdir), Terminal(quiet)
     zoo.training.workdir.check(workdir)
-    history = past_history(config, workdir, net)
+    history = past_history(config, workdir, net, dataset)
     if history and history.is_complete:
-        _say_complete(history, workdir, terminal, log)
+        say_complete(history, workdir, terminal, log)
         return history
-    trainer, first = load(config, net, workdir, history, terminal)
+    trainer, first = load(config, net, dataset, workdir, history, terminal)
     zoo.training.workdir.make(workdir)
     with (
         locked(workdir),
         open_log(workdir, log, config.tensorboard) as write,
-        shortage_as_sentence(
-            f"{config.model} with batches of {config.batch_size:,}",
-            "use a smaller config.batch_size or config.eval_batch_size, and the same command goes "
-            "on from the last checkpoint, if there is one",
-        ),
+        shortage_as_sentence(f"{config.model} with batches of {config.batch_size:,}", _LESS),
     ):
         history = Run(workdir, terminal, trainer, should_stop, history).go(first, write)
-        _draw(history, workdir, terminal)
-    _tell(history, workdir, terminal)
+        draw(history, workdir, terminal)
+    tell(history, workdir, terminal)
     return history
+
+
+def _on(dataset: zoo.data.Dataset | None, config: ConfigDict) -> ConfigDict:
+    """The configuration as it is kept of a run on that dataset."""
+    if dataset is None:
+        return config
+    config = config.copy_and_resolve_references()
+    config.update(dataset=dataset.name, data=dataclasses.asdict(dataset.options))
+    return config
 
 
 class Run:
@@ -272,28 +283,3 @@ class Run:
         for note in notes:
             self._terminal.note(note)
         return (found or begun(self._trainer, first, self._workdir, self._past)).state
-
-
-def _tell(history: History, workdir: Path, terminal: Terminal) -> None:
-    checkpoints = " and checkpoints" if history.config["checkpoint"]["every_epochs"] else ""
-    terminal.say(f"wrote history.json, history.png{checkpoints} to {workdir}")
-    terminal.result(result_text(history))
-
-
-def _say_complete(history: History, workdir: Path, terminal: Terminal, log: Log | None) -> None:
-    with open_log(workdir, log, history.config["tensorboard"]) as write:
-        log_whole(history, write)
-    if not (workdir / "history.png").exists():  # killed just before its end
-        _draw(history, workdir, terminal)
-    terminal.say(f"{workdir} is complete ({len(history.epochs)} epochs): nothing to do")
-    terminal.result(result_text(history))
-
-
-def _draw(history: History, workdir: Path, terminal: Terminal) -> None:
-    """Draws history.png; where that fails, the run is as good without it."""
-    try:
-        from zoo.training.curves import save_run  # only now: matplotlib takes half a second
-
-        save_run(history, workdir)
-    except Exception as error:
-        terminal.note(f"history.png could not be drawn ({error_text(error):.200})")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from zoo.data.names import short
 from zoo.system.text import metric_text
 from zoo.system.waiting import bar_width, waiting
 from zoo.training.history import History, seeds_text
@@ -102,7 +103,7 @@ def header_text(history: History, workdir: Path) -> str:
     lines = [
         f"{config['model']}: {_parameters_text(history)}, {seeds_text(history)}",
         *_source_lines(history),
-        f"{config['dataset']}: {data['num_train']:,} training images, {validated}, "
+        f"{short(config['dataset'])}: {data['num_train']:,} training images, {validated}, "
         f"{data['num_test']:,} test images",
         f"{environment['platform']} ({environment['device']}), jax {environment['jax']}, "
         f"writing to {workdir}",

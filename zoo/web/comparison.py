@@ -15,6 +15,7 @@ import zoo.models
 import zoo.reproduction.results
 import zoo.training.history
 from zoo.analysis.summary import summarize
+from zoo.data.names import short
 from zoo.models.layers import Conv, DepthwiseConv, Dropout, Net, every_layer
 from zoo.system.errors import ZooError
 from zoo.system.figures import COLORS, add_legend, add_tooltips
@@ -90,7 +91,7 @@ def _of_run(workdir: Path) -> Entry:
         name=workdir.resolve().name,
         net=history.config["model"],
         layers=zoo.models.NETS[net] if isinstance(net, str) else net or (),
-        dataset=history.config["dataset"],
+        dataset=short(history.config["dataset"]),
         num_parameters=history.model["num_params"],
         accuracies=tuple(np.atleast_1d(history.test["accuracy"]).tolist()),
         losses=tuple(np.atleast_1d(history.test["loss"]).tolist()),

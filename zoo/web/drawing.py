@@ -80,6 +80,7 @@ class _Drawing:
             "probabilities": probabilities.tolist(),
             "doubt": Prediction(net.name, _NAME, prepared, None, probabilities).doubt,
             "seen": list(self._seen).index(key),
+            "names": net.data.class_names,
         }
 
     def seen(self) -> list[list[list[float]]]:

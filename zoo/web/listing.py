@@ -10,6 +10,7 @@ from pathlib import Path
 import flask
 
 import zoo.training.history
+from zoo.data.names import short
 from zoo.system.errors import ZooError
 from zoo.system.files import as_text
 from zoo.system.text import mean_text
@@ -92,7 +93,7 @@ def _listed(name: str, workdir: Path) -> ListedRun:
     return ListedRun(
         name,
         net=history.config["model"],
-        dataset=history.config["dataset"],
+        dataset=short(history.config["dataset"]),
         epochs_done=len(history.epochs),
         num_epochs=history.config["num_epochs"],
         num_parameters=history.model["num_params"],

@@ -17,6 +17,7 @@ from zoo.analysis import evaluation, pictures, summary, trained
 from zoo.analysis.evaluation import Evaluation
 from zoo.analysis.significance import binomial_error, distance
 from zoo.data import NOWHERE, DataDirs
+from zoo.data.names import short
 from zoo.reproduction.results import is_mnist
 from zoo.system import figures
 from zoo.system.errors import ZooError
@@ -52,6 +53,7 @@ class RunView:
 
     name: str  # of its directory
     history: History
+    dataset: str  # its name, without the directories of a path
     status: str
     facts: Facts
     curves: tuple[Markup, ...]  # loss, accuracy; none before the first epoch
@@ -68,6 +70,7 @@ class NetView:
 
     about: str
     evaluation: Evaluation
+    class_names: tuple[str, ...]  # by label; empty: classes are known by their numbers
     pictures: dict[str, Markup | str]  # by kind; text if there is no picture
 
 
@@ -93,6 +96,7 @@ def view_run(workdir: Path, name: str, prefix: str) -> RunView:
     return RunView(
         name=name,
         history=history,
+        dataset=short(history.config["dataset"]),
         status=_status(history),
         facts=_facts(history),
         curves=tuple(curves),
@@ -129,7 +133,8 @@ def view_net(workdir: Path, prefix: str, given: DataDirs = NOWHERE) -> NetView:
         except ZooError as error:  # a net without mistakes
             drawn[kind] = str(error)
     about = f"After epoch {net.epoch}, seed {net.seed}, on {len(split):,} test images."
-    return NetView(about, evaluation.evaluate(logits, split.labels), drawn)
+    scores = evaluation.evaluate(logits, split.labels)
+    return NetView(about, scores, net.data.class_names, drawn)
 
 
 def _status(history: History) -> str:
@@ -155,6 +160,8 @@ def _facts(history: History) -> Facts:
     if history.epochs:
         facts.append(("seconds per epoch and seed", f"{history.seconds_per_epoch:.1f}"))
     facts.append(("training images", f"{history.data['num_train']:,}"))
+    if "classes" in history.data:
+        facts.append(("classes", str(history.data["num_classes"])))
     return facts
 
 

@@ -128,25 +128,26 @@
     showPictures(shown, pictures);
   }
 
-  function showAnswer(row, { probabilities, doubt, epoch }) {
+  function showAnswer(row, { probabilities, doubt, epoch, names = [] }) {
+    const nameOf = (label) => names[label] ?? String(label); // digits have no other name
     const likely = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
     const labels = likely.slice(0, MOST_BARS).sort((a, b) => a - b);
     const [best] = likely;
-    row.dataset.predicted = best;
+    row.dataset.predicted = nameOf(best);
     row.classList.toggle("unsure", doubt !== "");
-    row.querySelector(".said strong").textContent = best;
+    row.querySelector(".said strong").textContent = nameOf(best);
     row.querySelector(".said span").textContent = percent(probabilities[best]);
     const states = [epoch === undefined ? "" : `epoch ${epoch}`, doubt && `not sure: ${doubt}`];
     row.querySelector(".state").textContent = states.filter(Boolean).join(", ");
     const chances = row.querySelector(".chances");
-    const spoken = likely.slice(0, 3).map((label) => `${label} with ${percent(probabilities[label])}`);
+    const spoken = likely.slice(0, 3).map((label) => `${nameOf(label)} with ${percent(probabilities[label])}`);
     chances.ariaLabel = spoken.join(", ");
     chances.replaceChildren(
       ...labels.map((label) => {
         const bar = document.createElement("span");
         bar.style.setProperty("--share", probabilities[label]);
         bar.classList.toggle("best", label === best);
-        bar.textContent = label;
+        bar.textContent = nameOf(label);
         return bar;
       }),
     );
@@ -159,7 +160,7 @@
     for (const [row, { probabilities }] of shown) {
       const label = row.dataset.predicted;
       counts.set(label, (counts.get(label) ?? 0) + 1);
-      sums.set(label, (sums.get(label) ?? 0) + probabilities[label]);
+      sums.set(label, (sums.get(label) ?? 0) + Math.max(...probabilities));
     }
     const labels = [...counts.keys()].sort(
       (a, b) => counts.get(b) - counts.get(a) || sums.get(b) - sums.get(a),

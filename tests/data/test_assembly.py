@@ -1,0 +1,184 @@
+"""Arrays in memory become a dataset, or one sentence says why not."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from zoo.data import Options, from_arrays, load, split_validation
+from zoo.data.dataset import note_untrained_classes
+from zoo.data.names import absolute, short
+from zoo.data.splitting import mixed
+from zoo.system.errors import ZooError
+
+IMAGES = np.arange(12 * 6 * 5, dtype=np.int64).reshape(12, 6, 5) % 256
+LABELS = np.arange(12) % 3
+
+
+def test_arrays_of_any_whole_numbers_become_uint8_images_with_int32_labels() -> None:
+    dataset = from_arrays(IMAGES, LABELS[:, None], IMAGES[:3], [0, 1, 2])
+    assert dataset.name == "memory:arrays"
+    assert (dataset.num_classes, dataset.class_names) == (3, ())
+    np.testing.assert_array_equal(dataset.train.images[..., 0], IMAGES)
+    np.testing.assert_array_equal(dataset.train.labels, LABELS)
+    assert (dataset.train.images.dtype, dataset.train.labels.dtype) == (np.uint8, np.int32)
+    assert dataset.test.images.shape == (3, 6, 5, 1)
+
+
+def test_texts_as_labels_are_the_names_of_the_classes() -> None:
+    names = np.array(["pear", "apple", "fig"])
+    dataset = from_arrays(IMAGES, names[LABELS], IMAGES, names[LABELS])
+    assert dataset.class_names == ("apple", "fig", "pear")
+    assert dataset.train.labels[:3].tolist() == [2, 0, 1]
+
+
+def test_a_test_split_is_a_share_of_each_class_by_a_seed() -> None:
+    labels = np.repeat([0, 1, 2], [50, 20, 5])
+    images = np.arange(75, dtype=np.uint8)[:, None, None] * np.ones((1, 2, 2), np.uint8)
+    dataset, again = (from_arrays(images, labels) for _ in range(2))
+    other = from_arrays(images, labels, options=Options(split_seed=1))
+    assert np.bincount(dataset.test.labels).tolist() == [10, 4, 1]
+    assert np.bincount(dataset.train.labels).tolist() == [40, 16, 4]
+    assert dataset.sha256 == again.sha256 != other.sha256
+    seen = np.concatenate([dataset.train.images, dataset.test.images])[:, 0, 0, 0]
+    assert sorted(seen.tolist()) == list(range(75))
+    half = from_arrays(images, labels, options=Options(test_share=0.5))
+    assert np.bincount(half.test.labels).tolist() == [25, 10, 2]
+    _, held_out = split_validation(dataset, "holdout")  # of a dataset that was sorted by class
+    assert np.bincount(held_out.labels, minlength=3).tolist() == [8, 3, 1]
+
+
+def test_every_part_of_a_mixed_order_has_its_share_of_each_class() -> None:
+    labels = np.repeat([0, 1], [300, 100])
+    order = mixed(labels, seed=0)
+    assert sorted(order.tolist()) == list(range(400))
+    for start in range(0, 400, 40):
+        assert 9 <= labels[order[start : start + 40]].sum() <= 11
+    assert order.tolist() != mixed(labels, seed=1).tolist()
+
+
+def test_images_are_resized_and_get_the_channels_that_are_asked_for() -> None:
+    images = np.zeros((12, 4, 6), np.uint8)
+    images[:, :, 3:] = 200
+    dataset = from_arrays(images, LABELS, images, LABELS, options=Options(8, 3))
+    assert dataset.train.images.shape == (12, 8, 8, 3)
+    assert dataset.train.images[0, :, 0].max() == 0
+    assert dataset.train.images[0, :, -1].min() == 200
+    colour = np.stack([images, images * 0, images * 0], axis=-1)
+    grey = from_arrays(colour, LABELS, colour, LABELS, options=Options(channels=1))
+    assert grey.train.images.shape == (12, 4, 6, 1)
+    assert grey.train.images.max() == 60  # 0.299 of red
+
+
+def test_a_dataset_by_its_name_is_resized_as_well() -> None:
+    digits = load("digits", options=Options(image_size=14, channels=3, pictures="resized"))
+    assert digits.train.images.shape == (1442, 14, 14, 3)
+    assert (digits.pictures, load("digits").pictures) == ("resized", "ink")
+    assert load("digits", options=Options(split_seed=3)).sha256 == load("digits").sha256
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "sentence"),
+    [
+        (
+            IMAGES / 255,
+            LABELS,
+            r"images of memory:arrays are float64, not whole .* 0 to 255: scale",
+        ),
+        (IMAGES > 5, LABELS, r"are bool, not whole numbers from 0 to 255: multiply"),
+        (IMAGES + 1, LABELS, r"have values from 1 to 256, not from 0 to 255: scale them"),
+        (IMAGES[:, None, None], LABELS, r"have shape \(12, 1, 1, 6, 5\), not \[N, height, width\]"),
+        (np.zeros((12, 3, 6, 5), int), LABELS, r"use \.transpose\(0, 2, 3, 1\)"),
+        (IMAGES[:0], LABELS[:0], r"there must be at least one"),
+        ([np.zeros((2, 2)), np.zeros((3, 3))] * 6, LABELS, r"differ in size: bring them to one"),
+        (
+            IMAGES,
+            LABELS.astype(float),
+            r"labels of memory:arrays are float64, not whole numbers or",
+        ),
+        (IMAGES, LABELS - 1, r"have the number -1, not 0 to 65,535: number the classes from 0"),
+        (IMAGES, LABELS + 70_000, r"have the number 70002, not 0 to 65,535"),
+        (IMAGES, np.eye(3)[LABELS], r"have shape \(12, 3\), not \[N\]: use \.argmax\(axis=1\)"),
+        (IMAGES, LABELS[1:], r"has 12 training images and 11 labels: the numbers must be equal"),
+        (IMAGES, LABELS * 0, r"memory:arrays has 1 class: a net needs at least 2"),
+        (IMAGES, np.arange(12), r"class 0 of memory:arrays has one image, which cannot be both"),
+        (IMAGES, [None, "b", 3] * 4, r"are object, not whole numbers or texts"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(images: Any, labels: Any, sentence: str) -> None:
+    with pytest.raises(ZooError, match=sentence) as error:
+        from_arrays(images, labels)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (["a", "b"], r"training label 2 of image 2 of memory:arrays is out of range"),
+        (["a", "b", "b"], r"3 classes and 2 different class names: give each class a name"),
+        (["a", "b", ""], r"the class name '' of memory:arrays is not a line of text"),
+        (["a", "b", "c\n"], r"is not a line of text: rename it"),
+        (["a", "b", "c" * 300], r"has 300 characters, more than 200: rename it"),
+    ],
+)
+def test_class_names_are_lines_of_text_one_for_each_class(names: list[str], sentence: str) -> None:
+    with pytest.raises(ZooError, match=sentence):
+        from_arrays(IMAGES, LABELS, IMAGES, LABELS, class_names=names)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("npz", r"dataset 'npz' names no place: give npz:FILE"),
+        ("image:x", r"unknown dataset 'image:x': did you mean images:DIRECTORY\?"),
+        ("mnits", r"unknown dataset 'mnits': did you mean mnist"),
+        ("zzz:x", r"unknown dataset 'zzz:x': known: digits, .*images:DIRECTORY, .*tfds:NAME"),
+        ("npz:\x1b[2J", r"the dataset's name 'npz:\\x1b\[2J' is not one line of text: rename"),
+        ("npz:~nobody-has-this/x", r"in a home directory, which this user does not have"),
+    ],
+)
+def test_a_wrong_name_is_one_sentence(name: str, sentence: str) -> None:
+    with pytest.raises(ZooError, match=sentence):
+        load(name)
+
+
+def test_names_are_kept_with_an_absolute_path_if_that_is_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert absolute("npz:a/b.npz") == f"npz:{tmp_path}/a/b.npz"
+    assert [absolute(name) for name in ("mnist", "npz:~/b", "tfds:a")] == [
+        "mnist",
+        "npz:~/b",
+        "tfds:a",
+    ]
+    (tmp_path / "line\nbreak").mkdir()
+    monkeypatch.chdir("line\nbreak")
+    assert absolute("npz:b.npz") == "npz:b.npz"
+    assert short("images:/somewhere/flowers/") == "images:flowers"
+
+
+def test_test_images_need_their_labels() -> None:
+    with pytest.raises(ZooError, match="test_images and test_labels need each other"):
+        from_arrays(IMAGES, LABELS, test_images=IMAGES)
+
+
+def test_a_class_of_the_test_images_alone_is_an_error() -> None:
+    with pytest.raises(ZooError, match=r"have the class 'kiwi', which is not among apple, pear"):
+        from_arrays(IMAGES[:2], ["apple", "pear"], IMAGES[:1], ["kiwi"])
+
+
+def test_a_class_without_training_images_is_said() -> None:
+    with pytest.warns(UserWarning, match=r"^class 0 and 1 others of memory:arrays has no training"):
+        dataset = from_arrays(IMAGES[:3], [2, 3, 2], IMAGES[:1], [2])
+    assert dataset.num_classes == 4
+
+
+def test_held_out_classes_that_are_not_trained_are_said() -> None:
+    labels = [0] * 5 + [1] * 4 + [2] * 3
+    dataset = from_arrays(IMAGES, labels, IMAGES, labels, class_names=["a", "b", "c"])
+    with pytest.warns(UserWarning, match="all training images of class c of memory:arrays are"):
+        note_untrained_classes(dataset, *split_validation(dataset, "holdout"))
+    mixed_up = from_arrays(IMAGES, LABELS, IMAGES, labels)
+    note_untrained_classes(mixed_up, *split_validation(mixed_up, "holdout"))  # not a word
