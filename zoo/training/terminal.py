@@ -125,7 +125,7 @@ def _source_lines(history: History) -> list[str]:
     if "init_from" not in history.model:
         return []
     facts = history.model["init_from"]
-    dataset = f", trained on {facts['dataset']}" if facts["dataset"] else ""
+    dataset = f", trained on {short(facts['dataset'])}" if facts["dataset"] else ""
     head = (
         f"a new head for {history.data['num_classes']} classes" if facts["new_head"] else "its head"
     )
