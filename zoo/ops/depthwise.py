@@ -28,7 +28,7 @@ def output(x: jax.Array, kernel: jax.Array, stride: int, pads: Pads) -> jax.Arra
 def input_gradient(
     dy: jax.Array, kernel: jax.Array, stride: int, pads: Pads, size: tuple[int, int], channels: int
 ) -> jax.Array:
-    """The gradient with respect to the images: [B, *size, C]."""
+    """The gradient with respect to the images: `[B, *size, C]`."""
     if stride == 1 and dy.shape[3] == channels:
         top, left = (
             (side - 1 - before, side - 1 - after)

@@ -29,7 +29,7 @@ def output(x: jax.Array, kernel: jax.Array, stride: int, pads: Pads) -> jax.Arra
 def input_gradient(
     dy: jax.Array, kernel: jax.Array, stride: int, pads: Pads, size: tuple[int, int]
 ) -> jax.Array:
-    """The gradient with respect to the images: [B, *size, C]."""
+    """The gradient with respect to the images: `[B, *size, C]`."""
     x = jax.ShapeDtypeStruct((len(dy), *size, kernel.shape[2]), dy.dtype)
     if kernel.shape[2] <= _FEW_CHANNELS:
         return jax.linear_transpose(lambda x: output(x, kernel, stride, pads), x)(dy)[0]
