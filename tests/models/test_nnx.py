@@ -376,7 +376,8 @@ def test_initial_weights_are_those_of_linen_for_the_key() -> None:
     jax.tree.map(np.testing.assert_array_equal, zoo.models.nnx.to_linen(model), expected)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, pytest.param(jnp.bfloat16, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_training_mode_is_that_of_linen(dtype: Any) -> None:
     """Loss, gradients and statistics, with padding that batch statistics leave out."""
     arguments = (random_variables(EVERY_LAYER), IMAGES, LABELS, np.arange(6) < 4, jax.random.key(5))
@@ -392,9 +393,9 @@ def test_training_mode_is_that_of_linen(dtype: Any) -> None:
 
 
 def test_nnx_grad_and_the_statistics_that_it_leaves(model: zoo.models.nnx.ConvNet) -> None:
-    """In a module that exists outside: as in a function that makes it."""
+    """Those of Linen, with padding that batch statistics leave out."""
     key, mask = jax.random.key(5), np.arange(6) < 4
-    (loss, statistics), gradients = jax.jit(in_nnx(SMALL)[1])(
+    (loss, statistics), gradients = jax.jit(in_linen(SMALL)[1])(
         random_variables(SMALL), IMAGES, LABELS, mask, key
     )
 
