@@ -275,6 +275,20 @@ def test_the_summary_of_a_run_tells_what_is_trained(run_zoo: Zoo, whole: Path) -
     assert "trainable 1,126, of which 1,090 are trained, moving statistics 6" in said
 
 
+def test_the_summary_of_a_strangers_run_executes_no_file(
+    run_zoo: Zoo, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("evil.py").write_text("open('executed', 'w')\nNET = ()\n")
+    run = Path(shutil.copytree(whole, tmp_path / "run"))
+    content = json.loads((run / "history.json").read_text())
+    content["config"]["model"] = "evil.py:NET"
+    (run / "history.json").write_text(json.dumps(content))
+    status, said, error = run_zoo("summary", run)
+    assert (status, said, len(error.splitlines())) == (2, "", 1)
+    assert not Path("executed").exists()
+
+
 def test_a_history_that_was_edited_is_damaged(whole: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(whole, tmp_path / "run"))
     before = json.loads((run / "history.json").read_text())

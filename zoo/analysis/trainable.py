@@ -41,7 +41,10 @@ def task_of(source: str) -> Task:
         history = zoo.training.history.read(workdir)
         layers = nets.layers_of(history)
         if layers is None:
-            raise ZooError(f"the net of {source} is a module, which a run does not hold")
+            raise ZooError(
+                f"the net of {source} is a module, which a run does not hold: name a run of a net "
+                f"by name or of layers"
+            )
         net = zoo.models.create_model(layers).net  # by name or layers: no file is executed
     except ValueError as error:
         raise ZooError(str(error)) from None
