@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 import pytest
 from conftest import write_idx_dataset
 from ml_collections import ConfigDict
@@ -19,6 +20,7 @@ import zoo.analysis.trained
 import zoo.analysis.weights
 import zoo.models
 import zoo.training.history
+import zoo.training.init_from
 import zoo.training.parameters
 import zoo.web.views
 from zoo.configs import default
@@ -260,6 +262,14 @@ def test_pages_and_saved_weights_tell_what_a_run_started_from(
     training = json.loads(text)["training"]
     assert training["config"]["freeze"] == FREEZE
     assert training["init_from"]["sha256"] == history.model["init_from"]["sha256"]
+    content = json.loads((whole / "history.json").read_text())
+    content["config"]["dataset"] = f"images:{tmp_path}/flowers"
+    (tmp_path / "pictures").mkdir()
+    shutil.copytree(whole / "checkpoints", tmp_path / "pictures/checkpoints")
+    (tmp_path / "pictures/history.json").write_text(json.dumps(content))
+    state = zoo.training.create_train_state(zoo.models.ConvNet(NET), optax.sgd(1.0), 0, (8, 8, 1))
+    found = zoo.training.init_from.read(str(tmp_path / "pictures"), state, "tiny")
+    assert found.facts["dataset"] == "images:flowers"
     for source in (whole, tmp_path / "saved"):
         assert not zoo.analysis.trained.load(source).data.is_from_seed
     assert zoo.analysis.trained.load(folder / "base").data.is_from_seed

@@ -10,6 +10,7 @@ import numpy as np
 
 import zoo.training.history
 import zoo.training.parameters
+from zoo.data.names import short
 from zoo.models import hub
 from zoo.models.pretrained import is_weights
 from zoo.models.pretrained import read as read_pretrained
@@ -69,7 +70,7 @@ def _of_run(workdir: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     variables = zoo.training.parameters.read(workdir).variables
     if history.num_seeds > 1:
         variables = jax.tree.map(lambda leaf: leaf[0], variables)
-    return variables, {"net": history.model["name"], "dataset": history.config["dataset"]}
+    return variables, {"net": history.model["name"], "dataset": short(history.config["dataset"])}
 
 
 def _sha256(variables: dict[str, Any]) -> str:
