@@ -124,3 +124,19 @@ def test_damaged_and_missing_files_are_one_sentence(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(ZooError, match=sentence):
             load(f"csv:{tmp_path / name}")
+
+
+def test_a_file_that_unpacks_to_more_than_the_memory_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many rows that are alike take few bytes in a gzip file: it is read block by block."""
+    path = tmp_path / "alike.csv.gz"
+    row = ",".join(["1", *["0"] * 784]) + "\n"
+    with gzip.open(path, "wt") as file:
+        for _ in range(100):
+            file.write(row * 1000)  # 100,000 images of 784 bytes
+    assert path.stat().st_size < 500_000
+    free = [50_000_000]
+    monkeypatch.setattr("zoo.data.csv_files.available_bytes", lambda: free[0])
+    with pytest.raises(ZooError, match=r"alike\.csv\.gz unpacks to more than the free memory"):
+        load(f"csv:{path}")

@@ -5,6 +5,7 @@ import gzip
 import io
 import math
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,29 +73,47 @@ def _read(path: Path, options: Options) -> tuple[np.ndarray, np.ndarray]:
         convert = pyarrow.csv.ConvertOptions(
             column_types=dict.fromkeys(pixels, pyarrow.uint8()), strings_can_be_null=True
         )
-        _check_size(path)
         with opened(path) as file:
-            table = pyarrow.csv.read_csv(file, read, convert_options=convert)
+            reader = pyarrow.csv.open_csv(file, read, convert_options=convert)
+            images, labels = _values(reader, columns.label, path)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ZooError(f"{shown(path)} is a damaged gzip file ({error}): get it again") from None
     except pyarrow.ArrowInvalid as error:
         raise ZooError(f"{shown(path)} cannot be read: {_reason(error)}") from None
     except OSError as error:
         raise ZooError(f"{shown(path)} cannot be read ({error.strerror or error})") from None
-    if not table.num_rows:
-        raise ZooError(f"{shown(path)} has no row of numbers: get it again")
-    for name in columns.names:
-        if table.column(name).null_count:
-            row = int(np.flatnonzero(table.column(name).is_null().to_numpy())[0])
-            raise ZooError(
-                f"{shown(path)} has no value in column {name!r} of image {row}: fill it in, or "
-                f"remove the row"
-            )
-    images = np.empty((table.num_rows, len(pixels)), np.uint8)
-    for index, name in enumerate(pixels):
-        images[:, index] = table.column(name).to_numpy()
-    labels = table.column(columns.label).to_numpy()
     return images.reshape(-1, *shape), labels
+
+
+def _values(blocks: Iterable[Any], label: str, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(pixels [N, columns] uint8, labels [N]) of blocks of rows, as they are unpacked."""
+    images: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+    num_rows = num_bytes = 0
+    for block in blocks:
+        for name, column in zip(block.schema.names, block.columns, strict=True):
+            if column.null_count:
+                row = num_rows + int(np.flatnonzero(column.is_null().to_numpy(False))[0])
+                raise ZooError(
+                    f"{shown(path)} has no value in column {name!r} of image {row}: fill it in, or "
+                    f"remove the row"
+                )
+        pixels = [
+            column.to_numpy(zero_copy_only=False)
+            for name, column in zip(block.schema.names, block.columns, strict=True)
+            if name != label
+        ]
+        num_rows, num_bytes = num_rows + len(block), num_bytes + len(block) * len(pixels)
+        if num_bytes > available_bytes():  # they are copied once, at the end
+            raise ZooError(
+                f"{shown(path)} unpacks to more than the free memory of this machine "
+                f"({bytes_text(available_bytes())} are left): use a part of it"
+            )
+        images.append(np.stack(pixels, axis=1))
+        labels.append(block.column(label).to_numpy(zero_copy_only=False))
+    if not num_rows:
+        raise ZooError(f"{shown(path)} has no row of numbers: get it again")
+    return np.concatenate(images), np.concatenate(labels)
 
 
 def _columns(line: bytes, path: Path, options: Options) -> _Columns:
@@ -148,14 +167,6 @@ def _shape(num_pixels: int, path: Path) -> tuple[int, int, int]:
         f"{shown(path)} has {num_pixels:,} columns beside the label, which is no square of pixels, "
         f"grey or with 3 numbers each: leave out other columns"
     )
-
-
-def _check_size(path: Path) -> None:
-    if path.stat().st_size > available_bytes():
-        raise ZooError(
-            f"{shown(path)} has {bytes_text(path.stat().st_size)}, more than the free memory of "
-            f"this machine ({bytes_text(available_bytes())})"
-        )
 
 
 def _reason(error: Exception) -> str:
