@@ -80,7 +80,8 @@ class Trainer:
         self.model = nets.make(self.net, dataset.num_classes, config.dtype)
         self.source: init_from.Source | None = None  # that `init` starts from
         skips, smoothing, freeze = config.on_nan == "skip", config.label_smoothing, config.freeze
-        train_step = make_train_step(self.model, self._tx, skips, smoothing, freeze)
+        tx, self._rate = zoo.training.optim.with_arguments(config.optimizer, self._tx)
+        train_step = make_train_step(self.model, tx, skips, smoothing, freeze)
         self._train = programs.make_train_program(
             train_step, config.num_seeds, config.deterministic
         )
@@ -136,7 +137,7 @@ class Trainer:
         size = self.config.eval_batch_size
         batches = jax.eval_shape(lambda: programs.batches_in_order(self._val_split, size))
         self._compiler = programs.Compiler(
-            (self._train, (state, sums_of_all, self._train_split, orders, 0, 0)),
+            (self._train, (state, sums_of_all, self._train_split, orders, 0, 0, *self._rate)),
             (self._evaluate, (variables, sums, self._val_split, batches, 0, 0)),
             before=lambda: self._orders(1),  # so that it is compiled
         )
@@ -227,9 +228,8 @@ class Trainer:
         while (done := num_steps(state)) < until:
             epoch, first = divmod(done, self.steps_per_epoch)
             stop = min(self.steps_per_epoch, first + until - done)
-            sums = self._zeros()
-            orders = self._orders(epoch + 1)
-            state, _ = self._train(state, sums, self._train_split, orders, first, stop)
+            data = self._train_split, self._orders(epoch + 1)
+            state, _ = self._train(state, self._zeros(), *data, first, stop, *self._rate)
         return state
 
     def gradients(self, state: TrainState) -> list[tuple[jax.Array, Any]]:
@@ -255,7 +255,7 @@ class Trainer:
         after_piece: AfterPiece,
     ) -> tuple[TrainState, Progress]:
         began = time.perf_counter()
-        orders = self._orders(epoch)
+        data = self._train_split, self._orders(epoch)
         sums, seconds = progress or (self._zeros(), 0.0)
         began -= seconds
         first = num_steps(state) - (epoch - 1) * self.steps_per_epoch
@@ -263,7 +263,7 @@ class Trainer:
         with self._terminal.progress(title, len(self.seeds) * self.num_train) as show:
             show(first * images_per_step, sums)
             for start, stop in programs.pieces(first, self.steps_per_epoch):
-                state, sums = self._train(state, sums, self._train_split, orders, start, stop)
+                state, sums = self._train(state, sums, *data, start, stop, *self._rate)
                 jax.block_until_ready(sums)
                 show((stop - start) * images_per_step, sums)
                 after_piece(state, Progress(sums, time.perf_counter() - began))

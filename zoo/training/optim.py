@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from zoo.training.fine_tuning import scale_rates
@@ -80,6 +81,21 @@ def make_optimizer(config: Any, schedule: optax.Schedule) -> optax.GradientTrans
         case unknown:
             raise ValueError(f"unknown optimizer {unknown!r}")
     return _with_extras(tx, config)
+
+
+def with_arguments(config: Any, tx: optax.GradientTransformation) -> tuple[Any, tuple[Any, ...]]:
+    """(a function that makes the optimizer, its arguments); or (tx, ()).
+
+    A learning rate that is always the same is an argument: a program to which it is given, and of
+    which it is no constant, serves any, with the same bits.
+    """
+    if config.schedule != "constant" or config.warmup_epochs:
+        return tx, ()
+
+    def make(rate: jax.Array) -> optax.GradientTransformation:
+        return make_optimizer(config, optax.constant_schedule(rate))
+
+    return make, (np.float32(config.learning_rate),)
 
 
 def _with_extras(tx: optax.GradientTransformation, config: Any) -> optax.GradientTransformation:

@@ -94,11 +94,11 @@ def _over_batches(
 
 
 def make_train_program(
-    train_step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]],
+    train_step: Callable[..., tuple[TrainState, Metrics]],
     num_seeds: int = 1,
     deterministic: bool = False,
 ) -> Any:
-    """Compiles run(state, metrics, split, order, start, stop) -> (state, metrics).
+    """Compiles run(state, metrics, split, order, start, stop, *numbers) -> (state, metrics).
 
     It does the steps `start` to `stop - 1` of an epoch, in one call and one loop on the device;
     one compiled program serves any piece of the epoch. `split` is (images, labels) on the device,
@@ -109,24 +109,33 @@ def make_train_program(
     With many seeds, state, metrics and order have an axis of seeds in front (`stack_seeds`). They
     are trained one after another in a loop of the one program, each as it would be alone.
 
+    A step is train_step(state, batch, *numbers). A program whose numbers are its arguments, and not
+    constants in it, need not be compiled again for others, nor by the next process.
+
     `deterministic` keeps a GPU from operations whose sums come in any order; a CPU has none.
     """
 
-    def one(carry: tuple[TrainState, Metrics], batch: Batch) -> tuple[TrainState, Metrics]:
-        state, metrics = carry
-        state, new = train_step(state, batch)
-        return state, metrics + new
-
     def run(
-        state: TrainState, metrics: Metrics, split: Any, order: jax.Array, *piece: Any
+        state: TrainState,
+        metrics: Metrics,
+        split: Any,
+        order: jax.Array,
+        start: Any,
+        stop: Any,
+        *numbers: jax.Array,
     ) -> tuple[TrainState, Metrics]:
-        return _over_batches(one, (state, metrics), split, order, *piece)
+        def one(carry: tuple[TrainState, Metrics], batch: Batch) -> tuple[TrainState, Metrics]:
+            state, metrics = carry
+            state, new = train_step(state, batch, *numbers)
+            return state, metrics + new
+
+        return _over_batches(one, (state, metrics), split, order, start, stop)
 
     def run_seeds(
-        state: TrainState, metrics: Metrics, split: Any, order: jax.Array, *piece: Any
+        state: TrainState, metrics: Metrics, split: Any, order: jax.Array, *others: Any
     ) -> tuple[TrainState, Metrics]:
         each = (state, metrics, order)
-        return jax.lax.map(lambda own: run(own[0], own[1], split, own[2], *piece), each)
+        return jax.lax.map(lambda own: run(own[0], own[1], split, own[2], *others), each)
 
     return jax.jit(
         run if num_seeds == 1 else run_seeds,

@@ -189,19 +189,20 @@ def make_gradients(
 
 def make_train_step(
     model: zoo.models.ConvNet,
-    tx: optax.GradientTransformation,
+    tx: optax.GradientTransformation | Callable[..., optax.GradientTransformation],
     skip_non_finite: bool = False,
     label_smoothing: float = 0.0,
     freeze: str = "",
-) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """A pure function: train_step(state, batch) -> (state, metrics).
+) -> Callable[..., tuple[TrainState, Metrics]]:
+    """A pure function: train_step(state, batch, *numbers) -> (state, metrics).
 
     The loss is that of `make_gradients`; the metrics are those of the batch before the update, with
     dropout, as Keras reports them. Compile it with `jax.jit(train_step, donate_argnums=0)`.
 
     Args:
         model: the net.
-        tx: the optimizer.
+        tx: the optimizer, or a function that makes it of the step's numbers, such as a learning
+            rate, which are then no constants of the compiled step.
         skip_non_finite: leave out a batch whose loss or gradients are not finite, or after which
             the state would not be: the step is counted, and nothing else changes, the metrics
             included.
@@ -213,10 +214,11 @@ def make_train_step(
     """
     gradients = make_gradients(model, label_smoothing, freeze)
 
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def train_step(state: TrainState, batch: Batch, *numbers: Any) -> tuple[TrainState, Metrics]:
         grads, batch_stats, metrics = gradients(state, batch)
         trained, frozen = split_params(state.params, freeze)
-        updates, opt_state = tx.update(grads, state.opt_state, trained)
+        optimizer = tx(*numbers) if callable(tx) else tx
+        updates, opt_state = optimizer.update(grads, state.opt_state, trained)
         new = state.replace(
             step=state.step + 1,
             params=join_params(optax.apply_updates(trained, updates), frozen),
