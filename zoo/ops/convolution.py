@@ -7,7 +7,7 @@ they can be differentiated in any mode, in any order and any number of times, an
 uses the fast formulation. It is chosen when a program is lowered: on a CPU that of
 `zoo.ops.on_cpu`, on a GPU or TPU XLA's own. With a stride or with groups it is that of
 `zoo.ops.strided`. A convolution that is not differentiated, an answer, is a primitive of its own:
-for one or two images XLA's is the faster one on a CPU too.
+for one image and small kernels XLA's is the faster one on a CPU too.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ from zoo.ops import direct, on_cpu, strided, windows
 from zoo.ops.primitives import differentiate_as, primitive
 from zoo.ops.windows import Padding, Pads, same_or_valid
 
-MOST_FOR_XLA = 2  # images: up to here the zoo's formulations cost more than they save
+_MOST_TAPS_FOR_XLA = 9  # of a kernel: above this Winograd's algorithm pays for one image, too
 
 
 def conv(
@@ -73,14 +73,15 @@ def _output_by_xla(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     )
 
 
-def has_few_images(x: jax.Array) -> bool:
-    """Whether the zoo's formulations do not pay for a batch; one of any size may be large."""
-    return isinstance(x.shape[0], int) and x.shape[0] <= MOST_FOR_XLA
+def is_one_image(x: jax.Array) -> bool:
+    """Whether a batch surely has one image; one of any size may have more."""
+    return isinstance(x.shape[0], int) and x.shape[0] == 1
 
 
 def _answer_on_cpu(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
-    few = has_few_images(x) and x.dtype in (jnp.float32, jnp.float64)
-    return (_output_by_xla if few else on_cpu.output)(x, kernel, pads)
+    is_small = is_one_image(x) and kernel.shape[0] * kernel.shape[1] <= _MOST_TAPS_FOR_XLA
+    by_xla = is_small and x.dtype in (jnp.float32, jnp.float64)
+    return (_output_by_xla if by_xla else on_cpu.output)(x, kernel, pads)
 
 
 def _input_gradient_by_xla(dy: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:

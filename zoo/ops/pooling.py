@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching
 
-from zoo.ops.convolution import has_few_images
+from zoo.ops.convolution import is_one_image
 from zoo.ops.primitives import differentiate_as, primitive
 from zoo.ops.windows import (
     Padding,
@@ -95,7 +95,7 @@ def _output_on_cpu(x: jax.Array, window: int, stride: int, pads: Pads) -> jax.Ar
 
 def _answer_on_cpu(x: jax.Array, window: int, stride: int, pads: Pads) -> jax.Array:
     """The same, not differentiated."""
-    formulation = _output_by_xla if has_few_images(x) else _output_on_cpu
+    formulation = _output_by_xla if is_one_image(x) else _output_on_cpu
     return formulation(x, window, stride, pads)
 
 
