@@ -365,10 +365,10 @@ def test_an_image_with_not_a_number_in_it_is_one_sentence() -> None:
 
 
 def test_no_module_of_the_zoo_unpickles_or_evaluates() -> None:
-    """No such call in the whole source."""
-    words = r"pickle\.load|allow_pickle=True|\b(eval|exec)\(|yaml\.load|marshal|shelve"
+    """No such call in the whole source, but the one for a file that the user names as code."""
+    words = r"pickle\.load|allow_pickle=True|\b(?:eval|exec)\(|yaml\.load|marshal|shelve"
     root = Path(zoo.__file__).parent
     sources = [*root.rglob("*.py"), root.parent / "train.py"]
     assert len(sources) > 40
-    for source in sources:
-        assert not re.search(words, source.read_text()), source
+    found = {source.name: re.findall(words, source.read_text()) for source in sources}
+    assert {name: calls for name, calls in found.items() if calls} == {"net_files.py": ["exec("]}
