@@ -366,7 +366,7 @@ def test_an_image_with_not_a_number_in_it_is_one_sentence() -> None:
 
 def test_no_module_of_the_zoo_unpickles_or_evaluates() -> None:
     """No such call in the whole source, but the one for a file that the user names as code."""
-    words = r"pickle\.load|allow_pickle=True|\b(?:eval|exec)\(|yaml\.load|marshal|shelve"
+    words = r"pickle\.load|allow_pickle=True|(?<![\w.`])(?:eval|exec)\(|yaml\.load|marshal|shelve"
     root = Path(zoo.__file__).parent
     sources = [*root.rglob("*.py"), root.parent / "train.py"]
     assert len(sources) > 40
