@@ -78,7 +78,10 @@ def blocks_of(page: Path) -> list[Block]:
 def takes_long(page: Path) -> bool:
     """Whether something on the page trains, or starts a process."""
     return any(
-        block.is_run and (block.language == "bash" or "train_and_evaluate(" in block.text)
+        block.is_run
+        and (
+            block.language == "bash" or re.search(r"train_and_evaluate\(|train_step\(", block.text)
+        )
         for block in blocks_of(page)
     )
 
