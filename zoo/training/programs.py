@@ -98,7 +98,7 @@ def make_train_program(
     num_seeds: int = 1,
     deterministic: bool = False,
 ) -> Any:
-    """Compiles run(state, metrics, split, order, start, stop, *numbers) -> (state, metrics).
+    """Compiles `run(state, metrics, split, order, start, stop, *numbers) -> (state, metrics)`.
 
     It does the steps `start` to `stop - 1` of an epoch, in one call and one loop on the device;
     one compiled program serves any piece of the epoch. `split` is (images, labels) on the device,
@@ -109,7 +109,7 @@ def make_train_program(
     With many seeds, state, metrics and order have an axis of seeds in front (`stack_seeds`). They
     are trained one after another in a loop of the one program, each as it would be alone.
 
-    A step is train_step(state, batch, *numbers). A program whose numbers are its arguments, and not
+    A step is `train_step(state, batch, *numbers)`. A program whose numbers are its arguments, and not
     constants in it, need not be compiled again for others, nor by the next process.
 
     `deterministic` keeps a GPU from operations whose sums come in any order; a CPU has none.

@@ -194,7 +194,7 @@ def make_train_step(
     label_smoothing: float = 0.0,
     freeze: str = "",
 ) -> Callable[..., tuple[TrainState, Metrics]]:
-    """A pure function: train_step(state, batch, *numbers) -> (state, metrics).
+    """A pure function: `train_step(state, batch, *numbers) -> (state, metrics)`.
 
     The loss is that of `make_gradients`; the metrics are those of the batch before the update, with
     dropout, as Keras reports them. Compile it with `jax.jit(train_step, donate_argnums=0)`.
