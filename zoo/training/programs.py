@@ -109,8 +109,8 @@ def make_train_program(
     With many seeds, state, metrics and order have an axis of seeds in front (`stack_seeds`). They
     are trained one after another in a loop of the one program, each as it would be alone.
 
-    A step is `train_step(state, batch, *numbers)`. A program whose numbers are its arguments, and not
-    constants in it, need not be compiled again for others, nor by the next process.
+    A step is `train_step(state, batch, *numbers)`. A program whose numbers are its arguments, and
+    not constants in it, need not be compiled again for others, nor by the next process.
 
     `deterministic` keeps a GPU from operations whose sums come in any order; a CPU has none.
     """
