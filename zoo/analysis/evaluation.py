@@ -47,7 +47,7 @@ class Evaluation:
 
     num_images: int
     accuracy: Estimate  # Wilson's interval
-    loss: Estimate  # normal interval of a mean
+    loss: Estimate  # normal interval of a mean, of which no part is below 0
     calibration_error: float  # expected calibration error, 15 bins; biased upwards for few images
     classes: tuple[ClassScore, ...]  # those that have images, or were predicted
     confusions: tuple[Confusion, ...]  # the most frequent first
@@ -84,11 +84,14 @@ def evaluate(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
         if label != other
     ]
     mean = float(losses.mean())
-    error = float(_Z * losses.std(ddof=1) / math.sqrt(num_images)) if num_images > 1 else None
+    loss = Estimate(mean, None, None)
+    if num_images > 1:
+        error = float(_Z * losses.std(ddof=1) / math.sqrt(num_images))
+        loss = Estimate(mean, max(0.0, mean - error), mean + error)
     return Evaluation(
         num_images=num_images,
         accuracy=wilson(int((predicted == labels).sum()), num_images),
-        loss=Estimate(mean, *((mean - error, mean + error) if error is not None else (None, None))),
+        loss=loss,
         calibration_error=calibration_error(
             np.exp(log_probabilities.max(axis=1)), predicted == labels
         ),
