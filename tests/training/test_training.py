@@ -57,7 +57,7 @@ def last_state(config: ConfigDict, workdir: Path) -> Any:
 # Those that compile in a few seconds; the others take ten or more.
 SHORT = {"lenet3", "pooling_cnn3"}
 EVERY_NET = [
-    name if name in SHORT else pytest.param(name, marks=pytest.mark.slow) for name in list_models()
+    name if name in SHORT else pytest.param(name, marks=pytest.mark.full) for name in list_models()
 ]
 
 
