@@ -124,6 +124,15 @@ def test_a_damaged_file_is_one_sentence(tmp_path: Path, fault: str) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_a_name_of_an_array_that_is_not_text_is_one_sentence(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", é=np.zeros(1), **KERAS)
+    content = (tmp_path / "data.npz").read_bytes()
+    assert content.count("é".encode()) == 2  # before the array, and in the table of contents
+    (tmp_path / "data.npz").write_bytes(content.replace("é".encode(), b"\xff\xfe"))
+    with pytest.raises(ZooError, match=r"data\.npz is not an \.npz file, or a damaged one"):
+        load(f"npz:{tmp_path / 'data.npz'}")
+
+
 def test_python_objects_are_not_read(tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", **{**KERAS, "y_train": np.array([{}] * 12, object)})
     with pytest.raises(ZooError, match=r"'y_train', holds Python objects, which are not read"):

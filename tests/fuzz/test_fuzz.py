@@ -75,13 +75,7 @@ def test_a_hundred_thousand_damaged_inputs(name: str) -> None:
 @pytest.mark.skipif(
     importlib.util.find_spec("atheris") is None, reason="needs atheris: pip install -e '.[fuzz]'"
 )
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(strict=False) if name == "npz" else ())
-        for name in targets.TARGETS
-    ],
-)
+@pytest.mark.parametrize("name", targets.TARGETS)
 def test_inputs_guided_by_coverage_give_a_value_or_one_sentence(
     name: str, count: int, tmp_path: Path
 ) -> None:

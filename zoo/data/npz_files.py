@@ -45,7 +45,7 @@ def load_npz(path: Path, options: Options) -> Dataset:
     if os.path.isdir(path):
         raise ZooError(f"{shown(path)} is a directory: name an .npz file, or use npy:DIRECTORY")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _opened(path) as archive:
             members = {
                 member.filename.removesuffix(".npy"): member
                 for member in archive.infolist()
@@ -55,12 +55,17 @@ def load_npz(path: Path, options: Options) -> Dataset:
                 name: _member_reader(archive, member, path) for name, member in members.items()
             }
             return assemble(f"npz:{path}", _found(path, readers, options), options, "ink")
-    except (zipfile.BadZipFile, NotImplementedError) as error:  # the latter: a later version
+    except OSError as error:
+        raise ZooError(f"{shown(path)} cannot be read ({error.strerror or error})") from None
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except _ERRORS as error:  # also names that are not text, and a later version of the format
         raise ZooError(
             f"{shown(path)} is not an .npz file, or a damaged one ({error}): get it again"
         ) from None
-    except OSError as error:
-        raise ZooError(f"{shown(path)} cannot be read ({error.strerror or error})") from None
 
 
 def load_npy(path: Path, options: Options) -> Dataset:
