@@ -45,6 +45,7 @@ from zoo.models.layers import (
     GlobalAvgPool,
     GroupNorm,
     Head,
+    Layer,
     LayerNorm,
     MaxPool,
     Net,
@@ -159,6 +160,14 @@ def variables(model: ConvNet) -> Any:
 
 def images(count: int = 3) -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (count, *IMAGE_SHAPE), np.uint8)
+
+
+def test_nested_residual_connections_take_no_exponential_time() -> None:
+    net: Layer = Conv(4, 3, "SAME")
+    for _ in range(60):  # twice the time for each would be for ever
+        net = Residual((net,))
+    model = create_model((Conv(4, 3, "SAME"), net, GlobalAvgPool(), Head()))
+    assert layer_shapes(model.net, (8, 8, 1))["residual_1"] == (8, 8, 4)
 
 
 def test_shapes_and_multiply_adds_are_those_that_one_counts() -> None:

@@ -63,7 +63,8 @@ class Residual(Layer):
     @property
     def rank(self) -> int | None:  # type: ignore[override]
         """That of the first layer with one."""
-        return next((layer.rank for layer in self.layers if layer.rank is not None), None)
+        ranks = (layer.rank for layer in self.layers)
+        return next((rank for rank in ranks if rank is not None), None)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return output_shape(self.layers, input_shape)
