@@ -15,10 +15,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.extend.core import Primitive
-from jax.interpreters import ad, batching
+from jax.interpreters import batching
 
 from zoo.ops import direct, on_cpu, strided, windows
-from zoo.ops.primitives import differentiate_as, primitive
+from zoo.ops.primitives import differentiate_as, primitive, transpose_each_other
 from zoo.ops.windows import Padding, Pads, same_or_valid
 
 _MOST_TAPS_FOR_XLA = 9  # of a kernel: above this Winograd's algorithm pays for one image, too
@@ -145,23 +145,7 @@ _kernel_gradient = primitive(
 
 _answer = primitive("conv", windows.output_shape, _output_by_xla, _answer_on_cpu)
 
-# The transposes: from the cotangent of the result, those of the left and the right operand.
-ad.defbilinear(  # y of (x, kernel)
-    _output,
-    lambda dy, _, kernel, pads: _input_gradient.bind(dy, kernel, pads=pads),
-    lambda dy, x, _, pads: _kernel_gradient.bind(x, dy, pads=pads),
-)
-ad.defbilinear(  # dx of (dy, kernel)
-    _input_gradient,
-    lambda x, _, kernel, pads: _output.bind(x, kernel, pads=pads),
-    lambda x, dy, _, pads: _kernel_gradient.bind(x, dy, pads=pads),
-)
-ad.defbilinear(  # dkernel of (x, dy)
-    _kernel_gradient,
-    lambda kernel, _, dy, pads: _input_gradient.bind(dy, kernel, pads=pads),
-    lambda kernel, x, _, pads: _output.bind(x, kernel, pads=pads),
-)
-
+transpose_each_other(_output, _input_gradient, _kernel_gradient)
 differentiate_as(_answer, _output)
 
 _define_batching(_answer, (0, 0), (3, 3))

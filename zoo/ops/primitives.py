@@ -52,3 +52,33 @@ def differentiate_as(own: Primitive, other: Primitive) -> None:
     ad.primitive_jvps[own] = ad.primitive_jvps[other]
     if other in ad.primitive_transposes:
         ad.primitive_transposes[own] = ad.primitive_transposes[other]
+
+
+def transpose_each_other(
+    output: Primitive, input_gradient: Primitive, kernel_gradient: Primitive
+) -> None:
+    """Gives the three products of a convolution, which are bilinear, their derivatives.
+
+    Each, transposed in one operand, is another of them. All have the same static parameters.
+
+    Args:
+        output: y of (x, kernel).
+        input_gradient: dx of (dy, kernel).
+        kernel_gradient: dkernel of (x, dy).
+    """
+    # From the cotangent of the result, those of the left and the right operand.
+    ad.defbilinear(
+        output,
+        lambda dy, _, kernel, **params: input_gradient.bind(dy, kernel, **params),
+        lambda dy, x, _, **params: kernel_gradient.bind(x, dy, **params),
+    )
+    ad.defbilinear(
+        input_gradient,
+        lambda x, _, kernel, **params: output.bind(x, kernel, **params),
+        lambda x, dy, _, **params: kernel_gradient.bind(x, dy, **params),
+    )
+    ad.defbilinear(
+        kernel_gradient,
+        lambda kernel, _, dy, **params: input_gradient.bind(dy, kernel, **params),
+        lambda kernel, x, _, **params: output.bind(x, kernel, **params),
+    )

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.extend.core import Primitive
-from jax.interpreters import ad, batching
+from jax.interpreters import batching
 
 from zoo.ops import depthwise, direct, strided_on_cpu
-from zoo.ops.primitives import primitive
+from zoo.ops.primitives import primitive, transpose_each_other
 from zoo.ops.windows import Pads, Shape
 
 
@@ -140,23 +140,7 @@ _kernel_gradient = primitive(
     "strided_conv_kernel_gradient", _kernel_shape, _kernel_gradient_by_xla, _kernel_gradient_on_cpu
 )
 
-# The transposes: from the cotangent of the result, those of the left and the right operand.
-ad.defbilinear(  # y of (x, kernel)
-    _output,
-    lambda dy, _, kernel, of: _input_gradient.bind(dy, kernel, of=of),
-    lambda dy, x, _, of: _kernel_gradient.bind(x, dy, of=of),
-)
-ad.defbilinear(  # dx of (dy, kernel)
-    _input_gradient,
-    lambda x, _, kernel, of: _output.bind(x, kernel, of=of),
-    lambda x, dy, _, of: _kernel_gradient.bind(x, dy, of=of),
-)
-ad.defbilinear(  # dkernel of (x, dy)
-    _kernel_gradient,
-    lambda kernel, _, dy, of: _input_gradient.bind(dy, kernel, of=of),
-    lambda kernel, x, _, of: _output.bind(x, kernel, of=of),
-)
-
+transpose_each_other(_output, _input_gradient, _kernel_gradient)
 _define_batching(_output, of_images=True)
 _define_batching(_input_gradient, of_images=True)
 _define_batching(_kernel_gradient, of_images=False)
