@@ -54,11 +54,11 @@ def last_state(config: ConfigDict, workdir: Path) -> Any:
     return snapshot.state
 
 
-# Those that compile in a few seconds; the others take ten or more.
+# Those that compile in a few seconds; the others take ten or more, all together too long for CI,
+# which has the gradient of every weight of every net in tests/models.
 SHORT = {"lenet3", "pooling_cnn3"}
-EVERY_NET = [
-    name if name in SHORT else pytest.param(name, marks=pytest.mark.full) for name in list_models()
-]
+MARKS = {**dict.fromkeys(SHORT, ()), "vgg5": pytest.mark.slow}
+EVERY_NET = [pytest.param(name, marks=MARKS.get(name, pytest.mark.full)) for name in list_models()]
 
 
 @pytest.mark.parametrize("name", EVERY_NET)
