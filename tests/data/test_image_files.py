@@ -122,11 +122,11 @@ def test_links_within_the_directory_are_followed(tree: Path) -> None:
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no image": (
         lambda root: (root / "train/pear/notes.txt").write_text("ripe"),
-        r"train/pear/notes\.txt is not an image of a known format .*: mend it, or move it out",
+        r"train/pear/notes\.txt is not an image of a known format .*: repair it, or move it out",
     ),
     "truncated": (
         lambda root: os.truncate(root / "test/pear/1.png", 40),
-        r"test/pear/1\.png .*: mend it, or move it out of the directory",
+        r"test/pear/1\.png .*: repair it, or move it out of the directory",
     ),
     "empty file": (
         lambda root: (root / "train/apple/x.png").touch(),
@@ -148,7 +148,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: Image.new("L", (6, 5)).save(
             root / "train/pear/x.gif", save_all=True, append_images=[Image.new("L", (6, 5), 9)]
         ),
-        r"x\.gif is an animation of 2 frames, not an image: mend it",
+        r"x\.gif is an animation of 2 frames, not an image: repair it",
     ),
     "empty class": (
         lambda root: (root / "train/fig").mkdir(),

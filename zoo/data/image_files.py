@@ -23,7 +23,7 @@ from zoo.system.files import as_text, expanded, is_address, shown
 
 _OF_SYSTEMS = {".DS_Store", "Thumbs.db", "desktop.ini"}  # written by file managers
 _CACHE = ".decoded"
-_WAY_OUT = "mend it, or move it out of the directory"
+_WAY_OUT = "repair it, or move it out of the directory"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ from zoo.system.memory import available_bytes, bytes_text
 
 _IMAGES = ("image", "img", "images", "pixels", "x")
 _LABELS = ("label", "labels", "class", "target", "fine_label", "y")
-_WAY_OUT = "mend the file, or leave that row out"
+_WAY_OUT = "repair the file, or leave that row out"
 
 
 def load_parquet(path: Path, options: Options) -> Dataset:
