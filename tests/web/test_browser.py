@@ -86,7 +86,14 @@ def draw(browser: Any, canvas: Any, strokes: Sequence[Sequence[tuple[float, floa
 
 def tooltip_at_a_point(browser: Any, svg: Any) -> str:
     """Moves the pointer to the last point of the picture's second line."""
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", svg)
+    browser.execute_async_script(  # the scroll event, which hides a tooltip, comes a frame later
+        """
+        const [svg, done] = arguments;
+        svg.scrollIntoView({block: "center"});
+        requestAnimationFrame(() => requestAnimationFrame(done));
+        """,
+        svg,
+    )
     x, y = browser.execute_script(
         """
         const svg = arguments[0];

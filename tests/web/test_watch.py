@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import flask.testing
 import numpy as np
@@ -24,6 +25,8 @@ from test_history import history_of
 from test_report import Page, assert_no_level_is_skipped
 
 import zoo.training.history
+import zoo.web.drawing
+from zoo.analysis.net import TrainedNet
 from zoo.configs import default
 from zoo.models import list_models
 from zoo.models.packaged import WEIGHTS, packaged_weights
@@ -148,6 +151,26 @@ def test_a_drawing_is_answered_by_all_nets(client: flask.testing.FlaskClient) ->
     without_run = client.post("/answers", data=drawing).json
     assert without_run["run"] is None
     assert without_run["answers"].keys() == content["answers"].keys()
+
+
+def test_a_net_that_comes_while_others_answer_is_told_as_loading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the page would never ask it: it asks again when a net is no longer loading."""
+    client = watch.make_app(tmp_path).test_client()
+    answer = zoo.web.drawing._Drawing.answer
+
+    def answer_when_all_are_loaded(drawing: Any, net: TrainedNet) -> dict[str, Any]:
+        wait_for_nets(client)
+        return answer(drawing, net)
+
+    monkeypatch.setattr("zoo.web.drawing._Drawing.answer", answer_when_all_are_loaded)
+    names = set(list_models(pretrained=True))
+    while set(client.get("/nets").json["loading"]) == names:
+        time.sleep(0.01)
+    content = client.post("/answers", data=png(draw_strokes(7, 280, "white", "black"))).json
+    assert content["answers"].keys() < names  # some came too late
+    assert content["answers"].keys() | content["loading"] == names
 
 
 def test_nets_with_the_same_framing_share_a_picture(client: flask.testing.FlaskClient) -> None:

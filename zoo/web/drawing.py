@@ -54,9 +54,10 @@ def answer_drawings(app: flask.Flask, folder: Path, given: DataDirs) -> None:
         workdir = None if name is None else listing.find(folder, name)
         nets.load()
         drawing = _Drawing(flask.request.get_data())
+        told = states()  # first: a net that is loaded meanwhile is asked next time
         answers = {name: drawing.answer(net) for name, net in nets.ready().items()}
         of_run = _answer_of_run(drawing, workdir, given) if workdir else None
-        return {**states(), "answers": answers, "run": of_run, "seen": drawing.seen()}
+        return {**told, "answers": answers, "run": of_run, "seen": drawing.seen()}
 
 
 class _Drawing:
