@@ -414,7 +414,10 @@ def test_mnist_through_train_py(
         assert history.test["accuracy"] > 0.9
 
 
-@pytest.mark.parametrize(("encoding", "spread"), [("ascii", "+-"), ("latin-1", "±")])
+@pytest.mark.parametrize(
+    ("encoding", "spread"),
+    [("ascii", "+-"), pytest.param("latin-1", "±", marks=pytest.mark.slow)],
+)
 def test_what_an_encoding_lacks_is_spelled(
     idx_dir: Path, tmp_path: Path, encoding: str, spread: str
 ) -> None:

@@ -191,7 +191,19 @@ def program(function: Any, *arguments: Any) -> str:
     return re.sub(rf"broadcast_in_dim (%\w+), dims = \[[\d, ]*\] : {shapes}", spelled, text)
 
 
-@pytest.mark.parametrize("name", ["every layer", *list_models()])
+QUICK = ("lenet3", "vgg5", "pairs_cnn6", "pooling_cnn3_late", "ablation_cnn5_dropout")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "every layer",
+        *(
+            name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+            for name in list_models()
+        ),
+    ],
+)
 def test_the_program_is_that_of_linen(name: str) -> None:
     """So all numbers are: logits; and loss and gradients, with dropout.
 

@@ -108,6 +108,7 @@ def test_a_run_survives_bit_for_bit(tmp_path: Path) -> None:
     jax.tree.map(np.testing.assert_array_equal, found.progress.sums, sums)
 
 
+SLOW = pytest.mark.slow
 DIRECTORIES = (
     *("lr=[1e-3]", "[a]", "a]b[c", "[!x]", "{a,b}", "*", "?", "**", "back\\slash", "a%20b%2Fc"),
     *("a#b", "a&b=c;d", "~", "$HOME", "new\nline", "tab\there", "quote'\"", "Zähler 数字 🔢"),
@@ -115,7 +116,13 @@ DIRECTORIES = (
 )
 
 
-@pytest.mark.parametrize("name", DIRECTORIES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if number % 4 == 0 else pytest.param(name, marks=SLOW)
+        for number, name in enumerate(DIRECTORIES)
+    ],
+)
 def test_what_is_saved_in_a_directory_of_any_name_is_read_back(tmp_path: Path, name: str) -> None:
     """With the name in the path and at its end; the checkpoints before are deleted as ever."""
     (tmp_path / name).mkdir()
@@ -253,7 +260,13 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize(
+    "damage",
+    [
+        damage if damage in ("flipped byte", "deleted") else pytest.param(damage, marks=SLOW)
+        for damage in DAMAGE
+    ],
+)
 def test_damage_to_any_file_of_the_newest_gives_the_one_before(three: Path, damage: str) -> None:
     whole = three / "checkpoints/3"
     kept = three / "kept"
