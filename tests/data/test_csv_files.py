@@ -1,6 +1,7 @@
 """CSV files of pixels, as Kaggle has them and as others do."""
 
 import gzip
+import os
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,36 @@ def test_labels_may_be_texts_in_any_column(tmp_path: Path) -> None:
         load(f"csv:{tmp_path / 'x.csv'}", options=Options(fields="none"))
 
 
+def test_labels_are_the_texts_that_the_file_has(tmp_path: Path) -> None:
+    """Not what a reader may take them for: missing values, truth values, dates."""
+    for names in (["NA", "EU", "nan"], ["true", "false", "null"], ["2020-01-01", "x", "7"]):
+        (tmp_path / "x.csv").write_text(csv_text(np.array(names)[LABELS]))
+        assert load(f"csv:{tmp_path / 'x.csv'}").class_names == tuple(sorted(names))
+
+
+def test_texts_that_look_like_numbers_are_texts_where_others_are(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(csv_text(np.array(["0", "1", "other"])[LABELS]))
+    (tmp_path / "test.csv").write_text(csv_text(["1", "0"], images=IMAGES[:2]))
+    dataset = load(f"csv:{tmp_path}")
+    assert dataset.class_names == ("0", "1", "other")
+    assert dataset.test.labels.tolist() == [1, 0]
+    (tmp_path / "train.csv").write_text(csv_text(np.array(["cat", "dog", "owl"])[LABELS]))
+    with pytest.raises(
+        ZooError, match=r"test labels .* have the class '1', which is not among cat"
+    ):
+        load(f"csv:{tmp_path}")
+
+
+@pytest.mark.parametrize("start", [0, 1])
+def test_a_header_may_number_the_pixels(tmp_path: Path, start: int) -> None:
+    lines = csv_text(LABELS).splitlines()
+    lines[0] = ",".join(["label", *map(str, range(start, start + 16))])
+    (tmp_path / "numbered.csv").write_text("\n".join(lines))
+    (tmp_path / "named.csv").write_text(csv_text(LABELS))
+    dataset = load(f"csv:{tmp_path / 'numbered.csv'}")
+    assert dataset.sha256 == load(f"csv:{tmp_path / 'named.csv'}").sha256
+
+
 def test_three_numbers_a_pixel_are_colours(tmp_path: Path) -> None:
     colour = np.random.default_rng(1).integers(0, 256, (6, 4, 4, 3), np.uint8)
     (tmp_path / "train.csv").write_text(csv_text(LABELS[:6], True, colour))
@@ -88,7 +119,14 @@ GOOD = csv_text(LABELS)
         (csv_text(LABELS, images=IMAGES[:, 2:]), r"8 columns beside the label, .* no square"),
         (GOOD.replace("pixel3", "pixel2"), r"has two columns 'pixel2': give each its own name"),
         (GOOD.replace(",", ";"), r"first line of .* has 1 columns, not a label and pixels"),
-        ("", r"first line of .* has 0 columns"),
+        ("", r"train\.csv is empty, or its first line is: get it again"),
+        (GOOD.replace("\n1,", "\n-1,", 1), r"labels of csv:.* have the number -1, not 0 to 65,535"),
+        (GOOD.replace("\n1,", "\n,", 1), r"has no value in column 'label' of image 1: fill it in"),
+        (GOOD.replace("\n1,", "\nNaN,", 1), r"has the label 'NaN' among numbers: fill it in, or"),
+        (
+            GOOD.replace(GOOD.partition("\n")[0], ",".join(map(str, range(17)))),
+            r"no column named label",
+        ),
         (GOOD.partition("\n")[0] + "\n", r"train\.csv .*"),
         (GOOD.replace("label", "lab\x00el"), r"no column named label"),
     ],
@@ -116,10 +154,13 @@ def test_damaged_and_missing_files_are_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(GOOD.encode())[:-20])
     (tmp_path / "packed.csv").write_bytes(b"PK\x03\x04\xff\xfe")
     (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "empty/pipe")
+    os.mkfifo(tmp_path / "pipe.csv")  # of which reading would not end
     for name, sentence in {
         "cut.csv.gz": r"cut\.csv\.gz is a damaged gzip file",
         "packed.csv": r"packed\.csv is not a CSV file: unpack it",
         "nowhere.csv": r"nowhere\.csv does not exist: name a file or a directory of \.csv",
+        "pipe.csv": r"pipe\.csv is not a file: put a file in its place, or name another",
         "empty": r"empty has no \.csv or \.csv\.gz file: name the directory that has them",
     }.items():
         with pytest.raises(ZooError, match=sentence):

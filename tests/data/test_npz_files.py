@@ -1,9 +1,11 @@
 """Arrays in .npz and .npy files, under the usual names or given ones; nothing is executed."""
 
 import io
+import os
 import struct
 import zipfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +43,32 @@ def test_medmnist_layout_has_its_validation_images_last(tmp_path: Path) -> None:
     np.testing.assert_array_equal(dataset.train.images, colour[:9])
     np.testing.assert_array_equal(dataset.train.labels, LABELS[:9])
     assert len(dataset.test) == 3
+
+
+@pytest.mark.parametrize("more", [{}, {"x_test": IMAGES[:2]}], ids=["alone", "without labels"])
+def test_training_arrays_alone_are_split(tmp_path: Path, more: dict[str, np.ndarray]) -> None:
+    np.savez(tmp_path / "x.npz", x_train=IMAGES, y_train=LABELS, **more)
+    with pytest.warns(UserWarning, match="no use: x_test") if more else nullcontext():
+        dataset = load(f"npz:{tmp_path / 'x.npz'}")
+    assert (len(dataset.train), np.bincount(dataset.test.labels).tolist()) == (9, [1, 1, 1])
+
+
+def test_validation_arrays_are_for_testing_where_there_are_no_others(tmp_path: Path) -> None:
+    validation = {"x_val": IMAGES[8:], "y_val": LABELS[8:]}
+    np.savez(tmp_path / "x.npz", x_train=IMAGES[:8], y_train=LABELS[:8], **validation)
+    sentence = r"^x_val of .*x\.npz \(4 images\) are for testing: there are no test images"
+    with pytest.warns(UserWarning, match=sentence):
+        dataset = load(f"npz:{tmp_path / 'x.npz'}")
+    np.testing.assert_array_equal(dataset.train.images[..., 0], IMAGES[:8])
+    np.testing.assert_array_equal(dataset.test.images[..., 0], IMAGES[8:])
+    texts = np.array(["a", "b", "c"])[LABELS[8:]]
+    arrays = {"x_train": IMAGES[:8], "y_train": LABELS[:8], "x_test": IMAGES, "y_test": LABELS}
+    np.savez(tmp_path / "x.npz", **arrays, x_val=IMAGES[8:], y_val=texts)
+    with (
+        pytest.warns(UserWarning, match="come after those of training"),
+        pytest.raises(ZooError, match=r"y_train and y_val of .* are int64 .* do not fit together"),
+    ):
+        load(f"npz:{tmp_path / 'x.npz'}")
 
 
 def test_arrays_without_a_test_split_and_with_other_names(tmp_path: Path) -> None:
@@ -137,6 +165,17 @@ def test_python_objects_are_not_read(tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", **{**KERAS, "y_train": np.array([{}] * 12, object)})
     with pytest.raises(ZooError, match=r"'y_train', holds Python objects, which are not read"):
         load(f"npz:{tmp_path / 'data.npz'}")
+
+
+def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.npz")
+    for place in (tmp_path / "pipe.npz", "/dev/zero"):
+        with pytest.raises(ZooError, match=r"is not a file: put a file in its place, or name anot"):
+            load(f"npz:{place}")
+    np.save(tmp_path / "y_train.npy", LABELS)
+    os.mkfifo(tmp_path / "x_train.npy")
+    with pytest.raises(ZooError, match=r"x_train\.npy is not a file"):
+        load(f"npy:{tmp_path}")
 
 
 def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:

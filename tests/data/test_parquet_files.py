@@ -2,6 +2,7 @@
 
 import io
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,48 @@ def test_one_file_is_split_and_columns_may_be_named(tmp_path: Path) -> None:
             load(f"parquet:{tmp_path / 'x.parquet'}", options=options)
 
 
+@pytest.mark.parametrize("last", ["test", "validation"])
+def test_directories_tell_the_split(tmp_path: Path, last: str) -> None:
+    """As Hugging Face lays them out; the name of a file counts more, that of the whole does not."""
+    root = tmp_path / "test_of_pets"
+    for folder, part in (("train", slice(0, 6)), (last, slice(9, 12))):
+        (root / "data" / folder).mkdir(parents=True)
+        write(root / "data" / folder / "0000.parquet", FILES[part], LABELS[part])
+    write(root / "data" / last / "train.parquet", FILES[6:9], LABELS[6:9])
+    note = pytest.warns(UserWarning, match=r"^the images of .*0000\.parquet are for testing: there")
+    with note if last == "validation" else nullcontext():
+        dataset = load(f"parquet:{root}")
+    order = [*range(6, 9), *range(6)] if last == "test" else [*range(9)]  # of the files' paths
+    np.testing.assert_array_equal(dataset.train.images[..., 0], IMAGES[order])
+    np.testing.assert_array_equal(dataset.test.images[..., 0], IMAGES[9:])
+
+
+def test_hidden_copies_are_left_out_and_that_is_said(tmp_path: Path) -> None:
+    write(tmp_path / "train.parquet", FILES, LABELS)
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    write(tmp_path / ".ipynb_checkpoints/train-checkpoint.parquet", FILES, LABELS)
+    with pytest.warns(UserWarning, match=r"hidden files are left out, such as .*checkpoint\.parq"):
+        dataset = load(f"parquet:{tmp_path}")
+    assert len(dataset.train) + len(dataset.test) == 12
+
+
+def test_a_value_that_is_stored_once_and_meant_often_does_not_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = pa.array([b"\0" * 100_000], pa.binary())
+    images = pa.DictionaryArray.from_arrays(pa.array([0] * 200, pa.int32()), once)
+    table = pa.table({"image": images, "label": [0, 1] * 100})
+    pq.write_table(table, tmp_path / "x.parquet", dictionary_pagesize_limit=2**24)
+    zeros = np.zeros(6_000_000, np.int16)
+    rows = pa.ListArray.from_arrays(np.arange(0, len(zeros) + 1, 1000, dtype=np.int32), zeros)
+    pq.write_table(pa.table({"image": rows, "label": [0, 1] * 3000}), tmp_path / "rows.parquet")
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 100_000
+    monkeypatch.setattr("zoo.data.parquet_files.available_bytes", lambda: 5_000_000)
+    for name in ("x.parquet", "rows.parquet"):
+        with pytest.raises(ZooError, match=r"holds more than the free memory .*: use a part of it"):
+            load(f"parquet:{tmp_path / name}")
+
+
 def test_a_validation_file_comes_last(tmp_path: Path) -> None:
     write(tmp_path / "validation.parquet", FILES[6:9], LABELS[6:9])
     write(tmp_path / "train.parquet", FILES[:6], LABELS[:6])
@@ -111,6 +154,16 @@ def test_what_is_wrong_in_a_table_is_one_sentence(
     with pytest.raises(ZooError, match=sentence) as error:
         load(f"parquet:{tmp_path / 'x.parquet'}")
     assert "\n" not in str(error.value)
+
+
+def test_files_that_differ_in_their_images_are_one_sentence(tmp_path: Path) -> None:
+    write(tmp_path / "train.parquet", IMAGES.tolist(), LABELS)
+    write(tmp_path / "test.parquet", IMAGES[:, 1:].tolist(), LABELS)
+    with pytest.raises(ZooError, match=r"the images of .* differ in size: bring them to one size"):
+        load(f"parquet:{tmp_path}")
+    write(tmp_path / "test.parquet", FILES, LABELS)
+    with pytest.raises(ZooError, match=r"some hold the bytes of image files and some arrays: name"):
+        load(f"parquet:{tmp_path}")
 
 
 def test_another_file_is_one_sentence(tmp_path: Path) -> None:

@@ -251,6 +251,49 @@ def test_a_directory_of_others_is_read_as_far_as_its_rights_go(
         assert line.startswith(start)
 
 
+READ_PLACES = """
+import sys
+
+import zoo.data
+from zoo.system.errors import ZooError
+
+for place in sys.argv[1:]:
+    try:
+        zoo.data.load(place)
+    except ZooError as error:
+        print(error)
+"""
+
+
+@pytest.mark.slow
+def test_files_that_may_not_be_read_are_one_sentence_each(tmp_path: Path) -> None:
+    (tmp_path / "within/below").mkdir(parents=True)
+    (tmp_path / "within/y_train.npy").touch()
+    forbidden = {
+        "npz:x.npz": "x.npz",
+        "csv:x.csv": "x.csv",
+        "parquet:x.parquet": "x.parquet",
+        "npy:within": "within/x_train.npy",
+        **{f"{kind}:within/below": "within/below" for kind in ("npy", "csv", "images")},
+        "csv:within": "within/below",
+    }
+    for name in {*forbidden.values()} - {"within/below"}:
+        (tmp_path / name).touch()
+    for name in forbidden.values():
+        (tmp_path / name).chmod(0)
+    result = subprocess.run(
+        [sys.executable, "-c", unprivileged.PREAMBLE + READ_PLACES, *forbidden],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (tmp_path / "within/below").chmod(0o755)
+    assert result.stderr == ""
+    for name, said in zip(forbidden.values(), result.stdout.splitlines(), strict=True):
+        assert said.startswith(f"{name} cannot be read (")
+        assert said.endswith("ermission denied): get permission to read it")
+
+
 def test_what_tfds_warns_of_reaches_the_user(
     small_published: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

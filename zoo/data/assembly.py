@@ -11,6 +11,7 @@ from zoo.data.fitting import fit
 from zoo.data.names import MEMORY
 from zoo.data.splitting import split_off_test
 from zoo.system.errors import ZooError
+from zoo.system.text import counted
 
 _MAX_CLASSES = 65_536
 _MAX_NAME = 200  # characters
@@ -78,14 +79,15 @@ def assemble(name: str, found: Arrays, options: Options, pictures: Pictures) -> 
     texts = {part: _flat(pair[1], f"the {part} labels of {name}") for part, pair in parts.items()}
     names = tuple(found.class_names) or _names_in(texts["training"])
     _check_class_names(name, names)
+    _check_alike(name, texts, tuple(found.class_names))
     labels = {
         part: _numbers(text, names, f"the {part} labels of {name}") for part, text in texts.items()
     }
     for part, own in labels.items():
         if len(own) != len(images[part]) or not len(own):
             raise ZooError(
-                f"{name} has {len(images[part]):,} {part} images and {len(own):,} labels: the "
-                f"numbers must be equal, and at least 1"
+                f"{name} has {counted(len(images[part]), f'{part} image')} and "
+                f"{counted(len(own), 'label')}: the numbers must be equal, and at least 1"
             )
     fitted = {part: fit(array, options) for part, array in images.items()}
     train = Split(fitted["training"], labels["training"])
@@ -170,8 +172,8 @@ def _numbers(labels: np.ndarray, names: Sequence[str], what: str) -> np.ndarray:
         return np.array([known[each] for each in labels.tolist()], np.int32)
     if labels.dtype.kind not in "iu":
         raise ZooError(
-            f"{what} are {labels.dtype}, not whole numbers or texts: number the classes from 0 and "
-            f"use .astype('int32')"
+            f"{what} are {labels.dtype}, not whole numbers or texts: number the classes from 0, "
+            f"without fractions (in NumPy, .astype('int32'))"
         )
     if len(labels) and (labels.min() < 0 or labels.max() >= _MAX_CLASSES):
         wrong = int(labels.min() if labels.min() < 0 else labels.max())
@@ -180,6 +182,17 @@ def _numbers(labels: np.ndarray, names: Sequence[str], what: str) -> np.ndarray:
             f"from 0"
         )
     return labels.astype(np.int32)
+
+
+def _check_alike(name: str, labels: dict[str, np.ndarray], class_names: Sequence[str]) -> None:
+    """Raises ZooError if labels are texts in one part and numbers in the other, without names."""
+    kinds = {}
+    for part, own in labels.items():
+        if _names_in(own) or own.dtype.kind in "iuf":  # else `_numbers` tells
+            kinds[part] = "texts" if _names_in(own) else "numbers"
+    if len({*kinds.values()}) > 1 and not class_names:
+        found = " and the ".join(f"{part} labels are {kind}" for part, kind in kinds.items())
+        raise ZooError(f"the {found} in {name}: write both as numbers, or both as texts")
 
 
 def _check_class_names(name: str, names: Sequence[str]) -> None:
@@ -196,6 +209,11 @@ def _check_class_names(name: str, names: Sequence[str]) -> None:
 def _note_empty_classes(name: str, train: Split, num_classes: int, names: Sequence[str]) -> None:
     missing = np.setdiff1d(np.arange(num_classes), train.labels).tolist()
     if missing and num_classes > 1:
-        others = f" and {len(missing) - 1} others" if len(missing) > 1 else ""
         first = names[missing[0]] if names else missing[0]
-        warnings.warn(f"class {first}{others} of {name} has no training image", stacklevel=3)
+        text = f"class {first} of {name} has"
+        if len(missing) > 1:
+            text = f"{len(missing):,} classes of {name}, such as {first}, have"
+        advice = "give it some" if len(missing) == 1 else "give them some"
+        warnings.warn(
+            f"{text} no training image: {advice}, or number the classes without gaps", stacklevel=3
+        )

@@ -64,6 +64,8 @@ def read(cache_dir: Path, about: Any = None) -> Arrays | None:
             "test_labels.npy",
         ):
             path = cache_dir / filename
+            if not path.is_file():  # reading a pipe would block
+                return None
             if hashlib.sha256(path.read_bytes()).hexdigest() != manifest[filename]:
                 return None
             found[path.stem] = np.load(path, mmap_mode="r", allow_pickle=False)

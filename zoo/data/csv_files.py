@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import math
+import re
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,15 +15,16 @@ import numpy as np
 from zoo.data.assembly import Arrays, assemble
 from zoo.data.dataset import Dataset, Options
 from zoo.data.idx import archive_kind, opened
-from zoo.data.table_files import split_files, usual_name
+from zoo.data.table_files import ENDINGS, split_files, usual_name
 from zoo.system.errors import ZooError
-from zoo.system.files import shown
+from zoo.system.files import shown, unreadable
 from zoo.system.memory import available_bytes, bytes_text
 
-_ENDINGS = (".csv", ".csv.gz")
 _LABELS = ("label", "labels", "class", "target", "y")
 _MOST_COLUMNS = 1_000_000
 _FIRST_LINE = 2**24  # bytes
+_MISSING = ("na", "n/a", "nan", "none", "null", "-nan", "#n/a")
+_NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 
 
 class _Columns(NamedTuple):
@@ -44,21 +46,49 @@ def load_csv(path: Path, options: Options) -> Dataset:
     Raises:
         ZooError: a file is missing or damaged, has no label, or a value is no pixel.
     """
-    files = split_files(path, _ENDINGS)
-    parts = {split: [_read(file, options) for file in each] for split, each in files.items()}
+    files = split_files(path, ENDINGS["csv"])
+    texts: dict[str, int] = {}
+    parts = {split: [_read(file, options, texts) for file in each] for split, each in files.items()}
+    values = _label_values([*texts], path)
     joined: dict[str, tuple[Any, Any]] = {}
     for split, tables in parts.items():
         if tables:
             widths = {images.shape[1:] for images, _ in tables}
             if len(widths) > 1:
-                raise ZooError(f"the files of {shown(path)} have images of different sizes")
-            images, labels = (np.concatenate(each) for each in zip(*tables, strict=True))
-            joined[split] = images, labels
+                raise ZooError(
+                    f"the files of {shown(path)} have images of different sizes: name one of them"
+                )
+            images, numbers = (np.concatenate(each) for each in zip(*tables, strict=True))
+            joined[split] = images, values[numbers]
     return assemble(f"csv:{path}", Arrays(joined["train"], joined.get("test")), options, "ink")
 
 
-def _read(path: Path, options: Options) -> tuple[np.ndarray, np.ndarray]:
-    """(images [N, height, width, channels] uint8, labels [N] integers or texts)."""
+def _label_values(texts: list[str], path: Path) -> np.ndarray:
+    """What texts in a column of labels stand for: numbers, if all are numbers; else themselves.
+
+    A test file may have fewer kinds of them, so this is asked once for all files.
+
+    Raises:
+        ZooError: among numbers there is a word for a missing value.
+    """
+    present = [text for text in texts if text.strip().lower() not in _MISSING]
+    if 0 < len(present) < len(texts) and all(_is_number(text.strip()) for text in present):
+        missing = next(text for text in texts if text not in present)
+        raise ZooError(
+            f"{shown(path)} has the label {missing!r} among numbers: fill it in, or remove its rows"
+        )
+    if all(re.fullmatch(r"[+-]?\d{1,18}", text.strip(), re.ASCII) for text in texts):
+        return np.array([*map(int, texts)], np.int64)
+    if all(_is_number(text.strip()) for text in texts):
+        return np.array([*map(float, texts)])
+    return np.array(texts, object)
+
+
+def _read(path: Path, options: Options, texts: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
+    """(images [N, height, width, channels] uint8, numbers [N] of the labels in `texts`).
+
+    Texts that are new are added there.
+    """
     import pyarrow
     import pyarrow.csv
 
@@ -71,49 +101,61 @@ def _read(path: Path, options: Options) -> tuple[np.ndarray, np.ndarray]:
             column_names=columns.names, skip_rows=int(columns.has_header), block_size=2**24
         )
         convert = pyarrow.csv.ConvertOptions(
-            column_types=dict.fromkeys(pixels, pyarrow.uint8()), strings_can_be_null=True
+            column_types={
+                columns.label: pyarrow.dictionary(pyarrow.int32(), pyarrow.string()),
+                **dict.fromkeys(pixels, pyarrow.uint8()),
+            }
         )
         with opened(path) as file:
             reader = pyarrow.csv.open_csv(file, read, convert_options=convert)
-            images, labels = _values(reader, columns.label, path)
+            images, numbers = _values(reader, columns.label, path, texts)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ZooError(f"{shown(path)} is a damaged gzip file ({error}): get it again") from None
     except pyarrow.ArrowInvalid as error:
         raise ZooError(f"{shown(path)} cannot be read: {_reason(error)}") from None
     except OSError as error:
-        raise ZooError(f"{shown(path)} cannot be read ({error.strerror or error})") from None
-    return images.reshape(-1, *shape), labels
+        raise ZooError(unreadable(path, error)) from None
+    return images.reshape(-1, *shape), numbers
 
 
-def _values(blocks: Iterable[Any], label: str, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(pixels [N, columns] uint8, labels [N]) of blocks of rows, as they are unpacked."""
+def _values(
+    blocks: Iterable[Any], label: str, path: Path, texts: dict[str, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """(pixels [N, columns] uint8, numbers [N] of the labels) of blocks of rows, as unpacked."""
     images: list[np.ndarray] = []
     labels: list[np.ndarray] = []
     num_rows = num_bytes = 0
     for block in blocks:
-        for name, column in zip(block.schema.names, block.columns, strict=True):
+        columns = dict(zip(block.schema.names, block.columns, strict=True))
+        for name, column in columns.items():
             if column.null_count:
                 row = num_rows + int(np.flatnonzero(column.is_null().to_numpy(False))[0])
-                raise ZooError(
-                    f"{shown(path)} has no value in column {name!r} of image {row}: fill it in, or "
-                    f"remove the row"
-                )
-        pixels = [
-            column.to_numpy(zero_copy_only=False)
-            for name, column in zip(block.schema.names, block.columns, strict=True)
-            if name != label
-        ]
-        num_rows, num_bytes = num_rows + len(block), num_bytes + len(block) * len(pixels)
+                raise ZooError(_no_value(path, name, row))
+        own = columns.pop(label)
+        found = own.dictionary.to_pylist()
+        kinds = np.array([texts.setdefault(text, len(texts)) for text in found], np.int64)
+        labels.append(kinds[own.indices.to_numpy()])
+        if "" in found:
+            row = num_rows + int(np.flatnonzero(labels[-1] == texts[""])[0])
+            raise ZooError(_no_value(path, label, row))
+        pixels = [column.to_numpy(zero_copy_only=False) for column in columns.values()]
+        num_rows, num_bytes = num_rows + len(block), num_bytes + block.nbytes
         if num_bytes > available_bytes():  # they are copied once, at the end
             raise ZooError(
                 f"{shown(path)} unpacks to more than the free memory of this machine "
                 f"({bytes_text(available_bytes())} are left): use a part of it"
             )
         images.append(np.stack(pixels, axis=1))
-        labels.append(block.column(label).to_numpy(zero_copy_only=False))
     if not num_rows:
         raise ZooError(f"{shown(path)} has no row of numbers: get it again")
     return np.concatenate(images), np.concatenate(labels)
+
+
+def _no_value(path: Path, column: str, row: int) -> str:
+    return (
+        f"{shown(path)} has no value in column {column!r} of image {row}: fill it in, or remove "
+        f"the row"
+    )
 
 
 def _columns(line: bytes, path: Path, options: Options) -> _Columns:
@@ -124,12 +166,14 @@ def _columns(line: bytes, path: Path, options: Options) -> _Columns:
         advice = "unpack it" if archive_kind(path) else "write it as comma-separated UTF-8"
         raise ZooError(f"{shown(path)} is not a CSV file: {advice}") from None
     first = [name.strip() for name in first]
+    if not line.strip():
+        raise ZooError(f"{shown(path)} is empty, or its first line is: get it again")
     if not 2 <= len(first) <= _MOST_COLUMNS:
         raise ZooError(
             f"the first line of {shown(path)} has {len(first):,} columns, not a label and pixels: "
             f"separate them by commas"
         )
-    has_header = sum(not _is_number(each) for each in first) > len(first) / 2
+    has_header = sum(not _is_number(each) for each in first) > len(first) / 2 or _count_up(first)
     if not has_header:
         names = [f"column {number}" for number in range(1, len(first) + 1)]
         wanted = f"column {options.fields}" if options.fields.isdecimal() else options.fields
@@ -149,12 +193,15 @@ def _columns(line: bytes, path: Path, options: Options) -> _Columns:
     return _Columns(names, has_header, label)
 
 
+def _count_up(names: list[str]) -> bool:
+    """Whether all but one, or all, count the columns, as in "label,0,1,2", so are no pixels."""
+    numbers = [int(name) for name in names if re.fullmatch(r"\d{1,7}", name, re.ASCII)]
+    counted = any([*range(start, start + len(numbers))] == numbers for start in (0, 1))
+    return counted and len(numbers) >= max(4, len(names) - 1)
+
+
 def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return re.fullmatch(_NUMBER, text, re.ASCII) is not None
 
 
 def _shape(num_pixels: int, path: Path) -> tuple[int, int, int]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from zoo.system.errors import ZooError
+from zoo.system.text import counted
 
 Validation = Literal["test", "holdout", "holdout_last"]
 Pictures = Literal["ink", "resized"]
@@ -112,8 +113,8 @@ def split_validation(dataset: Dataset, validation: Validation) -> tuple[Split, S
     count = int(len(dataset.train) * (1 - 0.2))  # Keras's own expression
     if not count:
         raise ZooError(
-            f"{dataset.name} has only {len(dataset.train)} training image, too few to hold out "
-            f"any: use --config.validation=test"
+            f"{dataset.name} has only {counted(len(dataset.train), 'training image')}, too few to "
+            f"hold out any: use --config.validation=test"
         )
     return dataset.train[:count], dataset.train[count:]
 

@@ -1,6 +1,7 @@
 """Brings arrays of images to the size and the channels that a configuration asks for."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -56,14 +57,16 @@ def empty_images(count: int, shape: tuple[int, int, int]) -> np.ndarray:
     """An array for so many images of that shape.
 
     Raises:
-        ZooError: it is larger than the memory that is free.
+        ZooError: it, and the copy that is made when it is split or kept, are larger than the memory
+            that is free.
     """
-    size = count * int(np.prod(shape, dtype=np.int64))
+    size = 2 * count * math.prod(shape)
     if size > available_bytes():
         raise ZooError(
-            f"{count:,} images of {'x'.join(map(str, shape))} take {bytes_text(size)}, more than "
-            f"the free memory of this machine ({bytes_text(available_bytes())}): use a smaller "
-            f"config.data.image_size"
+            f"{count:,} images of {'x'.join(map(str, shape))} and their copy take "
+            f"{bytes_text(size)}, more than the free memory of this machine "
+            f"({bytes_text(available_bytes())}): use a smaller config.data.image_size, or fewer "
+            f"images"
         )
     return np.empty((count, *shape), np.uint8)
 

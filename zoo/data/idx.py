@@ -7,6 +7,7 @@ size per axis, then the data, last axis fastest (described on the MNIST page of 
 import gzip
 import hashlib
 import math
+import os
 import zlib
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -109,6 +110,8 @@ def read_images(path: Path) -> np.ndarray:
 
 def archive_kind(path: Path) -> str | None:
     """Such as "a zip archive", of a file that must be unpacked first; else None."""
+    if not os.path.isfile(path):  # reading a pipe would block
+        return None
     try:
         with open(path, "rb") as file:
             return _archive_kind(file.read(8))
@@ -130,6 +133,8 @@ def content_sha256(path: Path) -> str | None:
 
 def opened(path: Path) -> BinaryIO:
     """The file, read through gzip if its content is gzipped."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(0, "it is not a file")  # reading a pipe would block
     with open(path, "rb") as file:
         is_gzipped = file.read(2) == _GZIP
     return cast("BinaryIO", gzip.open(path)) if is_gzipped else open(path, "rb")

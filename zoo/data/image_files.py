@@ -19,10 +19,10 @@ from zoo.data.dataset import DEFAULTS, Dataset, Options, Split, check
 from zoo.data.decoding import Source, decode_all
 from zoo.data.idx import archive_kind
 from zoo.system.errors import ZooError
-from zoo.system.files import as_text, expanded, is_address, shown
+from zoo.system.files import as_text, expanded, is_address, shown, unreadable
 
 _OF_SYSTEMS = {".DS_Store", "Thumbs.db", "desktop.ini"}  # written by file managers
-_CACHE = ".decoded"
+CACHE = ".decoded"  # in the directory of images, made here
 _WAY_OUT = "repair it, or move it out of the directory"
 
 
@@ -55,7 +55,7 @@ def from_directory(directory: str | Path, options: Options = DEFAULTS) -> Datase
     name = f"images:{root}"
     files = _scan(root)
     about = _fingerprint(root, files) | {"options": dataclasses.asdict(options)}
-    arrays = cache.read(root / _CACHE, about)
+    arrays = cache.read(root / CACHE, about)
     if arrays is not None:
         dataset = Dataset(
             name,
@@ -71,7 +71,7 @@ def from_directory(directory: str | Path, options: Options = DEFAULTS) -> Datase
     dataset = assemble(name, _decoded(files, options), options, "resized")
     splits = {"train": dataset.train, "test": dataset.test}
     cache.keep(
-        root / _CACHE, {key: (each.images, each.labels) for key, each in splits.items()}, about
+        root / CACHE, {key: (each.images, each.labels) for key, each in splits.items()}, about
     )
     return dataset
 
@@ -174,9 +174,7 @@ def _listed(folder: Path, root: Path, left_out: list[Path]) -> list[Path]:
     try:
         paths = sorted(folder.iterdir())
     except OSError as error:
-        raise ZooError(
-            f"{shown(folder)} cannot be read ({error.strerror}): get permission to read it"
-        ) from None
+        raise ZooError(unreadable(folder, error)) from None
     found = []
     for path in paths:
         if path.name in _OF_SYSTEMS:
@@ -184,7 +182,7 @@ def _listed(folder: Path, root: Path, left_out: list[Path]) -> list[Path]:
             continue
         if path.is_symlink():
             _check_link(path, root)
-        if path.name != _CACHE:
+        if path.name != CACHE:
             found.append(path)
     return found
 
@@ -208,7 +206,7 @@ def _fingerprint(root: Path, files: _Files) -> dict[str, str]:
             try:
                 facts = path.stat()
             except OSError as error:
-                raise ZooError(f"{shown(path)} cannot be read ({error.strerror})") from None
+                raise ZooError(unreadable(path, error)) from None
             line = f"{split}\0{path.relative_to(root)}\0{facts.st_size}\0{facts.st_mtime_ns}\n"
             digest.update(line.encode(errors="surrogateescape"))
     return {"files": digest.hexdigest()}

@@ -7,7 +7,7 @@ import os
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -15,8 +15,9 @@ import numpy as np
 
 from zoo.data.assembly import Arrays, assemble
 from zoo.data.dataset import Dataset, Options
+from zoo.data.splitting import use_of_validation
 from zoo.system.errors import ZooError
-from zoo.system.files import shown
+from zoo.system.files import check_is_file, shown, unreadable
 from zoo.system.memory import available_bytes, bytes_text
 
 _LAYOUTS = (  # training images and labels, test images and labels, validation images and labels
@@ -33,6 +34,7 @@ _LAYOUTS = (  # training images and labels, test images and labels, validation i
 )
 _ERRORS = (ValueError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
+Pair = tuple[np.ndarray, np.ndarray]  # images, labels
 Readers = Mapping[str, Callable[[], np.ndarray]]  # by the name of the array
 
 
@@ -44,6 +46,7 @@ def load_npz(path: Path, options: Options) -> Dataset:
     """
     if os.path.isdir(path):
         raise ZooError(f"{shown(path)} is a directory: name an .npz file, or use npy:DIRECTORY")
+    check_is_file(path)
     try:
         with _opened(path) as archive:
             members = {
@@ -56,7 +59,7 @@ def load_npz(path: Path, options: Options) -> Dataset:
             }
             return assemble(f"npz:{path}", _found(path, readers, options), options, "ink")
     except OSError as error:
-        raise ZooError(f"{shown(path)} cannot be read ({error.strerror or error})") from None
+        raise ZooError(unreadable(path, error)) from None
 
 
 def _opened(path: Path) -> zipfile.ZipFile:
@@ -78,39 +81,54 @@ def load_npy(path: Path, options: Options) -> Dataset:
         raise ZooError(
             f"{shown(path)} is not a directory: name the one with x_train.npy and y_train.npy"
         )
-    readers = {file.stem: _file_reader(file) for file in sorted(path.glob("*.npy"))}
+    try:
+        files = sorted(file for file in path.iterdir() if file.suffix == ".npy")
+    except OSError as error:
+        raise ZooError(unreadable(path, error)) from None
+    readers = {file.stem: _file_reader(file) for file in files}
     return assemble(f"npy:{path}", _found(path, readers, options), options, "ink")
 
 
 def _found(path: Path, readers: Readers, options: Options) -> Arrays:
     """The arrays with the usual names, or with those that the options give."""
     names = _chosen(path, readers, options)
-    pairs = [
-        (readers[images](), readers[labels]())
-        for images, labels in zip(names[::2], names[1::2], strict=True)
-    ]
-    if len(pairs) == 3:
-        warnings.warn(
-            f"{names[4]} of {shown(path)} ({len(pairs[2][0]):,} images) come after those of "
-            f"{names[0]}: of both together, the last 20% are held out for validation",
-            stacklevel=2,
-        )
-        (images, labels), test, (more_images, more_labels) = pairs
+    parts = {split: (readers[pair[0]](), readers[pair[1]]()) for split, pair in names.items()}
+    if more := parts.pop("validation", None):
+        images = f"{names['validation'][0]} of {shown(path)} ({_count(more[0]):,} images)"
+        if use_of_validation(images, has_test="test" in parts) == "test":
+            parts["test"] = more
+        else:
+            parts["train"] = _joined(parts["train"], more, names, path)
+    if left_out := sorted({*readers} - {name for pair in names.values() for name in pair}):
+        warnings.warn(f"{shown(path)} has arrays of no use: {', '.join(left_out)}", stacklevel=2)
+    return Arrays(parts["train"], parts.get("test"))
+
+
+def _count(array: np.ndarray) -> int:
+    return len(array) if array.ndim else 0
+
+
+def _joined(train: Pair, more: Pair, names: Mapping[str, tuple[str, str]], path: Path) -> Pair:
+    """The images and labels of training, then those of validation."""
+    joined = []
+    for index, (array, other) in enumerate(zip(train, more, strict=True)):
+        if array.nbytes + other.nbytes > available_bytes():
+            raise ZooError(_too_large(f"{shown(path)}, {names['train'][index]!r},", array.nbytes))
         try:
-            joined = (np.concatenate([images, more_images]), np.concatenate([labels, more_labels]))
-            pairs = [joined, test]
+            if (array.dtype.kind == "U") != (other.dtype.kind == "U"):
+                raise ValueError("numbers and texts")  # NumPy would make texts of both
+            joined.append(np.concatenate([array, other]))
         except ValueError:
             raise ZooError(
-                f"{names[0]} and {names[4]} of {shown(path)} have the shapes {images.shape} and "
-                f"{more_images.shape}, which do not fit together"
+                f"{names['train'][index]} and {names['validation'][index]} of {shown(path)} are "
+                f"{array.dtype} of shape {array.shape} and {other.dtype} of shape {other.shape}, "
+                f"which do not fit together: write them alike"
             ) from None
-    if left_out := sorted(set(readers) - set(names)):
-        warnings.warn(f"{shown(path)} has arrays of no use: {', '.join(left_out)}", stacklevel=2)
-    return Arrays(pairs[0], pairs[1] if len(pairs) > 1 else None)
+    return joined[0], joined[1]
 
 
-def _chosen(path: Path, readers: Readers, options: Options) -> list[str]:
-    """Names of images and labels by turns: of training, test, validation."""
+def _chosen(path: Path, readers: Readers, options: Options) -> dict[str, tuple[str, str]]:
+    """{"train", "test", "validation"}: names of images and labels; the last two perhaps missing."""
     if options.fields:
         names = [name.strip() for name in options.fields.split(",")]
         if len(names) not in (2, 4):
@@ -120,14 +138,23 @@ def _chosen(path: Path, readers: Readers, options: Options) -> list[str]:
             )
         if missing := [name for name in names if name not in readers]:
             raise ZooError(f"{shown(path)} has no array {missing[0]!r}: {_has(readers)}")
-        return names
-    for layout in _LAYOUTS:
-        if set(layout[:4]) <= set(readers):
-            return [*layout[: 6 if set(layout) <= set(readers) else 4]]
+        return _by_split(names)
+    there = [
+        {split: pair for split, pair in _by_split(layout).items() if {*pair} <= {*readers}}
+        for layout in _LAYOUTS
+    ]
+    found = max((each for each in there if "train" in each), key=len, default=None)
+    if found:
+        return found
     raise ZooError(
         f"{shown(path)} has no arrays x_train and y_train, or of other usual names: {_has(readers)}"
         f"; name them with --config.data.fields=IMAGES,LABELS,TEST_IMAGES,TEST_LABELS"
     )
+
+
+def _by_split(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    pairs = zip(names[::2], names[1::2], strict=True)
+    return dict(zip(("train", "test", "validation"), pairs, strict=False))
 
 
 def _has(readers: Readers) -> str:
@@ -153,6 +180,7 @@ def _member_reader(
 
 def _file_reader(path: Path) -> Callable[[], np.ndarray]:
     def read() -> np.ndarray:
+        check_is_file(path)
         try:
             with open(path, "rb") as file:
                 _check_header(file, path.stat().st_size, shown(path))
@@ -160,7 +188,7 @@ def _file_reader(path: Path) -> Callable[[], np.ndarray]:
         except _ERRORS as error:
             raise ZooError(_damaged(shown(path), error)) from None
         except OSError as error:
-            raise ZooError(f"{shown(path)} cannot be read ({error.strerror or error})") from None
+            raise ZooError(unreadable(path, error)) from None
 
     return read
 
@@ -184,10 +212,14 @@ def _check_header(file: IO[bytes], size: int, what: str) -> None:
     if declared > size:
         raise ValueError(f"it declares {bytes_text(declared)} and has {bytes_text(size)}")
     if declared > available_bytes():
-        raise ZooError(
-            f"{what} takes {bytes_text(declared)}, more than the free memory of this machine "
-            f"({bytes_text(available_bytes())})"
-        )
+        raise ZooError(_too_large(what, declared))
+
+
+def _too_large(what: str, size: int) -> str:
+    return (
+        f"{what} takes {bytes_text(size)}, more than the free memory of this machine "
+        f"({bytes_text(available_bytes())}): use a part of it"
+    )
 
 
 def _damaged(what: str, error: Exception) -> str:

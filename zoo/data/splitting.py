@@ -1,11 +1,33 @@
-"""Takes test images out of a dataset that has none of its own: a share of each class, by a seed."""
+"""Which images are for training and which for testing, where their source does not say it all."""
 
+import warnings
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
 from zoo.data.dataset import Options, Split
 from zoo.system.errors import ZooError
+
+
+def use_of_validation(images: str, *, has_test: bool) -> Literal["train", "test"]:
+    """For what a source's own validation images are taken, which a note says.
+
+    They are for testing where it has no test images; else they come after those for training.
+
+    Args:
+        images: what they are, for the note.
+        has_test: whether the source has test images.
+    """
+    if not has_test:
+        warnings.warn(f"{images} are for testing: there are no test images", stacklevel=4)
+        return "test"
+    warnings.warn(
+        f"{images} come after those of training: of both together, the last 20% are held out, "
+        f"unless config.validation is test",
+        stacklevel=4,
+    )
+    return "train"
 
 
 def split_off_test(

@@ -22,8 +22,9 @@ from zoo.data.assembly import Arrays, assemble
 from zoo.data.dataset import Dataset, Options, Split, check
 from zoo.data.decoding import Source, decode_all
 from zoo.data.names import place_of
+from zoo.data.splitting import use_of_validation
 from zoo.system.errors import ZooError
-from zoo.system.files import shown
+from zoo.system.files import check_is_file, shown
 from zoo.system.notes import noted
 
 _NAME = re.compile(r"(?P<name>[a-z]\w*(/[\w.-]+)?)(:(?P<version>\d+\.\d+\.\d+))?", re.ASCII)
@@ -63,19 +64,19 @@ def find_prepared(name: str, data_dir: Path) -> Path | None:
 def read(name: str, version_dir: Path, options: Options) -> Dataset:
     """The dataset that TFDS prepared in that directory; decoded images are kept beside it.
 
-    Its examples come in the order on disk. Splits "train" and "test" are taken, or "validation" for
-    testing where there is no "test"; others are left out, which is said.
+    Its examples come in the order on disk. Splits "train" and "test" are taken, and "validation" as
+    `zoo.data.splitting.use_of_validation` says; others are left out, which is said.
 
     Raises:
         ZooError: it is damaged, or is none of image classification.
     """
-    about = {"options": dataclasses.asdict(options)}
     cache_dir = version_dir / "decoded"
     try:
         with noted("TFDS", NO_MATTER):
             builder = tfds.builder_from_directory(version_dir)
             image, label, class_names = _features(name, builder)
             splits = _splits(name, builder)
+            about = {"options": dataclasses.asdict(options), "splits": splits}
             arrays = cache.read(cache_dir, about)
             if arrays is None:
                 found = Arrays(*_decoded(name, builder, splits, image, label, options), class_names)
@@ -104,6 +105,7 @@ def examples(
         yield from builder.as_data_source(split, decoders=decoders)
         return
     for path in builder.info.splits[split].filepaths:
+        check_is_file(Path(path))
         with open(path, "rb") as file:
             # TFRecord: length (uint64), its crc, data, its crc. The PNG has its own crc.
             while header := file.read(12):
@@ -119,7 +121,7 @@ def _versions(folder: Path) -> dict[str, Path]:
     return {
         path.name: path
         for path in _directories(folder)
-        if _VERSION.fullmatch(path.name) and os.path.exists(path / "dataset_info.json")
+        if _VERSION.fullmatch(path.name) and os.path.isfile(path / "dataset_info.json")
     }
 
 
@@ -147,16 +149,16 @@ def _features(name: str, builder: tfds.core.DatasetBuilder) -> tuple[str, str, t
     return found[0][0], found[1][0], tuple(features[found[1][0]].names)
 
 
-def _splits(name: str, builder: tfds.core.DatasetBuilder) -> list[str]:
-    """The names of the splits for training and, if there is one, for testing."""
+def _splits(name: str, builder: tfds.core.DatasetBuilder) -> dict[str, list[str]]:
+    """The names of the splits for training and, if there are any, for testing."""
     there = [key for key, info in builder.info.splits.items() if info.num_examples]
     if "train" not in there:
         raise ZooError(f"{name} has no split train, only {', '.join(there) or 'empty ones'}")
-    test = next((key for key in ("test", "validation") if key in there), None)
-    if test == "validation":
-        warnings.warn(f"{name} has no split test: its validation is for testing", stacklevel=3)
-    chosen = ["train", test] if test else ["train"]
-    if left_out := [key for key in there if key not in chosen]:
+    chosen = {"train": ["train"], "test": ["test"] if "test" in there else []}
+    if "validation" in there:
+        images = f"the validation images of {name}"
+        chosen[use_of_validation(images, has_test="test" in there)].append("validation")
+    if left_out := [key for key in there if key not in ("train", "test", "validation")]:
         warnings.warn(f"of {name} the splits {', '.join(left_out)} are left out", stacklevel=3)
     return chosen
 
@@ -164,7 +166,7 @@ def _splits(name: str, builder: tfds.core.DatasetBuilder) -> list[str]:
 def _decoded(
     name: str,
     builder: tfds.core.DatasetBuilder,
-    splits: list[str],
+    splits: dict[str, list[str]],
     image: str,
     label: str,
     options: Options,
@@ -172,18 +174,19 @@ def _decoded(
     """(training images and labels, those of testing or None)."""
     skip = {image: tfds.decode.SkipDecoding()}
     sources, labels = [], []
-    for split in splits:
+    for part in splits.values():
         own = []
-        for number, example in enumerate(examples(builder, split, skip)):
-            content = np.asarray(example[image]).item()
-            sources.append(Source(f"{split} image {number} of {name}", content))
-            own.append(int(example[label]))
+        for split in part:
+            for number, example in enumerate(examples(builder, split, skip)):
+                content = np.asarray(example[image]).item()
+                sources.append(Source(f"{split} image {number} of {name}", content))
+                own.append(int(example[label]))
         labels.append(np.array(own, np.int32))
     images = decode_all(sources, options, "prepare the dataset again")
     if _are_transposed(name, options):
         images = np.ascontiguousarray(images.transpose(0, 2, 1, 3))
     train = images[: len(labels[0])], labels[0]
-    return train, (images[len(labels[0]) :], labels[1]) if len(labels) > 1 else None
+    return train, (images[len(labels[0]) :], labels[1]) if splits["test"] else None
 
 
 def _are_transposed(name: str, options: Options) -> bool:

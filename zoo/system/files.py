@@ -18,6 +18,21 @@ def check_target(path: Path) -> None:
         raise ZooError(f"cannot write {path}: the directory {path.parent} does not exist")
 
 
+def check_is_file(path: Path) -> None:
+    """Raises ZooError if something else is there, such as a pipe, of which reading may not end."""
+    if os.path.isdir(path):
+        raise ZooError(f"{shown(path)} is a directory: name a file")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ZooError(f"{shown(path)} is not a file: put a file in its place, or name another")
+
+
+def unreadable(path: Path, error: OSError) -> str:
+    """The sentence for a file or a directory that cannot be read."""
+    is_forbidden = error.errno in (errno.EACCES, errno.EPERM)
+    advice = "get permission to read it" if is_forbidden else "name another, or get it again"
+    return f"{shown(path)} cannot be read ({error.strerror or error}): {advice}"
+
+
 def write_whole(path: Path, content: str | bytes) -> None:
     """Replaces a file atomically: a reader sees either the old or the new content.
 

@@ -19,6 +19,11 @@ def error_text(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
+def counted(count: int, thing: str) -> str:
+    """Such as "1 image" or "2,000 images"."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def mean_text(value: float | Sequence[float], form: str) -> str:
     """A value, or of several the mean ± their standard deviation; `form` such as ".2%"."""
     values = value if isinstance(value, Sequence) else [value]
