@@ -107,6 +107,15 @@ def test_where_nothing_can_be_kept_images_are_read_all_the_same(tree: Path) -> N
         assert len(from_directory(tree).train) == 10
 
 
+def test_the_first_picture_of_a_phones_several_is_taken(tree: Path) -> None:
+    """In an MPO file, which is a JPEG file, the others are previews, or for depth."""
+    picture, other = (Image.new("L", (6, 5), grey) for grey in (60, 200))
+    picture.save(tree / "train/pear/phone.jpg", "MPO", save_all=True, append_images=[other])
+    dataset = from_directory(tree)
+    assert len(dataset.train) == 11
+    assert dataset.train.images[dataset.train.labels == 1][:, -1, -1].max() < 70
+
+
 def test_files_of_file_managers_are_left_out_and_that_is_said(tree: Path) -> None:
     (tree / ".DS_Store").touch()
     (tree / "train/pear/Thumbs.db").touch()
@@ -149,6 +158,10 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
             root / "train/pear/x.gif", save_all=True, append_images=[Image.new("L", (6, 5), 9)]
         ),
         r"x\.gif is an animation of 2 frames, not an image: repair it",
+    ),
+    "too many pixels": (
+        lambda root: Image.new("1", (8000, 8000)).save(root / "train/pear/x.png"),
+        r"x\.png has 8,000x8,000 pixels, more than the limit of 50,000,000 .*: make it smaller$",
     ),
     "empty class": (
         lambda root: (root / "train/fig").mkdir(),

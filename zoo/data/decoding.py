@@ -72,6 +72,8 @@ def _read(source: Source, way_out: str) -> Image.Image:
         else:
             file = io.BytesIO(source.content)
             image = images.decode(file, source.name, of_many=True)
+    except images.TooLargeError:  # it says what to do
+        raise
     except ZooError as error:
         raise ZooError(f"{error}: {way_out}") from None
     if image.mode in _DEEP:

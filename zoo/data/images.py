@@ -16,16 +16,21 @@ FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
 _MAX_PIXELS = 50_000_000  # 50 megapixels take 200 MB when decoded
 
 
+class TooLargeError(ZooError):
+    """An image has more pixels than are read; the sentence says what to do."""
+
+
 def read(path: Path, of_many: bool = False) -> Image.Image:
     """The first frame of an image file, decoded, the right way up.
 
     Args:
         path: the file.
-        of_many: it is one of a dataset's, which threads read: several frames are an error, and the
+        of_many: it is one of a dataset's, which threads read: an animation is an error, and the
             caller has warnings ignored, which a thread cannot do.
 
     Raises:
-        ZooError: no such file, not an image of a known format, too large, or damaged.
+        TooLargeError: it has too many pixels.
+        ZooError: no such file, not an image of a known format, or damaged.
     """
     if path.is_dir():
         raise ZooError(f"{path} is a directory: name image files")
@@ -51,17 +56,18 @@ def decode(
         ):
             width, height = image.size
             if width * height > max_pixels:
-                raise ZooError(
+                raise TooLargeError(
                     f"{name} has {width:,}x{height:,} pixels, more than the limit of "
                     f"{max_pixels:,} in all: make it smaller"
                 )
-            if of_many and (frames := getattr(image, "n_frames", 1)) > 1:
+            frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+            if of_many and frames > 1:  # a phone's MPO has more for depth, or other eyes
                 raise ZooError(f"{name} is an animation of {frames:,} frames, not an image")
             return ImageOps.exif_transpose(image)
     except UnidentifiedImageError:
         raise ZooError(f"{name} is not an image of a known format ({', '.join(FORMATS)})") from None
     except Image.DecompressionBombError:
-        raise ZooError(
+        raise TooLargeError(
             f"{name} has more pixels than the limit of {max_pixels:,}: make it smaller"
         ) from None
     except OSError as error:
