@@ -71,6 +71,14 @@ def test_images_are_resized_and_get_the_channels_that_are_asked_for() -> None:
     assert grey.train.images.max() == 60  # 0.299 of red
 
 
+def test_images_and_the_copy_that_a_split_makes_must_fit_into_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("zoo.data.fitting.available_bytes", lambda: 1.5 * 12 * 100**2)
+    with pytest.raises(ZooError, match=r"12 images of 100x100x1 and their copy take 240 kB, more"):
+        from_arrays(IMAGES, LABELS, options=Options(image_size=100))
+
+
 def test_a_dataset_by_its_name_is_resized_as_well() -> None:
     digits = load("digits", options=Options(image_size=14, channels=3, pictures="resized"))
     assert digits.train.images.shape == (1442, 14, 14, 3)
@@ -104,6 +112,7 @@ def test_a_dataset_by_its_name_is_resized_as_well() -> None:
         (IMAGES, LABELS * 0, r"memory:arrays has 1 class: a net needs at least 2"),
         (IMAGES, np.arange(12), r"class 0 of memory:arrays has one image, which cannot be both"),
         (IMAGES, [None, "b", 3] * 4, r"are object, not whole numbers or texts"),
+        (IMAGES, np.where(LABELS, LABELS, np.nan), r"are float64, .* from 0, without fractions"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(images: Any, labels: Any, sentence: str) -> None:
@@ -159,6 +168,17 @@ def test_names_are_kept_with_an_absolute_path_if_that_is_text(
     assert short("images:/somewhere/flowers/") == "images:flowers"
 
 
+def test_a_directory_is_called_by_its_name_however_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "flowers/roses").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "flowers/roses")
+    assert [short(f"images:{place}") for place in (".", "./", "..", "../..")] == [
+        *("images:roses", "images:roses", "images:flowers", f"images:{tmp_path.name}")
+    ]
+    assert short("images:/") == "images:/"
+
+
 def test_test_images_need_their_labels() -> None:
     with pytest.raises(ZooError, match="test_images and test_labels need each other"):
         from_arrays(IMAGES, LABELS, test_images=IMAGES)
@@ -169,10 +189,23 @@ def test_a_class_of_the_test_images_alone_is_an_error() -> None:
         from_arrays(IMAGES[:2], ["apple", "pear"], IMAGES[:1], ["kiwi"])
 
 
+def test_numbers_are_not_taken_for_the_indices_of_texts() -> None:
+    texts = ["apple", "pear", "fig"] * 4
+    for labels, test_labels in ((texts, [0, 1]), ([0, 1, 2] * 4, ["0", "1"])):
+        with pytest.raises(ZooError, match=r"labels are .* and the test .*: write both as numbers"):
+            from_arrays(IMAGES, labels, IMAGES[:2], test_labels)
+    names = ["apple", "pear", "fig"]  # known, so each may be of either kind
+    dataset = from_arrays(IMAGES, [0, 1, 2] * 4, IMAGES[:1], ["pear"], class_names=names)
+    assert dataset.test.labels.tolist() == [1]
+
+
 def test_a_class_without_training_images_is_said() -> None:
-    with pytest.warns(UserWarning, match=r"^class 0 and 1 others of memory:arrays has no training"):
+    several = r"^2 classes of memory:arrays, such as 0, have no training image: give them some, or"
+    with pytest.warns(UserWarning, match=several):
         dataset = from_arrays(IMAGES[:3], [2, 3, 2], IMAGES[:1], [2])
     assert dataset.num_classes == 4
+    with pytest.warns(UserWarning, match=r"^class 1 of .* has no training image: give it some"):
+        from_arrays(IMAGES[:3], [0, 2, 2], IMAGES[:1], [2])
 
 
 def test_held_out_classes_that_are_not_trained_are_said() -> None:

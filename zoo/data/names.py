@@ -85,4 +85,8 @@ def short(name: str) -> str:
     """The name as tables show it: of a path only the last part, as in "images:flowers"."""
     if not is_place(name):
         return as_text(name)
-    return as_text(f"{kind_of(name)}:{Path(place_of(name)).name or place_of(name)}")
+    place = place_of(name)
+    last = Path(place).name
+    if last in ("", "..", "~"):  # of ".", "..", "~" the name of that directory
+        last = os.path.basename(os.path.abspath(os.path.expanduser(place)))
+    return as_text(f"{kind_of(name)}:{last or place}")
