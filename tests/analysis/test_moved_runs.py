@@ -1,5 +1,6 @@
 """Runs whose data is not where it was: read, resumed and told from runs on other data."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -7,17 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import write_idx_dataset
 from ml_collections import ConfigDict
+from PIL import Image
 from test_checkpoint import rewrite
 from test_resume import assert_same_run
 
 import zoo.analysis.trained
 import zoo.data
 import zoo.training.history
+from zoo.analysis.net import TrainedNet, TrainingData
 from zoo.configs import default
-from zoo.data import DataDirs
+from zoo.data import DataDirs, Options
 from zoo.system.errors import ZooError
 from zoo.training import train_and_evaluate
 
@@ -181,6 +185,32 @@ def test_other_data_is_not_scored_as_the_runs_but_on_request(project: Path, run_
     status, said, _ = run_zoo("evaluate", project / RUN, "--dataset=idx", "--manual-dir=other")
     assert status == 0
     assert "on the test split of idx (20 images)" in said
+
+
+def test_the_same_images_are_split_as_they_were_wherever_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another seed or share would mix images of the training into the test images."""
+    for index in range(24):
+        (tmp_path / f"here/{index % 2}").mkdir(parents=True, exist_ok=True)
+        Image.new("L", (9, 9), 10 * index).save(tmp_path / f"here/{index % 2}/{index}.png")
+    options = Options(image_size=8, test_share=0.4, split_seed=5)
+    found = zoo.data.load(f"images:{tmp_path / 'here'}", options=options)
+    data = TrainingData(found.name, 2, (8, 8, 1), 10, found.sha256, options=options)
+    net = TrainedNet("run", "net", None, {}, data, 0, 1)  # type: ignore[arg-type]
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    monkeypatch.chdir(tmp_path)
+    for place in ("images:here", f"images:{tmp_path}/here", "images:here/../there"):
+        np.testing.assert_array_equal(net.split("test", place).images, found.test.images)
+    (tmp_path / "here/0/0.png").unlink()
+    with pytest.raises(ZooError, match=r"not the data .*--dataset=images:here --manual-dir=PATH$"):
+        net.split("test", "images:here")
+    asked = dataclasses.replace(net, given=DataDirs(manual_dir=str(tmp_path / "here")))
+    assert len(asked.split("test", "images:here")) == 9
+    np.savez("x.npz", pictures=found.train.images, kinds=found.train.labels)
+    fields = dataclasses.replace(data, dataset="csv:x", options=Options(fields="label"))
+    with pytest.raises(ZooError, match=r"x\.npz has no arrays x_train and y_train"):
+        dataclasses.replace(net, data=fields).split("test", "npz:x.npz")
 
 
 def test_an_older_run_without_a_checksum_is_not_scored_on_data_of_another_size(

@@ -15,7 +15,7 @@ import zoo.models
 from zoo.data import NOWHERE, DataDirs, Options
 from zoo.data.dataset import DEFAULTS
 from zoo.data.framing import Framing
-from zoo.data.names import is_place, kind_of, short
+from zoo.data.names import absolute, is_place, kind_of, short
 from zoo.system.errors import ZooError
 from zoo.system.settings import check_devices, usual_settings
 
@@ -116,7 +116,7 @@ class TrainedNet:
             )
         from_files = wanted == "idx" or is_place(wanted)
         elsewhere = self.given.manual_dir if from_files else any(self.given)
-        own = wanted == data.dataset and not (dataset and elsewhere)
+        own = absolute(wanted) == absolute(data.dataset) and not (dataset and elsewhere)
         if wanted == "idx" and not (own or self.given.manual_dir):
             raise ZooError(
                 f"{self.source} was not trained on idx, so its IDX files are not known: name "
@@ -155,11 +155,21 @@ class TrainedNet:
             )
 
     def _options_of_other(self, dataset: str) -> Options:
-        """Image files of another dataset are brought to the form of the net's images."""
+        """Those of the net's dataset, so that the same images elsewhere are split as they were.
+
+        Image files are brought to the form of the net's images. What is said of a dataset of one
+        kind, the names of its fields and whether it is transposed, is not of another.
+        """
+        options = self.data.options
+        if kind_of(dataset) != kind_of(self.data.dataset):
+            options = dataclasses.replace(
+                options, fields=DEFAULTS.fields, transposed=DEFAULTS.transposed
+            )
         if kind_of(dataset) not in ("images", "parquet", "tfds"):
-            return Options()
+            return options
         height, width, channels = self.image_shape
-        return Options(image_size=height if height == width else 0, channels=channels)
+        size = height if height == width else options.image_size
+        return dataclasses.replace(options, image_size=size, channels=channels)
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -175,8 +175,8 @@ def _read_files(name: str, manual_dir: Path, options: Options) -> Dataset | None
 def _other_data(dataset: Dataset, path: Path, workdir: Path | None, sha256: str) -> str:
     name, where = short(dataset.name), f" in {shown(path)}"
     advice = (
-        f"name the directory of that data, or score this one by zoo evaluate --dataset={name} with "
-        f"its directory"
+        f"name the directory of that data, or score this one by zoo evaluate --dataset={name} "
+        f"{'--manual-dir=PATH' if is_place(name) else 'with its directory'}"
     )
     if name == "digits":
         where, advice = "", "install the versions of scikit-learn and Pillow that its run had"
