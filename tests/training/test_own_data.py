@@ -1,6 +1,10 @@
 """Runs on data of one's own: the same images give the same run, wherever they come from."""
 
 import gzip
+import os
+import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +16,15 @@ from ml_collections import ConfigDict
 import zoo.data
 import zoo.training.history
 import zoo.training.parameters
+import zoo.training.resume
 from zoo.data import from_arrays, load
+from zoo.data.changes import may_have_changed
 from zoo.system.errors import ZooError
 from zoo.training import train_and_evaluate
 from zoo.training.history import TIMINGS, History
+from zoo.training.workdir import check_is_outside
+
+Zoo = Callable[..., tuple[int, str, str]]
 
 
 def write_npz(path: Path, dataset: zoo.data.Dataset) -> None:
@@ -105,17 +114,65 @@ def test_a_run_goes_on_when_its_file_has_moved_and_stops_at_other_content(
         x_test=dataset.test.images,
         y_test=dataset.test.labels,
     )
+    sentence = r"other data \(sha256 .*: name the same data with --config\.dataset=npz:PATH"
     tiny_config.dataset = "npz:other.npz"
-    with pytest.raises(
-        ZooError,
-        match=r"other data \(sha256 .*: name the same data with --config\.dataset=npz:PATH",
-    ):
+    with pytest.raises(ZooError, match=sentence):
+        train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+    tiny_config.dataset = "npz:new.npz"  # which another file takes the place of
+    Path("new.npz").rename("kept.npz")
+    Path("other.npz").rename("new.npz")
+    with pytest.raises(ZooError, match=sentence):
+        train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+    Path("kept.npz").rename("new.npz")
+    train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(zoo.training.resume, "load_data", None)  # it need not be compared again
         train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
     tiny_config.update(dataset="npz:new.npz", data={"split_seed": 1})
     with pytest.raises(
         ZooError, match=r"another configuration, data\.split_seed \(0 there, 1 here"
     ):
         train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+
+
+def test_a_run_among_its_own_images_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_zoo: Zoo
+) -> None:
+    for name in ("bright", "dark"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.chdir(tmp_path / "pictures")
+    for options, other in (([], "pooling_cnn3-images-pictures-0"), (["--workdir=dark/run"], "run")):
+        status, said, error = run_zoo("train", ".", *options)
+        assert (status, said) == (2, "")
+        assert "is within images:., where every file counts as an image: name anoth" in error
+        assert error.endswith(f", such as --workdir=../runs/{other}\n")
+    assert sorted(tmp_path.rglob("*")) == before
+    check_is_outside(tmp_path / "run", "images:.")
+    check_is_outside(Path("run"), "csv:.")  # where only some files count
+
+
+@pytest.mark.parametrize("kind", ["images", "csv", "idx"])
+def test_changes_of_files_are_found_without_reading_them(
+    tmp_path: Path, kind: str, idx_dir: Path
+) -> None:
+    root = Path(shutil.copytree(idx_dir, tmp_path / "data/some"))
+    (root / "x.csv").touch()
+    (root.parent / ".decoded").mkdir()
+    name, manual_dir = ("idx", str(root)) if kind == "idx" else (f"{kind}:{root.parent}", "")
+    last = max(file.stat().st_ctime for file in (*root.iterdir(), root, root.parent))
+    assert not may_have_changed(name, manual_dir, last)
+    assert may_have_changed(name, manual_dir, last - 1)
+    time.sleep(0.05)  # systems count the times of files in steps
+    (root.parent / ".decoded/manifest.json").touch()  # which is no change of the data
+    assert not may_have_changed(name, manual_dir, last)
+    (tmp_path / "moved").touch()
+    os.utime(tmp_path / "moved", (0, 0))  # it was written long ago
+    seen = {"images": "new.png", "csv": "new.csv", "idx": "t10k-labels-idx1-ubyte.gz"}[kind]
+    (tmp_path / "moved").rename(root / seen)
+    assert may_have_changed(name, manual_dir, last)
+    shutil.rmtree(root.parent)
+    assert not may_have_changed(name, manual_dir, last - 1)
 
 
 def test_a_run_on_arrays_goes_on_with_the_same_ones_alone(

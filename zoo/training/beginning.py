@@ -16,6 +16,7 @@ from zoo.training.nets import ChosenNet
 from zoo.training.resume import first_snapshot, load_data
 from zoo.training.snapshot import Snapshot
 from zoo.training.terminal import Terminal
+from zoo.training.workdir import check_is_outside
 
 
 def load(
@@ -39,8 +40,10 @@ def load(
         terminal: where it is told what is waited for.
 
     Raises:
-        ZooError: the data, the net, or the weights to start from do not do.
+        ZooError: the data, the net, or the weights to start from do not do, or the run would be
+            written among the images of its data.
     """
+    check_is_outside(workdir, config.dataset)
     check_devices()
     with terminal.waiting(f"loading {short(config.dataset)}", plainly=False):
         trainer = Trainer(config, dataset or load_data(config), terminal, net)

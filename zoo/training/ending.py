@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from zoo.system.text import error_text
+from zoo.system.text import counted, error_text
 from zoo.training.events import Log, log_whole, open_log
 from zoo.training.history import History
 from zoo.training.terminal import Terminal, result_text
@@ -21,7 +21,7 @@ def say_complete(history: History, workdir: Path, terminal: Terminal, log: Log |
         log_whole(history, write)
     if not (workdir / "history.png").exists():  # killed just before its end
         draw(history, workdir, terminal)
-    terminal.say(f"{workdir} is complete ({len(history.epochs)} epochs): nothing to do")
+    terminal.say(f"{workdir} is complete ({counted(len(history.epochs), 'epoch')}): nothing to do")
     terminal.result(result_text(history))
 
 

@@ -10,6 +10,7 @@ import ml_collections
 import zoo.config
 import zoo.data
 import zoo.training.history
+from zoo.data.changes import may_have_changed
 from zoo.data.names import MEMORY, is_place, kind_of
 from zoo.system.errors import DamagedError, ZooError
 from zoo.system.files import as_sentence, free_name
@@ -60,7 +61,8 @@ def past_history(
     Raises:
         ZooError: it is of a run that cannot go on with this configuration and net.
     """
-    if not (workdir / zoo.training.history.FILENAME).exists():
+    path = workdir / zoo.training.history.FILENAME
+    if not path.exists():
         return None
     try:
         history = zoo.training.history.read(workdir)
@@ -69,9 +71,12 @@ def past_history(
     kept = zoo.config.to_keep(config)
     zoo.config.check_same_run(history.config, kept, str(workdir))
     nets.check_same(history.model, net.about, str(workdir))
-    moved = _have_moved(history.config, kept) or dataset is not None
-    history.config = kept  # num_epochs may have grown
-    if moved and history.is_complete:  # no more data is read for it
+    before, history.config = history.config, kept  # num_epochs may have grown
+    if history.is_complete and (  # no more data is read for it
+        dataset is not None
+        or _have_moved(before, kept)
+        or may_have_changed(kept["dataset"], kept["manual_dir"], path.stat().st_mtime)
+    ):
         _check_same_data(history, (dataset or load_data(config)).facts, workdir)
         with as_sentence(workdir):
             history.write(workdir)

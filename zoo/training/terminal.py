@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from zoo.data.names import short
-from zoo.system.text import metric_text
+from zoo.system.text import counted, metric_text
 from zoo.system.waiting import bar_width, waiting
 from zoo.training.history import History, seeds_text
 from zoo.training.step import Metrics
@@ -103,8 +103,8 @@ def header_text(history: History, workdir: Path) -> str:
     lines = [
         f"{config['model']}: {_parameters_text(history)}, {seeds_text(history)}",
         *_source_lines(history),
-        f"{short(config['dataset'])}: {data['num_train']:,} training images, {validated}, "
-        f"{data['num_test']:,} test images",
+        f"{short(config['dataset'])}: {counted(data['num_train'], 'training image')}, {validated}, "
+        f"{counted(data['num_test'], 'test image')}",
         f"{environment['platform']} ({environment['device']}), jax {environment['jax']}, "
         f"writing to {workdir}",
     ]

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from zoo.data.names import kind_of, path_of
 from zoo.system.errors import ZooError
 from zoo.system.files import is_address
 
@@ -26,6 +27,19 @@ def check(workdir: Path) -> None:
         state = "cannot be written" if is_directory else "is not a directory"
         raise ZooError(
             f"the run's directory {workdir} cannot be used ({existing} {state}): name another"
+        )
+
+
+def check_is_outside(workdir: Path, dataset: str) -> None:
+    """Raises ZooError if a run would lie among the images of a directory, where all counts."""
+    if kind_of(dataset) != "images":
+        return
+    root, place = (Path(os.path.realpath(path)) for path in (path_of(dataset), workdir))
+    if place.is_relative_to(root):
+        other = os.path.relpath(root.parent / "runs" / place.name)
+        raise ZooError(
+            f"the run's directory {workdir} is within {dataset}, where every file counts as an "
+            f"image: name another, such as --workdir={other}"
         )
 
 
