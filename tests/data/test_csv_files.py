@@ -65,6 +65,12 @@ def test_labels_may_be_texts_in_any_column(tmp_path: Path) -> None:
         load(f"csv:{tmp_path / 'x.csv'}", options=Options(fields="none"))
 
 
+def test_a_row_that_counts_up_is_a_header_only_if_it_is_long(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("cat,1,2,3,4\nowl,4,3,2,1\n" * 2)
+    dataset = load(f"csv:{tmp_path / 'x.csv'}")
+    assert (dataset.class_names, len(dataset.train)) == (("cat", "owl"), 2)
+
+
 def test_labels_are_the_texts_that_the_file_has(tmp_path: Path) -> None:
     """Not what a reader may take them for: missing values, truth values, dates."""
     for names in (["NA", "EU", "nan"], ["true", "false", "null"], ["2020-01-01", "x", "7"]):
@@ -118,7 +124,8 @@ GOOD = csv_text(LABELS)
         (GOOD.rpartition(",")[0] + "\n", r"cannot be read: .*Expected 17 columns, got 16"),
         (csv_text(LABELS, images=IMAGES[:, 2:]), r"8 columns beside the label, .* no square"),
         (GOOD.replace("pixel3", "pixel2"), r"has two columns 'pixel2': give each its own name"),
-        (GOOD.replace(",", ";"), r"first line of .* has 1 columns, not a label and pixels"),
+        (GOOD.replace(",", ";"), r"first line of .* has 1 column, not .*: separate them by commas"),
+        ("PK\x03\x04" + GOOD.replace(",", ";"), r"has 1 column, not a label and pixels: unpack it"),
         ("", r"train\.csv is empty, or its first line is: get it again"),
         (GOOD.replace("\n1,", "\n-1,", 1), r"labels of csv:.* have the number -1, not 0 to 65,535"),
         (GOOD.replace("\n1,", "\n,", 1), r"has no value in column 'label' of image 1: fill it in"),

@@ -105,6 +105,12 @@ def test_where_nothing_can_be_kept_images_are_read_all_the_same(tree: Path) -> N
     (tree / ".decoded").touch()
     with pytest.warns(UserWarning, match="decoded images are not cached: .*File exists"):
         assert len(from_directory(tree).train) == 10
+    (tree / ".decoded").unlink()
+    first = from_directory(tree)
+    (tree / ".decoded/train_images.npy").unlink()
+    os.mkfifo(tree / ".decoded/train_images.npy")  # of which reading would not end
+    with pytest.warns(UserWarning, match="not cached: cannot write .*npy: it is not a file"):
+        assert from_directory(tree).sha256 == first.sha256
 
 
 def test_the_first_picture_of_a_phones_several_is_taken(tree: Path) -> None:

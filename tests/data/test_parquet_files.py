@@ -156,6 +156,18 @@ def test_what_is_wrong_in_a_table_is_one_sentence(
     assert "\n" not in str(error.value)
 
 
+def test_names_of_columns_may_have_dots_and_must_be_one_each(tmp_path: Path) -> None:
+    files = [each["bytes"] for each in FILES]
+    pq.write_table(pa.table({"photo.png": files, "kind": LABELS}), tmp_path / "x.parquet")
+    dataset = load(f"parquet:{tmp_path / 'x.parquet'}", options=Options(fields="photo.png,kind"))
+    assert len(dataset.train) == 9
+    columns = [pa.array(files), pa.array(files), pa.array(LABELS)]
+    twice = pa.Table.from_arrays(columns, names=["image", "image", "label"])
+    pq.write_table(twice, tmp_path / "x.parquet")
+    with pytest.raises(ZooError, match=r"has two columns image: give each its own name"):
+        load(f"parquet:{tmp_path / 'x.parquet'}")
+
+
 def test_files_that_differ_in_their_images_are_one_sentence(tmp_path: Path) -> None:
     write(tmp_path / "train.parquet", IMAGES.tolist(), LABELS)
     write(tmp_path / "test.parquet", IMAGES[:, 1:].tolist(), LABELS)

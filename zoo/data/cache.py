@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from zoo.system import forms
+from zoo.system.errors import ZooError
 from zoo.system.files import write_whole
 
 _INVALID = (
@@ -24,7 +25,7 @@ def keep(cache_dir: Path, arrays: Arrays, about: Any = None) -> None:
     """As `write`; where it cannot be written, a warning says so."""
     try:
         write(cache_dir, arrays, about)
-    except OSError as error:  # a read-only dataset directory is still usable
+    except (OSError, ZooError) as error:  # a read-only dataset directory is still usable
         warnings.warn(f"decoded images are not cached: {error}", stacklevel=3)
 
 

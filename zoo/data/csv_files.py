@@ -19,6 +19,7 @@ from zoo.data.table_files import ENDINGS, split_files, usual_name
 from zoo.system.errors import ZooError
 from zoo.system.files import shown, unreadable
 from zoo.system.memory import available_bytes, bytes_text
+from zoo.system.text import counted
 
 _LABELS = ("label", "labels", "class", "target", "y")
 _MOST_COLUMNS = 1_000_000
@@ -170,8 +171,8 @@ def _columns(line: bytes, path: Path, options: Options) -> _Columns:
         raise ZooError(f"{shown(path)} is empty, or its first line is: get it again")
     if not 2 <= len(first) <= _MOST_COLUMNS:
         raise ZooError(
-            f"the first line of {shown(path)} has {len(first):,} columns, not a label and pixels: "
-            f"separate them by commas"
+            f"the first line of {shown(path)} has {counted(len(first), 'column')}, not a label and "
+            f"pixels: {'unpack it' if archive_kind(path) else 'separate them by commas'}"
         )
     has_header = sum(not _is_number(each) for each in first) > len(first) / 2 or _count_up(first)
     if not has_header:
@@ -196,8 +197,8 @@ def _columns(line: bytes, path: Path, options: Options) -> _Columns:
 def _count_up(names: list[str]) -> bool:
     """Whether all but one, or all, count the columns, as in "label,0,1,2", so are no pixels."""
     numbers = [int(name) for name in names if re.fullmatch(r"\d{1,7}", name, re.ASCII)]
-    counted = any([*range(start, start + len(numbers))] == numbers for start in (0, 1))
-    return counted and len(numbers) >= max(4, len(names) - 1)
+    in_order = any([*range(start, start + len(numbers))] == numbers for start in (0, 1))
+    return in_order and len(numbers) >= max(9, len(names) - 1)
 
 
 def _is_number(text: str) -> bool:
@@ -219,5 +220,6 @@ def _shape(num_pixels: int, path: Path) -> tuple[int, int, int]:
 def _reason(error: Exception) -> str:
     """Such as "In CSV column #3: CSV conversion error to uint8: invalid value '256'"."""
     text = " ".join(str(error).split())[:200]
-    wrong = " (pixels are whole numbers from 0 to 255)" if "uint8" in text else ""
-    return f"{text}{wrong}"
+    if "uint8" in text:
+        return f"{text} (pixels are whole numbers from 0 to 255)"
+    return f"{text} (write it as UTF-8)" if "UTF8" in text else text

@@ -97,7 +97,8 @@ def _rows(
     file: Any, image: str, label: str, path: Path
 ) -> tuple[list[np.ndarray | Source], np.ndarray]:
     images: list[np.ndarray | Source] = []
-    labels = [file.schema_arrow.empty_table().column(label).to_numpy()]
+    none = pyarrow.nulls(0, file.schema_arrow.field(label).type)
+    labels = [none.to_numpy(zero_copy_only=False)]
     num_rows = num_bytes = 0
     for batch in file.iter_batches(_rows_at_once(file, image, path), columns=[image, label]):
         for name in (image, label):
@@ -132,7 +133,7 @@ def _rows_at_once(file: Any, image: str, path: Path) -> int:
         kind = kind.value_type
     groups = [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
     chunks = [group.column(index) for group in groups for index in range(group.num_columns)]
-    chunks = [each for each in chunks if each.path_in_schema.split(".")[0] == image]
+    chunks = [each for each in chunks if f"{each.path_in_schema}.".startswith(f"{image}.")]
     stored = [each.total_uncompressed_size for each in chunks]
     width = kind.bit_width // 8 if is_list and types.is_primitive(kind) else 0
     needed = max(sum(stored), width * sum(each.num_values for each in chunks))
@@ -141,7 +142,7 @@ def _rows_at_once(file: Any, image: str, path: Path) -> int:
         raise ZooError(_too_large(path))
     if width:
         return _MOST_ROWS
-    return int(max(1, min(_MOST_ROWS, free // 8 // max(*stored, 1))))  # they are copied twice
+    return int(max(1, min(_MOST_ROWS, free // 8 // max([*stored, 1]))))  # they are copied twice
 
 
 def _too_large(path: Path) -> str:
@@ -167,6 +168,8 @@ def _fields(path: Path, names: list[str], options: Options) -> tuple[str, str]:
                 f"{shown(path)} has no column {name or f'of {what}'}: it has "
                 f"{', '.join(names[:10])}; name two with --config.data.fields=IMAGE,LABEL"
             )
+        if names.count(name) > 1:
+            raise ZooError(f"{shown(path)} has two columns {name}: give each its own name")
     return str(found[0]), str(found[1])
 
 
@@ -185,7 +188,7 @@ def _array(column: Any, path: Path) -> np.ndarray:
         values, shape = flat, [*shape, length]
     array = values.to_numpy(zero_copy_only=False).reshape(shape)
     side = math.isqrt(shape[-1])
-    if array.ndim == 2 and side * side == shape[-1]:  # rows of pixels
+    if array.ndim == 2 and side and side * side == shape[-1]:  # rows of pixels
         return array.reshape(-1, side, side)
     return array
 

@@ -54,7 +54,8 @@ def split_files(path: Path, endings: tuple[str, ...]) -> dict[str, list[Path]]:
             f"missing, name a directory that has it, too"
         )
     if validation := files.pop("validation"):
-        images = f"the images of {shown(validation[0])}"
+        more = " and the like" if len(validation) > 1 else ""
+        images = f"the images of {shown(validation[0])}{more}"
         files[use_of_validation(images, has_test=bool(files["test"]))] += validation
     return {"train": files["train"], "test": files["test"]}
 
