@@ -72,11 +72,12 @@ def _label_values(texts: list[str], path: Path) -> np.ndarray:
     Raises:
         ZooError: among numbers there is a word for a missing value.
     """
-    present = [text for text in texts if text.strip().lower() not in _MISSING]
-    if 0 < len(present) < len(texts) and all(_is_number(text.strip()) for text in present):
-        missing = next(text for text in texts if text not in present)
+    missing = [text for text in texts if text.strip().lower() in _MISSING]
+    present = {*texts} - {*missing}
+    if missing and present and all(_is_number(text.strip()) for text in present):
         raise ZooError(
-            f"{shown(path)} has the label {missing!r} among numbers: fill it in, or remove its rows"
+            f"{shown(path)} has the label {missing[0]!r} among numbers: fill it in, or remove its "
+            f"rows"
         )
     if all(re.fullmatch(r"[+-]?\d{1,18}", text.strip(), re.ASCII) for text in texts):
         return np.array([*map(int, texts)], np.int64)

@@ -112,8 +112,9 @@ def _joined(train: Pair, more: Pair, names: Mapping[str, tuple[str, str]], path:
     """The images and labels of training, then those of validation."""
     joined = []
     for index, (array, other) in enumerate(zip(train, more, strict=True)):
-        if array.nbytes + other.nbytes > available_bytes():
-            raise ZooError(_too_large(f"{shown(path)}, {names['train'][index]!r},", array.nbytes))
+        size = array.nbytes + other.nbytes
+        if size > available_bytes():
+            raise ZooError(_too_large(f"{names['train'][index]!r} of {shown(path)}", size))
         try:
             if (array.dtype.kind == "U") != (other.dtype.kind == "U"):
                 raise ValueError("numbers and texts")  # NumPy would make texts of both
