@@ -27,7 +27,7 @@ import zoo.config
 import zoo.data
 import zoo.models
 import zoo.training.optim
-from zoo.training import programs, step
+from zoo.training import programs, scoring, step
 
 NUM_HELD_OUT = 10_000
 CONTENDERS = ("zoo", "torch", "torch-compile")
@@ -63,7 +63,7 @@ def make_run(config: Any, train: Any, num_classes: int) -> Any:
 def make_score(config: Any, split: Any, num_classes: int) -> Any:
     """A function of the state: the share of the split that it gets right."""
     model = zoo.models.create_model(config.model, num_classes)
-    program = programs.make_eval_program(step.make_eval_step(model))
+    program = scoring.make_eval_program(step.make_eval_step(model))
     batches = programs.padded_order(jnp.arange(len(split[1])), config.eval_batch_size)
 
     def score(state: step.TrainState) -> float:

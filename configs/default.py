@@ -72,6 +72,11 @@ def get_config() -> ConfigDict:
     checkpoint.keep_best = 1  # number of best checkpoints to keep as well
     checkpoint.best_metric = "val_accuracy"  # val_accuracy (largest) or val_loss (smallest)
 
+    # Devices, where JAX has several. A batch is spread over some, the seeds of a run over others.
+    mesh = config.mesh = ConfigDict()
+    mesh.data = -1  # so many share a batch; -1: all that divide it and that seeds leave; 1: none
+    mesh.seed = -1  # so many groups of devices share the seeds; -1: as many as divide num_seeds
+
     # If a loss or a gradient is not finite: stop and report where it started, or skip that batch.
     config.on_nan = "stop"  # stop or skip
     config.deterministic = False  # bitwise reproducible on a GPU, slower; a CPU always is

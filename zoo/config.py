@@ -48,6 +48,11 @@ def _whole(low: int, high: int = 2**31 - 1, **more: Any) -> _Key:
     return _Key(int, lambda value: low <= value <= high, text, **more)
 
 
+def _devices() -> _Key:
+    text = "-1, or a number of devices"
+    return _Key(int, lambda value: value == -1 or 0 < value < 2**16, text, is_free=True, before=1)
+
+
 def _positive() -> _Key:
     return _Key(float, lambda value: 0 < value < _LARGEST, "a finite number above 0")
 
@@ -116,6 +121,8 @@ _KEYS = {
     "checkpoint.keep_last": _whole(1, is_free=True),
     "checkpoint.keep_best": _whole(0, is_free=True),
     "checkpoint.best_metric": _one_of("val_accuracy", "val_loss", is_free=True),  # but with holdout
+    "mesh.data": _devices(),
+    "mesh.seed": _devices(),
     "on_nan": _one_of("stop", "skip", is_free=True, before="stop"),
     "deterministic": _bool(before=False),
     "tensorboard": _bool(is_free=True, before=False),

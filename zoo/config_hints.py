@@ -9,9 +9,10 @@ _SYNONYMS = {  # what other programs call a key, in lower case and without under
     "dtype": "precision mixedprecision amp fp16 bf16",
     "seed": "seeds randomseed rngseed rng prngseed",
     "num_seeds": "seeds nseeds runs numruns repeats",
+    "mesh.data": "devices numdevices ndevices gpus numgpus ngpu worldsize dataparallel",
     "init_from": "pretrained finetune finetunefrom initweights weights loadfrom resumefrom",
     "freeze": "frozen freezelayers frozenlayers trainable",
-    "dataset": "data datasetname task",
+    "dataset": "datasetname task",
     "data_dir": "datapath dataroot root",
     "manual_dir": "datapath dataroot root",
     "data.image_size": "imgsize size resolution resize",
@@ -43,7 +44,7 @@ _NOT_SET = {  # what a key would be that other programs have
     "activation depth hidden features",
     "--workdir DIR sets a run's directory": "workdir output outputdir outdir logdir rundir savedir",
     "the option --quiet prints nothing but the result": "quiet verbose verbosity",
-    "the environment variable JAX_PLATFORMS chooses the device, such as cpu": "device devices gpu "
+    "the environment variable JAX_PLATFORMS chooses the device, such as cpu": "device gpu "
     "cuda tpu platform accelerator",
     "config.validation=holdout tests the best epoch instead": "patience earlystopping",
 }

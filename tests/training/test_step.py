@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from zoo.models import ConvNet, create_model
 from zoo.models.layers import BatchNorm, Conv, Dense, Dropout, Flatten, Head, MaxPool
-from zoo.training.programs import make_eval_program, make_train_program, padded_order, take_batch
+from zoo.training.programs import make_train_program, padded_order, take_batch
+from zoo.training.scoring import make_eval_program
 from zoo.training.step import (
     Batch,
     Metrics,

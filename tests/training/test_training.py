@@ -209,13 +209,14 @@ def test_every_image_is_trained_on_and_scored(tmp_path: Path, tiny_config: Confi
             seen.append(int(progress.sums.num_examples))
             return state, progress
 
-        def _evaluate_split(self, *args: Any) -> Any:
-            metrics = super()._evaluate_split(*args)
-            seen.append(int(metrics.num_examples))
-            return metrics
+    def evaluate(*args: Any) -> Any:
+        metrics = evaluator(*args)
+        seen.append(int(metrics.num_examples))
+        return metrics
 
     dataset = zoo.data.load("idx", manual_dir=tiny_config.manual_dir)
     trainer = Recorder(tiny_config, dataset, Terminal(quiet=True))
+    evaluator, trainer._evaluate = trainer._evaluate, evaluate
     _, record = trainer.run_epoch(trainer.init(), 1)
     assert seen == [72, 20]
     assert record["step"] == 5

@@ -173,11 +173,15 @@ class ConvNet(nn.Module):
         net: the layers, in order.
         num_classes: number of logits; 0 omits the head and returns the features before it.
         dtype: the type of the computation; parameters are always float32.
+        axis_name: in `jax.shard_map`, the axis of the mesh over which a batch is spread: each
+            device has a part, of one size. In training, the statistics of batch normalization are
+            then those of the whole batch, and dropout is as it would be on one device.
     """
 
     net: Net
     num_classes: int = 10
     dtype: Any = jnp.float32
+    axis_name: str | None = None
 
     def init(self, rngs: Any, *args: Any, **options: Any) -> Any:
         """The variables, as `flax.linen.Module.init` gives them.
@@ -214,9 +218,8 @@ class ConvNet(nn.Module):
         """
         x = as_floats(images, self.dtype)
         layer_shapes(self.net, images.shape[1:])  # a clearer error than those of the layers
-        x = apply_layers(
-            self, self.net, x, Context(name="", train=train, mask=mask, dtype=self.dtype)
-        )
+        context = Context("", train, mask, self.dtype, self.axis_name)
+        x = apply_layers(self, self.net, x, context)
         head = self.net[-1]
         if self.num_classes and isinstance(head, Head):
             x = nn.Dense(

@@ -22,7 +22,7 @@ class Best(struct.PyTreeNode):
 def none_yet(state: TrainState) -> Best:
     """What any epoch is better than; its arrays are its own, so a step may use up the state's."""
     none = Best(
-        score=jnp.full(state.step.shape, -jnp.inf),
+        score=jax.device_put(jnp.full(state.step.shape, -jnp.inf), state.step.sharding),
         epoch=jnp.zeros_like(state.step),
         params=state.params,
         batch_stats=state.batch_stats,

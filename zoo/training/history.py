@@ -183,6 +183,8 @@ def _check_form(history: History) -> None:
     """Raises an error of Python's unless the parts have the form that readers rely on."""
     zoo.config.check_values(history.config)
     forms.check(history.environment, {})
+    if "mesh" in history.environment:
+        forms.check(history.environment["mesh"], dict.fromkeys(("seed", "data"), forms.whole(1)))
     forms.check(zoo.training.numerics.version_of(history.environment), forms.whole(1))
     forms.check(history.earlier_environments, [{}])
     if history.framing:

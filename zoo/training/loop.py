@@ -4,7 +4,6 @@ import functools
 import math
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any
 
 import jax
@@ -20,8 +19,9 @@ import zoo.training.optim
 from zoo.data.dataset import note_untrained_classes
 from zoo.models.paths import PatternError
 from zoo.system.errors import ZooError
-from zoo.training import init_from, nets, programs
+from zoo.training import init_from, mesh, nets, programs
 from zoo.training.best import Best
+from zoo.training.scoring import Evaluator
 from zoo.training.step import (
     Metrics,
     Progress,
@@ -63,33 +63,33 @@ class Trainer:
         self.dataset = dataset
         self.num_train, self.num_val = len(train_split), len(val_split)
         self._terminal = terminal
-        self._train_split = _on_device(train_split)
-        self._val_split = _on_device(val_split)
 
         sizes = {"num_train": self.num_train, "num_val": self.num_val}
         self.data_sizes = sizes | dataset.facts
         is_ink = dataset.pictures == "ink"
         self.framing = zoo.data.framing.learn(train_split.images) if is_ink else None
         self._batch_size = min(config.batch_size, self.num_train)
+        self.net = net or nets.choose(config, None)[1]
+        self.model = nets.make(self.net, dataset.num_classes, config.dtype)
+        is_ours = isinstance(self.model, zoo.models.ConvNet)
+        self.mesh = mesh.make(config, self._batch_size, can_spread=is_ours)
+        self._train_split = self._on_devices(train_split)
+        self._val_split = self._on_devices(val_split)
         self.steps_per_epoch = math.ceil(self.num_train / self._batch_size)
         self._schedule = zoo.training.optim.make_schedule(
             config.optimizer, self.steps_per_epoch, config.num_epochs
         )
         self._tx = zoo.training.optim.make_optimizer(config.optimizer, self._schedule)
-        self.net = net or nets.choose(config, None)[1]
-        self.model = nets.make(self.net, dataset.num_classes, config.dtype)
         self.source: init_from.Source | None = None  # that `init` starts from
         skips, smoothing, freeze = config.on_nan == "skip", config.label_smoothing, config.freeze
         tx, self._rate = zoo.training.optim.with_arguments(config.optimizer, self._tx)
-        train_step = make_train_step(self.model, tx, skips, smoothing, freeze)
+        axis = mesh.DATA if mesh.count(self.mesh, mesh.DATA) > 1 else None
+        train_step = make_train_step(self.model, tx, skips, smoothing, freeze, axis)
         self._train = programs.make_train_program(
-            train_step, config.num_seeds, config.deterministic
+            train_step, config.num_seeds, config.deterministic, self.mesh
         )
         self._gradients = jax.jit(make_gradients(self.model, smoothing, freeze))
-        self._evaluate: Any = programs.make_eval_program(
-            make_eval_step(self.model), config.deterministic
-        )
-        self._validate: Future[Any] | None = None  # compiled for the validation split
+        self._evaluate = Evaluator(make_eval_step(self.model), config, self.mesh, terminal)
 
     def init(self) -> TrainState:
         """The state at step 0; of many seeds, with an axis of seeds in front of each array.
@@ -99,7 +99,8 @@ class Trainer:
                 do not suit it.
         """
         self.state_shapes()
-        return programs.stack_seeds([self._draw(seed) for seed in self.seeds])
+        state = programs.stack_seeds([self._draw(seed) for seed in self.seeds])
+        return self._place(state, mesh.SEEDS, mesh.WHOLE)
 
     def _draw(self, seed: int) -> TrainState:
         shape = self.dataset.train.images.shape[1:]
@@ -133,12 +134,9 @@ class Trainer:
         one = self.state_shapes()
         sums, order = jax.eval_shape(lambda: (Metrics.zeros(), self._order(0, 1)))
         state, sums_of_all, orders = programs.seeds_shapes((one, sums, order), len(self.seeds))
-        variables = {"params": one.params, "batch_stats": one.batch_stats}
-        size = self.config.eval_batch_size
-        batches = jax.eval_shape(lambda: programs.batches_in_order(self._val_split, size))
         self._compiler = programs.Compiler(
-            (self._train, (state, sums_of_all, self._train_split, orders, 0, 0, *self._rate)),
-            (self._evaluate, (variables, sums, self._val_split, batches, 0, 0)),
+            (self._train, (state, sums_of_all, self._train_split, orders, 0, 0, self._rate)),
+            (self._evaluate.program, self._evaluate.shapes(one, self._val_split)),
             before=lambda: self._orders(1),  # so that it is compiled
         )
 
@@ -149,7 +147,8 @@ class Trainer:
             ZooError: training needs more memory than the device has free.
         """
         with self._terminal.waiting("compiling"):
-            training, self._validate = self._compiler.compile()
+            training, validation = self._compiler.compile()
+            self._evaluate.use(self._val_split, validation)
             compiled = training.result()
         zoo.system.memory.check_fits(
             zoo.system.memory.program_bytes(compiled),
@@ -178,7 +177,7 @@ class Trainer:
         state, progress = self._train_epoch(state, epoch, title, progress, after_piece)
         start = time.perf_counter()
         pause = functools.partial(after_piece, state, progress)
-        val = self._evaluate_split(state, self._val_split, "validation", pause).means()
+        val = self._evaluate(state, self._val_split, "validation", pause).means()
         step = num_steps(state)
         skipped = {}
         if self.config.on_nan == "skip":
@@ -219,8 +218,8 @@ class Trainer:
             if best is not None:
                 state = state.replace(params=best.params, batch_stats=best.batch_stats)
                 epochs = best.epoch
-            split = _on_device(self.dataset.test)
-            means = self._evaluate_split(state, split, "test", after_piece).means()
+            split = self._on_devices(self.dataset.test)
+            means = self._evaluate(state, split, "test", after_piece).means()
         return {**means, "num_examples": len(self.dataset.test), "epoch": epochs.tolist()}
 
     def replay(self, state: TrainState, until: int) -> TrainState:
@@ -229,7 +228,7 @@ class Trainer:
             epoch, first = divmod(done, self.steps_per_epoch)
             stop = min(self.steps_per_epoch, first + until - done)
             data = self._train_split, self._orders(epoch + 1)
-            state, _ = self._train(state, self._zeros(), *data, first, stop, *self._rate)
+            state, _ = self._train(state, self._zeros(), *data, first, stop, self._rate)
         return state
 
     def gradients(self, state: TrainState) -> list[tuple[jax.Array, Any]]:
@@ -263,7 +262,7 @@ class Trainer:
         with self._terminal.progress(title, len(self.seeds) * self.num_train) as show:
             show(first * images_per_step, sums)
             for start, stop in programs.pieces(first, self.steps_per_epoch):
-                state, sums = self._train(state, sums, *data, start, stop, *self._rate)
+                state, sums = self._train(state, sums, *data, start, stop, self._rate)
                 jax.block_until_ready(sums)
                 show((stop - start) * images_per_step, sums)
                 after_piece(state, Progress(sums, time.perf_counter() - began))
@@ -271,28 +270,15 @@ class Trainer:
 
     def _orders(self, epoch: int) -> jax.Array:
         """The epoch's batches: [steps, batch]; of many seeds, [seeds, steps, batch]."""
-        return programs.stack_seeds([self._order(seed, epoch) for seed in self.seeds])
+        orders = programs.stack_seeds([self._order(seed, epoch) for seed in self.seeds])
+        return self._place(orders, mesh.ORDERS, mesh.BATCHES)
 
     def _order(self, seed: int, epoch: int) -> jax.Array:
         return programs.epoch_order(jnp.uint32(seed), epoch, self.num_train, self._batch_size)
 
-    def _variables(self, state: TrainState, index: int) -> dict[str, Any]:
-        """What a net is applied with; of many seeds, that of the one at this index."""
-        own = programs.take_seed(state, index) if len(self.seeds) > 1 else state
-        return {"params": own.params, "batch_stats": own.batch_stats}
+    def _place(self, tree: Any, of_many: mesh.P, of_one: mesh.P) -> Any:
+        return mesh.place(self.mesh, tree, of_many if len(self.seeds) > 1 else of_one)
 
-    def _evaluate_split(
-        self, state: TrainState, split: Any, title: str, after_piece: Callable[[], None]
-    ) -> Metrics:
-        evaluate = self._evaluate
-        if self._validate and split is self._val_split:
-            evaluate = self._validate.result()
-        each = (self._variables(state, index) for index in range(len(self.seeds)))
-        with self._terminal.progress(title, len(self.seeds) * len(split[1])) as show:
-            return programs.evaluate_split(
-                evaluate, each, split, self.config.eval_batch_size, show, after_piece
-            )
-
-
-def _on_device(split: zoo.data.Split) -> tuple[jax.Array, jax.Array]:
-    return jnp.asarray(split.images), jnp.asarray(split.labels)
+    def _on_devices(self, split: zoo.data.Split) -> tuple[jax.Array, jax.Array]:
+        arrays = jnp.asarray(split.images), jnp.asarray(split.labels)
+        return mesh.place(self.mesh, arrays, mesh.WHOLE)

@@ -2,14 +2,16 @@
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from zoo.system.settings import usual_settings
+from zoo.training import mesh as meshes
 from zoo.training.step import Batch, Metrics, Stream, TrainState, random_key
 
 Tree = TypeVar("Tree")
@@ -56,8 +58,8 @@ def seeds_shapes(tree: Any, num_seeds: int) -> Any:
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(axis + leaf.shape, leaf.dtype), tree)
 
 
-def take_seed(tree: Tree, index: int) -> Tree:
-    """The tree of one of many seeds."""
+def take_seed(tree: Tree, index: int | slice) -> Tree:
+    """The tree of one of many seeds, or of some."""
     return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
@@ -77,7 +79,7 @@ def pieces(start: int, num_steps: int) -> Iterator[tuple[int, int]]:
         start = stop
 
 
-def _over_batches(
+def over_batches(
     one: Callable[[Carry, Batch], Carry],
     carry: Carry,
     split: Any,
@@ -97,8 +99,9 @@ def make_train_program(
     train_step: Callable[..., tuple[TrainState, Metrics]],
     num_seeds: int = 1,
     deterministic: bool = False,
+    mesh: Mesh | None = None,
 ) -> Any:
-    """Compiles `run(state, metrics, split, order, start, stop, *numbers) -> (state, metrics)`.
+    """Compiles `run(state, metrics, split, order, start, stop, numbers) -> (state, metrics)`.
 
     It does the steps `start` to `stop - 1` of an epoch, in one call and one loop on the device;
     one compiled program serves any piece of the epoch. `split` is (images, labels) on the device,
@@ -112,6 +115,9 @@ def make_train_program(
     A step is `train_step(state, batch, *numbers)`. A program whose numbers are its arguments, and
     not constants in it, need not be compiled again for others, nor by the next process.
 
+    On a mesh (`zoo.training.mesh`) each device has its part of each batch, and its seeds; then the
+    step is one with the axis name "data".
+
     `deterministic` keeps a GPU from operations whose sums come in any order; a CPU has none.
     """
 
@@ -122,14 +128,14 @@ def make_train_program(
         order: jax.Array,
         start: Any,
         stop: Any,
-        *numbers: jax.Array,
+        numbers: Sequence[jax.Array] = (),
     ) -> tuple[TrainState, Metrics]:
         def one(carry: tuple[TrainState, Metrics], batch: Batch) -> tuple[TrainState, Metrics]:
             state, metrics = carry
             state, new = train_step(state, batch, *numbers)
             return state, metrics + new
 
-        return _over_batches(one, (state, metrics), split, order, start, stop)
+        return over_batches(one, (state, metrics), split, order, start, stop)
 
     def run_seeds(
         state: TrainState, metrics: Metrics, split: Any, order: jax.Array, *others: Any
@@ -137,62 +143,40 @@ def make_train_program(
         each = (state, metrics, order)
         return jax.lax.map(lambda own: run(own[0], own[1], split, own[2], *others), each)
 
-    return jax.jit(
-        run if num_seeds == 1 else run_seeds,
+    many = num_seeds > 1
+    state, order = (meshes.SEEDS, meshes.ORDERS) if many else (meshes.WHOLE, meshes.BATCHES)
+    return compiled(
+        run_seeds if many else run,
+        mesh,
+        (state, state, meshes.WHOLE, order, meshes.WHOLE, meshes.WHOLE, meshes.WHOLE),
+        (state, state),
         donate_argnums=(0, 1),
-        compiler_options=_compiler_options(deterministic),
+        deterministic=deterministic,
     )
 
 
-def make_eval_program(
-    eval_step: Callable[[Any, Batch], Metrics], deterministic: bool = False
-) -> Callable[..., Metrics]:
-    """Compiles run(variables, metrics, split, order, start, stop) -> metrics, as above."""
-
-    def run(variables: Any, metrics: Metrics, split: Any, order: jax.Array, *piece: Any) -> Metrics:
-        def one(metrics: Metrics, batch: Batch) -> Metrics:
-            return metrics + eval_step(variables, batch)
-
-        return _over_batches(one, metrics, split, order, *piece)
-
-    return jax.jit(run, donate_argnums=1, compiler_options=_compiler_options(deterministic))
-
-
-def batches_in_order(split: Any, batch_size: int) -> jax.Array:
-    """The batches of indices in which a split is scored: [steps, batch]."""
-    indices = jnp.arange(len(split[1]))
-    return padded_order(indices, min(batch_size, len(indices)))
-
-
-def evaluate_split(
-    evaluate: Callable[..., Metrics],
-    each_variables: Iterable[Any],
-    split: Any,
-    batch_size: int,
-    show: Callable[[int, Metrics], None],
-    after_piece: Callable[[], None],
-) -> Metrics:
-    """The sums over a split; of many seeds, a sum for each.
-
-    Args:
-        evaluate: from `make_eval_program`.
-        each_variables: what the net is applied with, for each seed.
-        split: (images, labels) on the device.
-        batch_size: images in a batch.
-        show: called after each piece with the images just done and the sums so far.
-        after_piece: called after that.
-    """
-    batches = batches_in_order(split, batch_size)
-    each = []
-    for variables in each_variables:
-        metrics = Metrics.zeros()
-        for start, stop in pieces(0, len(batches)):
-            metrics = evaluate(variables, metrics, split, batches, start, stop)
-            jax.block_until_ready(metrics)
-            show((stop - start) * batches.shape[1], metrics)
-            after_piece()
-        each.append(metrics)
-    return stack_seeds(each)
+def compiled(
+    run: Any,
+    mesh: Mesh | None,
+    in_specs: Any,
+    out_specs: Any,
+    donate_argnums: tuple[int, ...],
+    deterministic: bool,
+) -> Any:
+    """The function as `jax.jit` makes it; on a mesh, run by each device on its part."""
+    options: dict[str, Any] = {
+        "donate_argnums": donate_argnums,
+        "compiler_options": {"xla_gpu_deterministic_ops": True} if deterministic else None,
+    }
+    if mesh is None:
+        return jax.jit(run, **options)
+    spread = jax.shard_map(run, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
+    return jax.jit(
+        spread,
+        in_shardings=meshes.shardings(mesh, in_specs),
+        out_shardings=meshes.shardings(mesh, out_specs),
+        **options,
+    )
 
 
 class Compiler:
@@ -227,7 +211,3 @@ class Compiler:
     @usual_settings()
     def _compile(self, lowered: Future[Any]) -> Any:
         return lowered.result().compile()
-
-
-def _compiler_options(deterministic: bool) -> dict[str, bool] | None:
-    return {"xla_gpu_deterministic_ops": True} if deterministic else None

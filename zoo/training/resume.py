@@ -14,7 +14,7 @@ from zoo.data.changes import may_have_changed
 from zoo.data.names import MEMORY, is_place, kind_of
 from zoo.system.errors import DamagedError, ZooError
 from zoo.system.files import as_sentence, free_name
-from zoo.training import nets, numerics
+from zoo.training import mesh, nets, numerics
 from zoo.training.best import none_yet
 from zoo.training.checkpoint import Checkpoints
 from zoo.training.fine_tuning import split_params
@@ -183,7 +183,8 @@ def _read_history(workdir: Path) -> tuple[History | None, list[str]]:
 def _moved_to(history: History, environment: dict[str, Any]) -> list[str]:
     """Makes that the environment in which the run goes on; gives notes on what is not as before."""
     before, history.environment = history.environment, environment
-    changed = [key for key, now in environment.items() if before.get(key) != now]
+    keys = {**environment, "mesh": None}  # which only a run on several devices has
+    changed = [key for key in keys if before.get(key) != environment.get(key)]
     if not changed:
         return []
     history.earlier_environments.append({**before, "until_epoch": len(history.epochs)})
@@ -209,7 +210,7 @@ def first_snapshot(trainer: Trainer) -> Snapshot:
         model["init_from"] = trainer.source.facts
     history = History(
         config=zoo.config.to_keep(config),
-        environment=zoo.training.history.environment(),
+        environment=zoo.training.history.environment() | mesh.facts(trainer.mesh),
         model=model | trainer.net.about,
         data=trainer.data_sizes,
         framing=framing.to_content() if framing else {},

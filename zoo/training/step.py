@@ -155,14 +155,20 @@ def _sums(logits: jax.Array, batch: Batch, label_smoothing: float = 0.0) -> Metr
 
 
 def make_gradients(
-    model: zoo.models.ConvNet, label_smoothing: float = 0.0, freeze: str = ""
+    model: zoo.models.ConvNet,
+    label_smoothing: float = 0.0,
+    freeze: str = "",
+    axis_name: str | None = None,
 ) -> Callable[[TrainState, Batch], tuple[Any, Any, Metrics]]:
     """A pure function: gradients(state, batch) -> (gradients, batch_stats, metrics).
 
     The loss is the mean cross-entropy of the examples that are not padding, with the given share of
     each label spread over all classes. The metrics are those of the batch, with dropout. There are
-    gradients of the parameters that `freeze` does not match, and no others are computed.
+    gradients of the parameters that `freeze` does not match, and no others are computed. With
+    `axis_name`, the batch is spread over that axis of a mesh, and all are those of the whole batch.
     """
+    if axis_name:
+        model = model.clone(axis_name=axis_name)
 
     def gradients(state: TrainState, batch: Batch) -> tuple[Any, Any, Metrics]:
         trained, frozen = split_params(state.params, freeze)
@@ -179,9 +185,14 @@ def make_gradients(
                 )
             metrics = _sums(logits, batch, label_smoothing)
             batch_stats = updates.get("batch_stats", {})
-            return metrics.loss_sum / metrics.num_examples, (batch_stats, metrics)
+            num_examples = metrics.num_examples
+            if axis_name:
+                num_examples = jax.lax.psum(num_examples, axis_name)
+            return metrics.loss_sum / num_examples, (batch_stats, metrics)
 
         grads, (batch_stats, metrics) = jax.grad(loss_fn, has_aux=True)(trained)
+        if axis_name:
+            grads, metrics = jax.lax.psum((grads, metrics), axis_name)
         return grads, batch_stats, metrics
 
     return gradients
@@ -193,6 +204,7 @@ def make_train_step(
     skip_non_finite: bool = False,
     label_smoothing: float = 0.0,
     freeze: str = "",
+    axis_name: str | None = None,
 ) -> Callable[..., tuple[TrainState, Metrics]]:
     """A pure function: `train_step(state, batch, *numbers) -> (state, metrics)`.
 
@@ -211,8 +223,10 @@ def make_train_step(
             by commas, such as `conv_.*` (`zoo.models.paths`). They have no gradient and no
             optimizer state, and a batch normalization of which all are frozen uses its moving
             statistics and leaves them as they are. The state must be made with the same text.
+        axis_name: in `jax.shard_map` with `check_vma=False`, the axis of the mesh over which a
+            batch is spread; the state is whole on each device, and stays so.
     """
-    gradients = make_gradients(model, label_smoothing, freeze)
+    gradients = make_gradients(model, label_smoothing, freeze, axis_name)
 
     def train_step(state: TrainState, batch: Batch, *numbers: Any) -> tuple[TrainState, Metrics]:
         grads, batch_stats, metrics = gradients(state, batch)

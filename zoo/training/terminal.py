@@ -16,6 +16,7 @@ from tqdm import tqdm
 from zoo.data.names import short
 from zoo.system.text import counted, metric_text
 from zoo.system.waiting import bar_width, waiting
+from zoo.training import mesh
 from zoo.training.history import History, seeds_text
 from zoo.training.step import Metrics
 
@@ -105,12 +106,16 @@ def header_text(history: History, workdir: Path) -> str:
         *_source_lines(history),
         f"{short(config['dataset'])}: {counted(data['num_train'], 'training image')}, {validated}, "
         f"{counted(data['num_test'], 'test image')}",
-        f"{environment['platform']} ({environment['device']}), jax {environment['jax']}, "
-        f"writing to {workdir}",
+        f"{environment['platform']} ({environment['device']}), {_spread_text(environment)}"
+        f"jax {environment['jax']}, writing to {workdir}",
     ]
     if on_test and config["checkpoint"]["every_epochs"] and config["checkpoint"]["keep_best"]:
         lines.append("note: the best checkpoint is chosen by test data (validation=test)")
     return "\n".join(lines)
+
+
+def _spread_text(environment: dict[str, Any]) -> str:
+    return f"{mesh.text(environment['mesh'])}, " if "mesh" in environment else ""
 
 
 def _parameters_text(history: History) -> str:

@@ -76,10 +76,12 @@ class _RandomDropout(nn.Module):
     """Applies dropout with the `dropout` stream; a module, so that each layer gets its own key."""
 
     rate: float
+    axis_name: str | None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        return zoo.ops.dropout(x, self.rate, self.make_rng("dropout"))
+        first = jax.lax.axis_index(self.axis_name) * len(x) if self.axis_name else None
+        return zoo.ops.dropout(x, self.rate, self.make_rng("dropout"), first)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -98,7 +100,7 @@ class Dropout(Layer):
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
         if not context.train:
             return x
-        return _RandomDropout(self.rate, name=context.name)(x)
+        return _RandomDropout(self.rate, context.axis_name, name=context.name)(x)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -38,6 +38,7 @@ class Context:
     train: bool
     mask: jax.Array | None  # [B] bool: the examples used for batch statistics; None: all
     dtype: Any
+    axis_name: str | None = None  # of `jax.shard_map`: x is one device's part of the batch
 
 
 class Layer:

@@ -1,10 +1,11 @@
 """Normalizations, with Keras's constants."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from zoo.models.layers.layer import Context, Layer, Shape, Variables
 
@@ -34,14 +35,45 @@ class BatchNorm(Layer):
         mask = context.mask
         if mask is not None:
             mask = mask.reshape(mask.shape + (1,) * (x.ndim - 1))  # [B, 1, ...]
-        return nn.BatchNorm(
+        kind = _SpreadBatchNorm if context.axis_name and context.train else nn.BatchNorm
+        return kind(
             use_running_average=not context.train,
             momentum=self.momentum,
             epsilon=self.epsilon,
             use_fast_variance=False,  # E[(x - mean)²], as in TensorFlow: no cancellation
             dtype=context.dtype,
+            axis_name=context.axis_name,
             name=context.name,
         )(x, mask=mask)
+
+
+class _SpreadBatchNorm(nn.BatchNorm):
+    """Flax's in training, of a batch that is spread over `axis_name`, of which parts are masked.
+
+    Flax takes the mean of the devices' means, which is that of the batch only if each device has
+    as many examples. Here sums are added up, and divided once.
+    """
+
+    @nn.compact
+    def __call__(
+        self, x: Any, use_running_average: bool | None = None, *, mask: jax.Array | None = None
+    ) -> jax.Array:
+        channels, axes = x.shape[-1:], tuple(range(x.ndim - 1))
+        means = self.variable("batch_stats", "mean", jnp.zeros, channels)
+        variances = self.variable("batch_stats", "var", jnp.ones, channels)
+        scale = self.param("scale", nn.initializers.ones, channels)
+        bias = self.param("bias", nn.initializers.zeros, channels)
+        full = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        is_used = jnp.ones((), bool) if mask is None else mask
+        count = jax.lax.psum(jnp.sum(jnp.broadcast_to(is_used, (*x.shape[:-1], 1))), self.axis_name)
+        mean = jax.lax.psum(jnp.sum(full, axes, where=is_used), self.axis_name) / count
+        squares = jnp.sum(jnp.square(full - mean), axes, where=is_used)
+        variance = jax.lax.psum(squares, self.axis_name) / count
+        if not self.is_initializing():
+            means.value = self.momentum * means.value + (1 - self.momentum) * mean
+            variances.value = self.momentum * variances.value + (1 - self.momentum) * variance
+        normalized = (full - mean) * (jax.lax.rsqrt(variance + self.epsilon) * scale) + bias
+        return normalized.astype(self.dtype)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
