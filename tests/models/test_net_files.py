@@ -1,5 +1,6 @@
 """Nets in files of one's own, FILE.py:NAME."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -49,6 +50,18 @@ def test_a_file_is_executed_once_for_each_content(folder: Path) -> None:
     assert net[0] == Conv(7, 3)
 
 
+def test_a_file_may_do_what_programs_do(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Dataclasses with annotations as text; printing, which is not output; another directory."""
+    Path("odd.py").write_text(
+        "from __future__ import annotations\nimport dataclasses\nimport os\n"
+        "@dataclasses.dataclass\nclass Width:\n    value: int = 4\n"
+        f"print('hello')\nos.chdir('/')\n{NETS.replace('WIDTH,', 'Width().value,')}"
+    )
+    assert net_files.find("odd.py:MY_NET") == (Conv(4, 3), Flatten(), Head())
+    assert Path.cwd() == folder
+    assert capsys.readouterr() == ("", "hello\n")
+
+
 def test_a_name_of_the_zoo_is_that_net(folder: Path) -> None:
     assert len(net_files.find("vgg5")) == 19
     assert net_files.short_name("vgg5") == "vgg5"
@@ -74,6 +87,8 @@ def test_a_name_of_the_zoo_is_that_net(folder: Path) -> None:
         "leaving.py:X": "leaving.py cannot be run: SystemExit: 1",
         "empty.py:X": "empty.py has no 'X': it has no tuple of layers",
         "binary.py:X": "binary.py cannot be run: SyntaxError",
+        "stopped.py:X": "stopped.py cannot be run: KeyboardInterrupt$",
+        "pipe.py:X": r"cannot read pipe.py \(it is not a file\): name a net of your own as",
         "vgg6": "unknown net 'vgg6': did you mean vgg5",
     }.items(),
 )
@@ -82,6 +97,8 @@ def test_what_is_wrong_with_a_file_is_one_sentence(name: str, sentence: str, fol
     Path("broken.py").write_text("1 / 0\n")
     Path("syntax.py").write_text("def\n")
     Path("leaving.py").write_text("import sys\nsys.exit(1)\n")
+    Path("stopped.py").write_text("raise KeyboardInterrupt\n")
+    os.mkfifo("pipe.py")
     Path("empty.py").write_text("")
     Path("binary.py").write_bytes(bytes(range(256)))
     with pytest.raises(ValueError, match=sentence) as caught:
