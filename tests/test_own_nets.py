@@ -73,6 +73,9 @@ def test_the_run_holds_the_net_and_answers_without_its_file(
         accuracy = (net.logits(test.images).argmax(1) == test.labels).mean()
         assert accuracy == pytest.approx(history["test"]["accuracy"], abs=1e-6)
         weights.export(run, tmp_path / "weights")
+        text = (tmp_path / "weights/config.json").read_text()
+        assert json.loads(text)["training"]["config"]["model"] == "NET"
+        assert str(file.parent) not in text  # no place of this machine
         again = trained.load(tmp_path / "weights")
         np.testing.assert_array_equal(again.logits(test.images), net.logits(test.images))
         for number, figure in enumerate(
