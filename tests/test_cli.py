@@ -340,6 +340,18 @@ def test_a_wrong_name_for_zoo_train_is_one_sentence(
     assert errors.startswith(f"zoo: {sentence}")
 
 
+def test_what_is_no_net_and_no_run_is_one_sentence(
+    run_zoo: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    for command in ("summary", "evaluate"):
+        for name, sentence in (
+            ("file", f"{tmp_path}/file is not a directory: name the directory of a run"),
+            ("none", f"{tmp_path}/none/history.json does not exist: name the directory of a run"),
+        ):
+            assert run_zoo(command, tmp_path / name) == (2, "", f"zoo: {sentence}\n")
+
+
 def test_zoo_train_trains_a_net_by_name_and_a_file(
     run_zoo: Callable[..., tuple[int, str, str]], idx_dir: Path, tmp_path: Path
 ) -> None:

@@ -41,9 +41,9 @@ def task_of(source: str) -> Task:
     """
     workdir = expanded(source)
     try:
-        if not (workdir / zoo.training.history.FILENAME).exists():
-            if not net_files.is_reference(source) and workdir.exists() and source not in NETS:
-                raise ZooError(f"{source} is neither a net nor the directory of a run: name one")
+        is_path = "/" in source or workdir.exists()
+        is_net = net_files.is_reference(source) or source in NETS or not is_path
+        if is_net and not (workdir / zoo.training.history.FILENAME).exists():
             return Task(net_files.find(source), net_files.short_name(source))
         history = zoo.training.history.read(workdir)
         layers = nets.layers_of(history)
