@@ -421,12 +421,31 @@ def test_the_content_of_many_residual_connections_is_refused_at_once() -> None:
         layer_lists.from_content([{"kind": "Residual", "layers": [wide] * 200}] * 200)
 
 
+FLAT = Activation("relu")
+WIDE = Residual((FLAT,) * 199)
+
+
 def deep(depth: int) -> Any:
-    """A net of so many residual connections in one another."""
-    layer: Any = Activation("relu")
-    for _ in range(depth):
+    """A net of so many lists of layers in one another."""
+    layer: Any = FLAT
+    for _ in range(depth - 1):
         layer = Residual((layer,))
     return (layer,)
+
+
+@pytest.mark.parametrize(
+    ("net", "larger", "sentence"),
+    [
+        ((FLAT,) * 200, (FLAT,) * 201, "layers must be a list of 1 to 200 layers, not 201"),
+        (deep(10), deep(11), "more than 10 residual connections are in one another: use fewer"),
+        ((WIDE,) * 5, (FLAT, *(WIDE,) * 5), "more than 1,000 layers in all: use fewer"),
+    ],
+)
+def test_what_is_written_can_be_read(net: Any, larger: Any, sentence: str) -> None:
+    assert layer_lists.from_content(layer_lists.to_content(net)) == net
+    create_model(larger)
+    with pytest.raises(ValueError, match=sentence):
+        layer_lists.to_content(larger)
 
 
 def test_the_numbers_of_a_layer_may_be_those_of_numpy() -> None:
@@ -443,9 +462,6 @@ def test_the_numbers_of_a_layer_may_be_those_of_numpy() -> None:
         ((), r"a net must be a tuple of layers, not \(\)"),
         ([Flatten(), Head()], "a net must be a tuple of layers, not "),
         (Flatten(), "a net must be a tuple of layers, not Flatten"),
-        ((Activation("relu"),) * 201, "layers must be a list of 1 to 200 layers, not 201"),
-        (deep(11), "more than 10 residual connections are in one another: use fewer"),
-        ((Residual((Activation("relu"),) * 200),) * 5, "more than 1,000 layers in all: use fewer"),
         (
             (Residual(()), Head()),
             r"Residual, has layers=\(\), which must be a tuple of one or more",

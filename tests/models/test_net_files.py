@@ -20,6 +20,7 @@ LAYERS = list(MY_NET)
 MISMATCH = (Conv(4, 3), Dense(4), Head())
 FUNCTION = (Flatten(), Head(zeros))
 TWICE = MY_NET + MY_NET
+LONG = (*MY_NET[:2], *[Dense(1)] * 199, Head())
 NUMBER = 3
 """
 
@@ -78,6 +79,7 @@ def test_a_name_of_the_zoo_is_that_net(folder: Path) -> None:
         "my_nets.py:MYNET": "my_nets.py has no 'MYNET': did you mean my_nets.py:MY_NET?",
         "my_nets.py:NO_HEAD": r"NO_HEAD of my_nets.py: the last layer must be Head\(\), not Flatt",
         "my_nets.py:LAYERS": r"LAYERS of my_nets.py: a net must be a tuple of layers, not \[Conv",
+        "my_nets.py:LONG": "LONG of my_nets.py: layers must be a list of 1 to 200 layers, not 202",
         "my_nets.py:NUMBER": "NUMBER of my_nets.py: a net must be a tuple of layers, not 3",
         "my_nets.py:MISMATCH": "MISMATCH of my_nets.py: dense_1 needs vectors, not images: put Fl",
         "my_nets.py:FUNCTION": "FUNCTION of my_nets.py: the initializer of Head.* is a function",

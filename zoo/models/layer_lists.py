@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from zoo.models import layers
@@ -69,12 +69,18 @@ _SETTINGS = {
 }
 
 
-def to_content(net: Iterable[Layer | Head]) -> list[dict[str, Any]]:
-    """The list as JSON; what has its default is left out.
+def to_content(net: Sequence[Layer | Head]) -> list[dict[str, Any]]:
+    """The list as JSON, for `from_content`; what has its default is left out.
 
     Raises:
-        ValueError: a layer is not one of `zoo.models.layers`, or has an initializer without a name.
+        ValueError: a layer is not one of `zoo.models.layers`, or has an initializer without a name;
+            there are too many layers, or too many in one another.
     """
+    return _content(net, 1, itertools.count(1))
+
+
+def _content(net: Sequence[Layer | Head], depth: int, total: Iterator[int]) -> list[dict[str, Any]]:
+    _check_limits(net, depth, total)
     content = []
     for layer in net:
         if _KINDS.get(type(layer).__name__) is not type(layer):
@@ -85,7 +91,8 @@ def to_content(net: Iterable[Layer | Head]) -> list[dict[str, Any]]:
         for field in dataclasses.fields(layer):  # type: ignore[arg-type]  # each is a dataclass
             value = getattr(layer, field.name)
             if value != field.default:
-                values[field.name] = to_content(value) if _is_list(field.name) else value
+                inner = _is_list(field.name)
+                values[field.name] = _content(value, depth + 1, total) if inner else value
         if not isinstance(values.get("kernel_init", ""), str):
             raise ValueError(
                 f"the initializer of {layer!r} is a function, which cannot be saved: use one of "
@@ -112,7 +119,7 @@ def check(net: Net) -> None:
     Raises:
         ValueError: naming the layer, its value and what is allowed; or what follows what.
     """
-    _check_values(net, 1, itertools.count(1))
+    _check_values(net)
     if any(isinstance(layer, Head) for layer in net[:-1]):
         raise ValueError("Head must be the last layer, and there may be only one")
     shape: Shape = _LARGE
@@ -174,11 +181,10 @@ def _layer(number: int, content: Any, depth: int, total: Iterator[int]) -> Any:
     return kind(**values)
 
 
-def _check_values(net: Any, depth: int, total: Iterator[int]) -> None:
+def _check_values(net: Any) -> None:
     """Raises ValueError unless it is a tuple of layers, each setting in its range."""
     if not isinstance(net, tuple) or not net:
         raise ValueError(f"a net must be a tuple of layers, not {net!r:.40}")
-    _check_limits(net, depth, total)
     for number, layer in enumerate(net, start=1):
         if not isinstance(layer, Layer | Head):
             raise ValueError(f"layer {number} is not a layer of a net but {layer!r:.40}")
@@ -188,7 +194,7 @@ def _check_values(net: Any, depth: int, total: Iterator[int]) -> None:
             value = getattr(layer, field.name)
             _check_setting(number, type(layer), field, value)
             if _is_list(field.name) and value:
-                _check_values(value, depth + 1, total)
+                _check_values(value)
 
 
 def _is_list(name: str) -> bool:

@@ -26,6 +26,16 @@ def short_name(name: str) -> str:
     return parts[1] if parts else name
 
 
+def check_is_ours(name: str) -> None:
+    """Raises ValueError unless it is the name of a net of the zoo, which may have weights."""
+    if is_reference(name):
+        raise ValueError(
+            f"{name} names a net of your own, of which there are no weights: train it, and name "
+            f"the directory of the run"
+        )
+    check_net(name)
+
+
 def find(name: str) -> Net:
     """The layers of the net of that name, or in that file, which is executed.
 

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from zoo.models import hub, layer_lists, net_files, weight_files
-from zoo.models.catalogue import MODELS, check_net, create_model, list_models
+from zoo.models.catalogue import MODELS, create_model, list_models
 from zoo.models.layers import Head, initializer
 from zoo.models.model_card import model_card
 from zoo.models.net import ConvNet, ImageTooSmallError, variable_shapes
@@ -197,11 +197,6 @@ def read(source: str | PathLike[str], dataset: str = "mnist") -> Pretrained:
     text = str(source)
     if text.startswith(hub.PREFIX):
         return read_directory(hub.download(text), text)
-    if net_files.is_reference(text):
-        raise ValueError(
-            f"{text} names a net of your own, of which there are no weights: train it, and name "
-            f"the directory of the run"
-        )
     directory = expanded(source)
     if _is_name(source) and not (directory / CONFIG).is_file():
         return read_packaged(text, dataset)
@@ -209,27 +204,21 @@ def read(source: str | PathLike[str], dataset: str = "mnist") -> Pretrained:
 
 
 def is_weights(source: str | PathLike[str]) -> bool:
-    """Whether it names weights, rather than the directory of a run or of nothing.
-
-    Raises:
-        ZooError: it is in a home directory that does not exist.
-    """
-    text = str(source)
-    if text.startswith(hub.PREFIX) or net_files.is_reference(text):
-        return True
-    return _is_name(source) or (expanded(source) / CONFIG).exists()
+    """Whether it names weights, rather than the directory of a run or of nothing."""
+    is_address = str(source).startswith(hub.PREFIX)
+    return is_address or _is_name(source) or (expanded(source) / CONFIG).exists()
 
 
 def _is_name(source: str | PathLike[str]) -> bool:
     """Whether it is a net's name, perhaps a mistyped one, which is not even a path."""
     text = str(source)
     is_mistyped = isinstance(source, str) and "/" not in text and not Path(text).exists()
-    return text in MODELS or is_mistyped
+    return text in MODELS or is_mistyped or net_files.is_reference(text)
 
 
 def read_packaged(name: str, dataset: str = "mnist") -> Pretrained:
     """As `load_pretrained`, and what is known of the weights."""
-    check_net(name)
+    net_files.check_is_ours(name)
     for entry in packaged_weights():
         if (entry["net"], entry["dataset"]) == (name, dataset):
             model = _model(entry)
