@@ -187,7 +187,12 @@ NO_NETWORK = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0
             ["--config=configs/vgg55.py"],
             "'configs/vgg55.py' does not exist: did you mean configs/vgg5.py",
         ),
-        (["--config=TEXT"], "the configuration file cannot be loaded: SyntaxError: "),
+        (["--config=SYNTAX"], "the configuration file cannot be loaded: SyntaxError: "),
+        (["--config=TMP/text.csv"], "try zoo train pooling_cnn3 --config.dataset=csv:TMP/text.csv"),
+        (["--config=TMP/x_train.npy"], "try zoo train pooling_cnn3 --config.dataset=npy:TMP\n"),
+        (["--config=TMP/text"], "--config.dataset=KIND:TMP/text, KIND being one of images, npz, "),
+        (["--config=STOP"], "the configuration file cannot be loaded: KeyboardInterrupt\n"),
+        (["--config=NETS"], "NETS has nets, but no get_config(): try --config.model=NETS:MY_NET\n"),
         (["--config=BROKEN"], "the configuration file cannot be loaded: ZeroDivisionError"),
         (["--config=EXIT"], "the configuration file cannot be loaded: SystemExit: 3"),
         (["--config=NONE"], "file's get_config() must return a ConfigDict"),
@@ -257,14 +262,22 @@ def test_a_wrong_command_is_one_sentence_and_status_2(
         zoo.training.history.History(config, {}, model, data).write(tmp_path / "other")
     (tmp_path / "broken.py").write_text("1 / 0")
     (tmp_path / "empty.py").write_text("")
-    (tmp_path / "text.txt").write_text("no Python at all")
+    (tmp_path / "syntax.py").write_text("no Python at all")
+    (tmp_path / "nets.py").write_text(
+        "from zoo.models.layers import *\nMY_NET = (Flatten(), Head())"
+    )
+    (tmp_path / "stop.py").write_text("raise KeyboardInterrupt")
+    for name in ("text.csv", "text", "x_train.npy"):  # data is never executed
+        (tmp_path / name).write_text(f"open({str(tmp_path / 'run')!r}, 'w')")
     (tmp_path / "exit.py").write_text("raise SystemExit(3)")
     (tmp_path / "none.py").write_text("def get_config(): pass")
     replace = {
         "TMP": str(tmp_path),
         "BROKEN": str(tmp_path / "broken.py"),
         "EMPTY": str(tmp_path / "empty.py"),
-        "TEXT": str(tmp_path / "text.txt"),
+        "SYNTAX": str(tmp_path / "syntax.py"),
+        "NETS": str(tmp_path / "nets.py"),
+        "STOP": str(tmp_path / "stop.py"),
         "EXIT": str(tmp_path / "exit.py"),
         "NONE": str(tmp_path / "none.py"),
     }
@@ -302,14 +315,41 @@ def test_a_wrong_command_is_one_sentence_and_status_2(
         (["vgg5", "--config=configs/vgg5.py"], "unexpected argument '--config=configs/vgg5.py'"),
         (["--config.seed=3", "vgg5"], "NET must come before '--config.seed=3': try zoo train"),
         (["configs"], "the configuration file 'configs' is a directory"),
+        (["benchmark"], "unknown net 'benchmark': did you mean benchmarks?"),
+        (["no/data"], "there is no 'no/data': name a net, a configuration file or a directory of"),
+        (
+            ["data.csv"],
+            "there is no 'data.csv': name a net, a configuration file or a directory of",
+        ),
+        (
+            ["a.py:A", "--config.model=vgg5"],
+            "a.py:A names the model, and so does '--config.model=vgg5': leave one out, such as zoo "
+            "train pooling_cnn3 --config.model=a.py:A",
+        ),
     ],
 )
 def test_a_wrong_name_for_zoo_train_is_one_sentence(
-    run_zoo: Callable[..., tuple[int, str, str]], arguments: list[str], sentence: str
+    run_zoo: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    sentence: str,
 ) -> None:
+    monkeypatch.chdir(ROOT)
     status, output, errors = run_zoo("train", *arguments)
     assert (status, output, errors.count("\n")) == (2, "", 1)
     assert errors.startswith(f"zoo: {sentence}")
+
+
+def test_what_is_no_net_and_no_run_is_one_sentence(
+    run_zoo: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    for command in ("summary", "evaluate"):
+        for name, sentence in (
+            ("file", f"{tmp_path}/file is not a directory: name the directory of a run"),
+            ("none", f"{tmp_path}/none/history.json does not exist: name the directory of a run"),
+        ):
+            assert run_zoo(command, tmp_path / name) == (2, "", f"zoo: {sentence}\n")
 
 
 def test_zoo_train_trains_a_net_by_name_and_a_file(

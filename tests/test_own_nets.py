@@ -16,11 +16,12 @@ from ml_collections import ConfigDict
 from zoo.analysis import pictures, trained, weights
 from zoo.cli.arguments import parse_named
 from zoo.configs import default
+from zoo.data import Dataset, Split
 from zoo.models import ConvNet
 from zoo.models.layers import Conv, Flatten, GlobalAvgPool, GroupNorm, Head, Net, Residual
 from zoo.system.errors import ZooError
 from zoo.system.figures import save
-from zoo.training import train_and_evaluate
+from zoo.training import nets, train_and_evaluate
 from zoo.web import comparison, report
 
 NET: Net = (
@@ -72,6 +73,9 @@ def test_the_run_holds_the_net_and_answers_without_its_file(
         accuracy = (net.logits(test.images).argmax(1) == test.labels).mean()
         assert accuracy == pytest.approx(history["test"]["accuracy"], abs=1e-6)
         weights.export(run, tmp_path / "weights")
+        text = (tmp_path / "weights/config.json").read_text()
+        assert json.loads(text)["training"]["config"]["model"] == "NET"
+        assert str(file.parent) not in text  # no place of this machine
         again = trained.load(tmp_path / "weights")
         np.testing.assert_array_equal(again.logits(test.images), net.logits(test.images))
         for number, figure in enumerate(
@@ -123,6 +127,8 @@ def test_layers_may_be_given_in_code(tmp_path: Path) -> None:
     assert trained.load(tmp_path).model.net == net
     with pytest.raises(ZooError, match=r"another net, Conv\(3, 3\) there, Conv\(4, 3\) here"):
         train_and_evaluate(config_of(), tmp_path, model=(Conv(4, 3), *net[1:]), quiet=True)
+    with pytest.raises(ZooError, match=r"computes in bfloat16, and config.dtype is float32: make"):
+        train_and_evaluate(config_of(), tmp_path, model=ConvNet(net, 10, jnp.bfloat16), quiet=True)
     with pytest.raises(ZooError, match="the model that is given cannot be trained: a net must be"):
         train_and_evaluate(config_of(), tmp_path, model=list(net), quiet=True)  # type: ignore
 
@@ -140,6 +146,26 @@ class Perceptron(nn.Module):
         return nn.Dense(self.num_classes)(x)
 
 
+def test_the_layers_of_a_module_of_ours_are_known_as_those_of_a_tuple() -> None:
+    net = (Conv(3, 3), Flatten(), Head())
+    _, chosen = nets.choose(config_of(), ConvNet(net))
+    assert chosen.about == nets.choose(config_of(), net)[1].about
+    _, chosen = nets.choose(config_of(), ConvNet((*net[:-1], Head(nn.initializers.zeros))))
+    assert chosen.about == {
+        "layers": None,
+        "module": "ConvNet(net=(Conv(features=3, kernel_size=3), Flatten(), "
+        "Head(kernel_init=zeros)))",
+    }
+    nets.check_same({"layers": None}, chosen.about, "run")  # of a run of before
+
+
+def test_images_that_a_history_cannot_hold_are_refused() -> None:
+    images = np.broadcast_to(np.zeros((), np.uint8), (2, 4000, 3000, 1))
+    split = Split(images, np.arange(2, dtype=np.int32))
+    with pytest.raises(ZooError, match="images of 4000x3000x1 have 12,000,000 values, and a run"):
+        nets.check_logits(ConvNet(NET, 2), Dataset("idx", split, split, 2), config_of())
+
+
 @pytest.mark.slow
 def test_any_flax_module_is_trained_and_evaluated_where_it_is_given(tmp_path: Path) -> None:
     module = Perceptron(16)
@@ -148,6 +174,7 @@ def test_any_flax_module_is_trained_and_evaluated_where_it_is_given(tmp_path: Pa
         "name": "Perceptron (given in code)",
         "num_params": 784 * 16 + 16 + 16 * 10 + 10,
         "layers": None,
+        "module": "Perceptron(features=16)",
     }
     again = train_and_evaluate(config_of(num_epochs=2), tmp_path, model=module, quiet=True)
     assert len(again.epochs) == 2
@@ -164,8 +191,14 @@ def test_any_flax_module_is_trained_and_evaluated_where_it_is_given(tmp_path: Pa
         trained.load(tmp_path)
     with pytest.raises(ZooError, match="does not match the net"):
         trained.load(tmp_path, model=Perceptron(17))
-    with pytest.raises(ZooError, match="Dense_0/bias differs: it is of another net"):
+    with pytest.raises(
+        ZooError, match=r"another module, features=16\) there, features=17\) here: give it"
+    ):
         train_and_evaluate(config_of(num_epochs=3), tmp_path, model=Perceptron(17), quiet=True)
+    content = json.loads((tmp_path / "history.json").read_text())
+    del content["model"]["module"]  # a run of before
+    (tmp_path / "history.json").write_text(json.dumps(content))
+    assert train_and_evaluate(config_of(num_epochs=2), tmp_path, model=module, quiet=True).test
     with pytest.raises(ZooError, match="layers are not known"):
         pictures.activations(net, test.images[0], "0")
     with pytest.raises(ZooError, match="evaluate it in code"):
@@ -177,8 +210,14 @@ def test_a_module_that_does_not_fit_is_one_sentence(tmp_path: Path) -> None:
         def __call__(self, images: jax.Array) -> jax.Array:
             return images
 
+    class NoWeights(nn.Module):
+        def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
+            return jnp.zeros((len(images), 10))
+
     with pytest.raises(ZooError, match=r"must give logits \[B, 10\] .*, not \(1, 3\) for one"):
         train_and_evaluate(config_of(), tmp_path, model=Perceptron(4, 3), quiet=True)
+    with pytest.raises(ZooError, match=r"NoWeights .* on digits has no parameters to train"):
+        train_and_evaluate(config_of(), tmp_path, model=NoWeights(), quiet=True)
     with pytest.raises(ZooError, match=r"NoMode \(given in code\) on digits: .*'train'"):
         train_and_evaluate(config_of(), tmp_path, model=NoMode(), quiet=True)
     with pytest.raises(ZooError, match=r"must give logits \[B, 10\] .*, not \(1, 784\) for one"):

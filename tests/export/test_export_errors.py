@@ -49,6 +49,35 @@ def test_a_file_that_answers_otherwise_is_not_kept(
     assert path.read_text() == "of before"
 
 
+class _WrongInt8(files.Int8):
+    """One that loses the weights, too."""
+
+    write, load = _Wrong.write, _Wrong.load
+
+
+def test_eight_bits_that_change_answers_are_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "Int8", _WrongInt8)
+    monkeypatch.setitem(files._FORMATS, ".onnx", files._Format(files.onnx_file))
+    model, variables = with_weights(AVERAGED)
+    said = r"with 8 bits only \d+% of its answers on 60 .* and 95% must be; .* leave out the quanti"
+    with pytest.raises(ZooError, match=said):
+        zoo.export.export(
+            *(model, variables, tmp_path / "a.onnx"),
+            image_shape=IMAGE_SHAPE,
+            calibration=images(60),
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_ending_may_have_capitals(tmp_path: Path) -> None:
+    model, variables = with_weights(AVERAGED)
+    path = tmp_path / "net.SafeTensors"
+    zoo.export.export(model, variables, path, image_shape=IMAGE_SHAPE)
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
 @dataclasses.dataclass(frozen=True)
 class Doubled(Layer):
     """A layer that no exporter can know."""
@@ -82,6 +111,11 @@ def test_a_layer_that_is_not_known_is_named(ending: str, tmp_path: Path) -> None
         (["-o", "net.h5"], "cannot write 'net.h5': its ending must be one of .onnx, .stablehlo, "),
         (["-o", "net"], "cannot write 'net': its ending must be one of "),
         (["-o", "no/net.stablehlo"], "cannot write no/net.stablehlo: the directory no does not"),
+        (
+            ["-o", "net.stablehlo/"],
+            "cannot write net.stablehlo/: it names a directory; name a file",
+        ),
+        (["-o", "x.safetensors", "--manual-dir=no"], "mnist is not in no: name the directory in"),
         (["-o", "x.stablehlo", "--int8"], "only .onnx can be quantized to 8 bits, not .stablehlo"),
         (["-o", "x.stablehlo", "--seed=3"], "pooling_cnn3 has the weights of seed 0, not 3"),
         ([], "Missing option '-o' / '--output'"),

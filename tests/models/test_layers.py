@@ -421,15 +421,62 @@ def test_the_content_of_many_residual_connections_is_refused_at_once() -> None:
         layer_lists.from_content([{"kind": "Residual", "layers": [wide] * 200}] * 200)
 
 
+FLAT = Activation("relu")
+WIDE = Residual((FLAT,) * 199)
+
+
+def deep(depth: int) -> Any:
+    """A net of so many lists of layers in one another."""
+    layer: Any = FLAT
+    for _ in range(depth - 1):
+        layer = Residual((layer,))
+    return (layer,)
+
+
+@pytest.mark.parametrize(
+    ("net", "larger", "sentence"),
+    [
+        ((FLAT,) * 200, (FLAT,) * 201, "layers must be a list of 1 to 200 layers, not 201"),
+        (deep(10), deep(11), "more than 10 residual connections are in one another: use fewer"),
+        ((WIDE,) * 5, (FLAT, *(WIDE,) * 5), "more than 1,000 layers in all: use fewer"),
+    ],
+)
+def test_what_is_written_can_be_read(net: Any, larger: Any, sentence: str) -> None:
+    assert layer_lists.from_content(layer_lists.to_content(net)) == net
+    create_model(larger)
+    with pytest.raises(ValueError, match=sentence):
+        layer_lists.to_content(larger)
+
+
+def test_the_numbers_of_a_layer_may_be_those_of_numpy() -> None:
+    layer = Conv(np.int64(4), np.uint8(3), use_bias=np.True_)
+    net = (layer, Dropout(np.float32(0.5)), GlobalAvgPool(), Head())
+    create_model(net)
+    assert repr(layer) == "Conv(4, 3)"
+    assert layer_lists.from_content(json.loads(json.dumps(layer_lists.to_content(net)))) == net
+
+
 @pytest.mark.parametrize(
     ("net", "sentence"),
     [
         ((), r"a net must be a tuple of layers, not \(\)"),
         ([Flatten(), Head()], "a net must be a tuple of layers, not "),
         (Flatten(), "a net must be a tuple of layers, not Flatten"),
+        (
+            (Residual(()), Head()),
+            r"Residual, has layers=\(\), which must be a tuple of one or more",
+        ),
+        ((Residual([Flatten()]), Head()), "which must be a tuple of one or more layers but Head"),
+        ((Conv(True, 3), Head()), "features=True, which must be a whole number from 1 to 100,000"),
+        ((Conv(1, 3, stride=None), Head()), "stride=None, which must be a whole number from 1 to "),
+        ((MaxPool(2, 0), Head()), "stride=0, which must be a whole number from 1 to 100, or None"),
+        ((Dropout(1), Head()), "rate=1, which must be a number from 0 to below 1"),
         ((Flatten, Head()), "layer 1 is not a layer of a net but <class"),
         ((Conv(0, 3), Flatten(), Head()), "layer 1, Conv, has features=0"),
-        ((Conv(8, 3, "same"), Flatten(), Head()), "layer 1, Conv, has padding='same'"),
+        (
+            (Conv(8, 3, "same"), Flatten(), Head()),
+            "layer 1, Conv, has padding='same', which must be one of 'SAME', 'VALID'",
+        ),
         ((Conv(8, 3, activation="tanh"), Flatten(), Head()), "has activation='tanh'"),
         ((Conv(8, 3), Head()), "Head needs vectors, not images: put Flatten or GlobalAvgPool"),
         ((Conv(8, 3), Dense(3), Head()), "dense_1 needs vectors, not images"),

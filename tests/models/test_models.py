@@ -20,14 +20,18 @@ import zoo.models
 import zoo.models.layers
 from zoo.models import ConvNet, create_model, layer_shapes, list_models, min_image_size
 from zoo.models.layers import (
+    Activation,
     BatchNorm,
     Conv,
     Crop,
     Dense,
     Dropout,
     Flatten,
+    GroupNorm,
     Head,
+    LayerNorm,
     MaxPool,
+    Residual,
 )
 from zoo.models.net import ImageTooSmallError, named_layers, variable_shapes
 
@@ -535,6 +539,38 @@ def test_channels_first_weights_are_converted_and_back(name: str) -> None:
     jax.tree.map(np.testing.assert_array_equal, found, variables)
     with pytest.raises(ValueError, match=r"must be 'channels_last' or 'channels_first', not 'NC"):
         zoo.models.from_keras_weights(model, weights, data_format="NCHW")  # type: ignore[arg-type]
+
+
+def test_channels_first_reorders_the_normalizations_of_a_flattened_image() -> None:
+    """Each of their arrays, and the rows of the first dense kernel; nothing after it."""
+    net = (
+        *(Conv(3, 3), Flatten(), BatchNorm(), LayerNorm(), Activation("silu"), Dropout(0.5)),
+        *(Dense(4), BatchNorm(), Head()),
+    )
+    model = zoo.models.ConvNet(net)
+    key = jax.random.key(0)
+    shapes = model.init(key, jax.ShapeDtypeStruct((1, 5, 4, 2), np.float32), train=False)
+    variables = jax.tree.map(lambda leaf: jax.random.normal(key, leaf.shape), shapes)
+    last, first = (
+        zoo.models.to_keras_weights(model, variables, data_format=order)
+        for order in ("channels_last", "channels_first")
+    )
+    of_flat = [array for array in first if len(array) == 18]  # 3 x 2 pixels of 3 channels
+    assert len(of_flat) == 7
+    for array, before in zip(first, last, strict=True):
+        if len(before) == 18:
+            before = np.stack([before[channel::3] for channel in range(3)]).reshape(before.shape)
+        np.testing.assert_array_equal(array, before)
+    found = zoo.models.from_keras_weights(model, first, (5, 4, 2), data_format="channels_first")
+    jax.tree.map(np.testing.assert_array_equal, found, variables)
+
+
+@pytest.mark.parametrize("layer", [GroupNorm(2), Residual((Dense(18),))])
+def test_what_cannot_be_reordered_is_named(layer: Any) -> None:
+    model = zoo.models.ConvNet((Conv(3, 3), Flatten(), layer, Head()))
+    variables = model.init(jax.random.key(0), np.zeros((1, 5, 4, 2)), train=False)
+    with pytest.raises(ValueError, match=r"of (group_norm_1|residual_1), which gets a flattened"):
+        zoo.models.to_keras_weights(model, variables, data_format="channels_first")
 
 
 def test_channels_first_without_a_head_changes_nothing() -> None:

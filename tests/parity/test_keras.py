@@ -8,6 +8,7 @@ import pytest
 from parity import nets, training
 
 import zoo.models
+from zoo.models.layers import BatchNorm, Conv, Flatten, Head, LayerNorm
 
 os.environ["KERAS_BACKEND"] = "jax"
 pytest.importorskip("keras", reason="Keras itself is in the extra parity")
@@ -87,6 +88,31 @@ def test_a_channels_first_model_computes_the_same(name: str, flatten: str | None
     back = zoo.models.to_keras_weights(model, variables, data_format=order)
     for array, original in zip(back, other.get_weights(), strict=True):
         np.testing.assert_array_equal(array, original)
+
+
+def test_normalizations_of_a_flattened_channels_first_image_are_those_of_keras() -> None:
+    import keras
+
+    first = {"data_format": "channels_first"}
+    other = keras.Sequential(
+        [
+            keras.Input((2, 5, 4)),
+            keras.layers.Conv2D(3, 3, activation="relu", **first),
+            keras.layers.Flatten(),
+            keras.layers.BatchNormalization(),
+            keras.layers.LayerNormalization(),
+            keras.layers.Dense(4),
+        ]
+    )
+    rng = np.random.default_rng(0)
+    other.set_weights([rng.uniform(0.5, 1.5, array.shape) for array in other.get_weights()])
+    images = rng.random((3, 5, 4, 2), np.float32)
+    expected = np.asarray(other(images.transpose(0, 3, 1, 2), training=False))
+    net = (Conv(3, 3), Flatten(), BatchNorm(), LayerNorm(epsilon=1e-3), Head())
+    model = zoo.models.ConvNet(net, num_classes=4)
+    variables = zoo.models.from_keras_weights(model, other, images.shape[1:])
+    logits = np.asarray(model.apply(variables, images, train=False))
+    assert nets.deviation(logits, expected) <= nets.TOLERANCE
 
 
 def test_a_keras_model_whose_order_is_unclear_is_asked_for_by_name() -> None:

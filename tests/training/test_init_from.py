@@ -103,6 +103,17 @@ def test_a_run_starts_from_another_and_trains_what_is_not_frozen(folder: Path, w
     assert not {(3, 3, 1, 3), (3,)} & {*shapes}
 
 
+def test_saved_weights_may_lie_in_the_home_directory(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    model, _ = zoo.models.from_pretrained("~/five")
+    assert model.num_classes == 5
+    state = zoo.training.create_train_state(zoo.models.ConvNet(NET), optax.sgd(1.0), 0, (8, 8, 1))
+    assert zoo.training.init_from.read("~/five", state, "tiny").facts["source"] == "~/five"
+    assert zoo.analysis.trained.load("~/base").name == "tiny"
+
+
 def test_the_history_tells_what_it_started_from(folder: Path, whole: Path) -> None:
     history = zoo.training.history.read(whole)
     facts = dict(history.model["init_from"])
@@ -189,14 +200,25 @@ def test_many_seeds_start_from_the_same_body_and_draw_heads(
         ),
         ("{folder}/none", "none/history.json does not exist: name the directory of a run"),
         ("{folder}/idx", "idx/history.json does not exist: name the directory of a run"),
+        ("~/none", r"idx/none/history.json does not exist: name the directory of a run"),
+        (
+            "own.py:NET",
+            "config.init_from: own.py:NET names a net of your own, of which there are no",
+        ),
         ("{folder}/nan", "params/head/kernel of .*nan is not all finite numbers"),
         ("hf://a", "config.init_from: "),
         ("~nobody-here/x", "is in a home directory, which this user does not have"),
     ],
 )
 def test_a_wrong_source_is_a_sentence_and_makes_no_directory(
-    config: ConfigDict, folder: Path, tmp_path: Path, name: str, sentence: str
+    config: ConfigDict,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    sentence: str,
 ) -> None:
+    monkeypatch.setenv("HOME", str(folder / "idx"))
     if name.endswith("/nan") and not (folder / "nan").exists():
         spoil(Path(shutil.copytree(folder / "base", folder / "nan")))
     config.init_from = name.format(folder=folder)
@@ -261,6 +283,7 @@ def test_pages_and_saved_weights_tell_what_a_run_started_from(
     assert str(folder) not in text  # no place of this machine
     training = json.loads(text)["training"]
     assert training["config"]["freeze"] == FREEZE
+    assert training["config"]["model"] == "tiny"
     assert training["init_from"]["sha256"] == history.model["init_from"]["sha256"]
     content = json.loads((whole / "history.json").read_text())
     content["config"]["dataset"] = f"images:{tmp_path}/flowers"
@@ -283,6 +306,31 @@ def test_the_summary_of_a_run_tells_what_is_trained(run_zoo: Zoo, whole: Path) -
     assert lines["batch_norm_1"].endswith("  frozen")
     assert lines["head"].endswith("  bias x 0.5, kernel x 1")
     assert "trainable 1,126, of which 1,090 are trained, moving statistics 6" in said
+
+
+def test_the_patterns_of_a_strangers_run_are_not_matched(
+    run_zoo: Zoo, whole: Path, tmp_path: Path
+) -> None:
+    """One such as this takes longer than a life."""
+    run = tmp_path / "run"
+    run.mkdir()
+    content = json.loads((whole / "history.json").read_text())
+    endless = f"(.*){{1,60}}{'.*' * 60}!"
+    content["config"]["freeze"] = endless
+    content["config"]["optimizer"]["rates"] = f"{endless}=2"
+    (run / "history.json").write_text(json.dumps(content))
+    assert run_zoo("summary", run) == run_zoo("summary", whole)
+    given = run_zoo("summary", run, "--freeze=conv_1")[1]
+    assert given == run_zoo("summary", whole, "--freeze=conv_1")[1]
+    assert "trainable 1,126, of which 1,096 are trained" in given
+    del content["model"]["rates"]
+    (run / "history.json").write_text(json.dumps(content))
+    status, _, error = run_zoo("summary", run)
+    assert status == 2
+    assert "does not hold which parameters are trained, because an earlier version" in error
+    content["model"]["rates"] = {"head/bias": -1}
+    (run / "history.json").write_text(json.dumps(content))
+    assert "history.json is damaged" in run_zoo("summary", run)[2]
 
 
 def test_the_summary_of_a_strangers_run_executes_no_file(

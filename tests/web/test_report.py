@@ -197,8 +197,10 @@ def test_untrusted_results_bring_no_script_and_no_link(text: str, tmp_path: Path
 
 
 def test_anything_else_than_a_run_is_one_sentence_and_nothing_is_written(
-    run: Path, tmp_path: Path, run_zoo: Zoo
+    run: Path, tmp_path: Path, run_zoo: Zoo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Before any net is scored, whatever comes before it."""
+    monkeypatch.setattr(report.views, "view_net", None)
     cut, unknown = tmp_path / "cut", tmp_path / "unknown"
     cut.mkdir()
     text = (run / "history.json").read_text()
@@ -211,12 +213,12 @@ def test_anything_else_than_a_run_is_one_sentence_and_nothing_is_written(
     page, empty = tmp_path / "page.html", tmp_path / "results.json"
     empty.write_text('{"format": 1, "runs": []}')
     for arguments, sentence in (
-        ([cut, "-o", page], "history.json is damaged"),
-        ([unknown, "-o", page], "the net pooling_cnn4 is unknown to this version"),
-        ([tmp_path, "-o", page], "history.json does not exist: name the directory of a run"),
+        ([run, cut, "-o", page], "history.json is damaged"),
+        ([run, unknown, "-o", page], "the net pooling_cnn4 is unknown to this version"),
+        ([run, tmp_path, "-o", page], "history.json does not exist: name the directory of a run"),
         ([run, "-o", tmp_path / "page.pdf"], "a report's name must end in .html"),
         ([run, "-o", tmp_path / "no" / "page.html"], "no does not exist"),
-        ([empty, "-o", page], "results.json contains no runs"),
+        ([run, empty, "-o", page], "results.json contains no runs"),
         ([run], "Missing option '-o' / '--output'."),
     ):
         status, _, error = run_zoo("report", *arguments)

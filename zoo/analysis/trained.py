@@ -22,6 +22,7 @@ from zoo.models.pretrained import CONFIG, Pretrained, is_weights, read_packaged
 from zoo.models.pretrained import read as read_pretrained
 from zoo.system import forms
 from zoo.system.errors import DamagedError, ZooError
+from zoo.system.files import expanded
 from zoo.system.settings import check_devices, usual_settings
 from zoo.training.history import History
 
@@ -51,7 +52,7 @@ def load(
             be read; JAX has no device.
     """
     check_devices()
-    path = Path(source)
+    path = expanded(source)
     is_run = (path / zoo.training.history.FILENAME).exists()
     if not is_run and is_weights(source):
         try:

@@ -10,7 +10,7 @@ import zoo.training.history
 from zoo.analysis import trained
 from zoo.analysis.net import TrainedNet
 from zoo.data.names import short
-from zoo.models import save_pretrained
+from zoo.models import net_files, save_pretrained
 from zoo.system.files import as_sentence
 from zoo.training.history import History
 from zoo.training.numerics import version_of
@@ -56,7 +56,10 @@ def about(net: TrainedNet, history: History) -> dict[str, Any]:
         of_seed = {key: np.atleast_1d(history.test[key]).tolist() for key in ("accuracy", "loss")}
         found["test"] = {key: values[index] for key, values in of_seed.items()}
         found["test"]["num_examples"] = history.test["num_examples"]
-    config = zoo.config.flatten(history.config) | {"dataset": short(net.data.dataset)}
+    config = zoo.config.flatten(history.config) | {  # without their places
+        "dataset": short(net.data.dataset),
+        "model": net_files.short_name(history.config["model"]),
+    }
     hardware = environment.get("device", ""), environment.get("cpu_count")
     found["training"] = {
         "seed": net.seed,

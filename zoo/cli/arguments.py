@@ -17,7 +17,7 @@ from ml_collections import ConfigDict, config_flags
 import zoo.config
 import zoo.configs
 import zoo.models
-from zoo.data.names import short
+from zoo.data.names import PLACES, short
 from zoo.models import net_files
 from zoo.system.errors import ZooError
 from zoo.system.process import stop_requested
@@ -60,7 +60,7 @@ def parse(arguments: Sequence[str], options: str = "--config FILE, ") -> Argumen
     flags.DEFINE_string("workdir", None, "", flag_values=values)
     flags.DEFINE_bool("quiet", False, "", flag_values=values)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), net_files.as_guest():
             warnings.simplefilter("ignore", DeprecationWarning)  # ml_collections' load_module
             unused = values(argv)[1:]
             config = holder.value
@@ -74,8 +74,11 @@ def parse(arguments: Sequence[str], options: str = "--config FILE, ") -> Argumen
     except flags.Error as error:  # an unknown flag, a missing value
         hint = "" if "Did you mean" in str(error) else f": {_usage(options)}"
         raise ZooError(f"{' '.join(str(error).split())}{hint}") from None
-    except (Exception, SystemExit) as error:  # it is code: whatever it raises is for its author
-        raise ZooError(f"the configuration file cannot be loaded: {error_text(error)}") from None
+    except BaseException as error:  # it is code: whatever it raises is for its author
+        text = error_text(error)
+        if nets := _nets_without_config(error):
+            text = f"{file} has nets, but no get_config(): try --config.model={file}:{nets[0]}"
+        raise ZooError(f"the configuration file cannot be loaded: {text}") from None
     if unused:
         raise ZooError(f"unexpected argument {unused[0]!r}: {_usage(options)}")
     if not isinstance(config, ConfigDict):
@@ -101,30 +104,42 @@ def parse_named(name: str, arguments: Sequence[str]) -> Arguments:
     for argument in arguments:
         if re.match(r"--?config(=|$)", argument):
             raise ZooError(f"unexpected argument {argument!r}: {name!r} names the configuration")
-    if ".py:" in name:  # a net of one's own
-        name, arguments = "default", [f"--config.model={name}", *arguments]
     names = [*zoo.models.NETS, "default"]
-    if name not in names and Path(name).is_dir() and not [*Path(name).glob("*.py")]:
-        arguments = _of_directory(name, arguments)
-        name = "default"
+    if ".py:" in name:  # a net of one's own
+        name, arguments = "default", _with_key(name, "model", name, arguments)
+    elif name not in names and Path(name).is_dir() and not [*Path(name).glob("*.py")]:
+        name, arguments = "default", _with_key(name, "dataset", f"images:{name}", arguments)
     if name in names:
         name = str(Path(zoo.configs.__path__[-1], f"{name}.py"))
     elif not name.endswith(".py") and not Path(name).exists():
-        near = difflib.get_close_matches(name, names, n=2)
-        hint = f"did you mean {' or '.join(near)}?" if near else "zoo list prints the names"
-        raise ZooError(f"unknown net {name!r}: {hint}")
+        raise ZooError(_unknown(name, names))
     return parse([f"--config={name}", *arguments], options="")
 
 
-def _of_directory(directory: str, arguments: Sequence[str]) -> list[str]:
-    """The arguments that train the default net on a directory of images."""
+def _with_key(name: str, key: str, value: str, arguments: Sequence[str]) -> list[str]:
+    """The arguments, and before them the key of the configuration for which a name stands."""
     for argument in arguments:
-        if re.match(r"--?config\.dataset(=|$)", argument):
+        if re.match(rf"--?config\.{key}(=|$)", argument):
             raise ZooError(
-                f"{directory} names the dataset, and so does {argument!r}: leave one out, such as "
-                f"zoo train pooling_cnn3 --config.dataset=images:{directory}"
+                f"{name} names the {key}, and so does {argument!r}: leave one out, such as zoo "
+                f"train pooling_cnn3 --config.{key}={value}"
             )
-    return [f"--config.dataset=images:{directory}", *arguments]
+    return [f"--config.{key}={value}", *arguments]
+
+
+def _unknown(name: str, nets: Sequence[str]) -> str:
+    """The sentence for a name of nothing, with near ones of nets and of directories."""
+    path = Path(name)
+    try:
+        beside = [str(each) for each in path.parent.iterdir() if each.is_dir()]
+    except OSError:
+        beside = []
+    near = difflib.get_close_matches(str(path), [*nets, *beside], n=2)
+    hint = f"did you mean {' or '.join(near)}?" if near else "zoo list prints the names"
+    if "/" not in name and not path.suffix:
+        return f"unknown net {name!r}: {hint}"
+    hint = hint if near else "name a net, a configuration file or a directory of images"
+    return f"there is no {name!r}: {hint}"
 
 
 def start(arguments: Arguments) -> None:
@@ -191,12 +206,28 @@ def _take(arguments: Sequence[str], name: str, needs: str) -> tuple[str | None, 
 
 
 def _check_config_file(name: str) -> None:
-    """Says so, with near matches, if the file is not there."""
+    """Says so, with near matches, if there is no such file, or it is not one of Python."""
     path = Path(name)
     if path.is_dir():
         raise ZooError(f"the configuration file {name!r} is a directory: name a file in it")
+    if path.suffix != ".py" and path.exists():  # never execute what was meant as data
+        kind = next((kind for kind in PLACES if f".{kind}" in path.suffixes), "")
+        place = path.parent if PLACES.get(kind) == "DIRECTORY" else path
+        hint = "" if kind else f", KIND being one of {', '.join(PLACES)}"
+        raise ZooError(
+            f"{name!r} is no configuration file, because its name does not end in .py: if it is "
+            f"data, try zoo train pooling_cnn3 --config.dataset={kind or 'KIND'}:{place}{hint}"
+        )
     if not path.is_file():
         known = [str(file) for file in sorted(Path("configs").glob("[!_]*.py"))]
         near = difflib.get_close_matches(str(path), known, n=2)
         hint = f"did you mean {' or '.join(near)}?" if near else "try configs/default.py"
         raise ZooError(f"the configuration file {str(path)!r} does not exist: {hint}")
+
+
+def _nets_without_config(error: BaseException) -> list[str]:
+    """The names of the nets in a file that was executed, but lacks get_config()."""
+    if not isinstance(error, AttributeError) or error.name != "get_config":
+        return []
+    is_of_file = getattr(error.obj, "__name__", "") == "config_config"
+    return net_files.nets_among(vars(error.obj)) if is_of_file else []

@@ -1,6 +1,5 @@
 """The command that writes a net for other programs: export."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=str),  # of which the last slash can be seen
     help=".onnx, .stablehlo, .tflite, .keras, .pt2 or .safetensors",
 )
 @click.option(
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 @SEED
 def export(
     net: str,
-    output: Path,
+    output: str,
     input_type: Literal["uint8", "float32"],
     int8: bool,
     given: "DataDirs",

@@ -65,6 +65,8 @@ def summary(net: str, image_size: str | None, as_json: bool, **others: Any) -> N
     given = {key: value for key, value in others.items() if value is not None}
     if image_size is not None:
         given["image_shape"] = _image_shape(image_size)
+    if "freeze" in given or "rates" in given:
+        given["factors"] = None
     found = summarize_task(dataclasses.replace(task_of(net), **given))
     click.echo(to_json(found) if as_json else to_text(found))
 

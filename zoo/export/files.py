@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
@@ -112,13 +113,12 @@ def export(
         ValueError: the variables are not those of the net; images of another shape or type.
         TypeError: the model is another Flax module, of which only JAX knows the layers.
     """
-    path = Path(path)
-    exporter = find(path)
+    exporter, path = find(path), Path(path)
     check_target(path)
     source = _source(model, variables, tuple(image_shape), input_type)
     if calibration is not None:
         if exporter is not onnx_file:
-            raise ZooError(f"only .onnx can be quantized to 8 bits, not {path.suffix}")
+            raise ZooError(f"only .onnx can be quantized to 8 bits, not {_ending(path)}")
         _check(calibration, source)
         exporter = Int8(calibration)
     are_random = images is None and calibration is None
@@ -155,13 +155,22 @@ def _random_images(source: Source) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
 
-def find(path: Path) -> _Exporter:
+def _ending(path: Path) -> str:
+    """Such as ".onnx", of a.ONNX, too."""
+    return path.suffix.lower()
+
+
+def find(path: str | PathLike[str]) -> _Exporter:
     """The exporter for a file's ending.
 
     Raises:
-        ZooError: there is none, or a package that it needs is not installed.
+        ZooError: there is none, or a package that it needs is not installed; it is the name of a
+            directory.
     """
-    found = _FORMATS.get(path.suffix)
+    if os.fspath(path).endswith(("/", os.sep)):
+        raise ZooError(f"cannot write {os.fspath(path)}: it names a directory; name a file")
+    path = Path(path)
+    found = _FORMATS.get(_ending(path))
     if found is None:
         raise ZooError(
             f"cannot write {path.name!r}: its ending must be one of {', '.join(ENDINGS)}"
@@ -169,7 +178,7 @@ def find(path: Path) -> _Exporter:
     for package in found.packages:
         if importlib.util.find_spec(package) is None:
             raise ZooError(
-                f"{path.suffix} needs {package}, which is not installed: "
+                f"{_ending(path)} needs {package}, which is not installed: "
                 f'pip install "jax-cnn-zoo[{found.extra}]"'
             )
     return found.exporter
@@ -186,14 +195,14 @@ def _write(
     inputs = source.inputs(images)
     expected = source.logits(inputs)
     with tempfile.TemporaryDirectory() as folder:
-        draft = Path(folder, f"net{path.suffix}")
+        draft = Path(folder, f"net{_ending(path)}")
         try:
             exporter.write(draft, source)
             predict = exporter.load(draft, source)
         except ImportError as error:  # such as Keras without its backend
             raise ZooError(
-                f"{path.suffix} needs packages of which one cannot be imported ({error}): install "
-                f"what is missing"
+                f"{_ending(path)} needs packages of which one cannot be imported ({error}): "
+                f"install what is missing"
             ) from None
         found = np.concatenate([predict(part) for part in (inputs[:1], inputs[1:]) if len(part)])
         content = draft.read_bytes()
@@ -209,10 +218,14 @@ def _write(
         agreement=agreement(found, expected),
     )
     if isinstance(exporter, Int8):
-        answers_alike = result.agreement >= LEAST_AGREEMENT
-    else:
-        answers_alike = result.difference <= TOLERANCE  # not if it is not a number
-    if not answers_alike:
+        if result.agreement < LEAST_AGREEMENT:
+            raise ZooError(
+                f"{path.name} was not written: with 8 bits only {result.agreement:.0%} of its "
+                f"answers on {len(images)} images are those of the zoo, and "
+                f"{LEAST_AGREEMENT:.0%} must be; a net that was trained little is unsure, and its "
+                f"answers change: train it longer, or leave out the quantization"
+            )
+    elif not result.difference <= TOLERANCE:  # as it is if it is not a number
         raise ZooError(
             f"{path.name} would not answer as the zoo and was not written: on {len(images)} images "
             f"its {source.output_name} differ by {result.difference:.2g} of the largest, and "

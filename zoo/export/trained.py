@@ -1,6 +1,6 @@
 """Exports a trained net, tested on images of its own dataset."""
 
-from pathlib import Path
+from os import PathLike
 
 import numpy as np
 
@@ -13,7 +13,11 @@ NUM_CALIBRATION = 1000  # images
 
 
 def export_trained(
-    net: TrainedNet, path: Path, input_type: InputType = "uint8", *, int8: bool = False
+    net: TrainedNet,
+    path: str | PathLike[str],
+    input_type: InputType = "uint8",
+    *,
+    int8: bool = False,
 ) -> Exported:
     """As `zoo.export.export`, tested on test images where the net's dataset is found.
 
@@ -23,12 +27,15 @@ def export_trained(
         int8: quantize to 8 bits, calibrated on the net's training images.
 
     Raises:
-        ZooError: as `zoo.export.export`; for `int8` the dataset is not found.
+        ZooError: as `zoo.export.export`; the dataset is not found, and it is needed for `int8` or
+            the user has named its directory.
     """
     calibration = calibration_images(net) if int8 else None
     try:
         images = _spread(net.split("test").images, NUM_IMAGES)
     except ZooError:
+        if any(net.given):  # the user says where it is
+            raise
         images = None  # random ones: any will show a wrong file
     return export(
         net.model,

@@ -15,7 +15,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zoo.models.layers import Conv, Dense, DepthwiseConv, Flatten, Head, Layer, Residual
+from zoo.models.layers import (
+    Activation,
+    BatchNorm,
+    Conv,
+    Dense,
+    DepthwiseConv,
+    Dropout,
+    Flatten,
+    Head,
+    Layer,
+    LayerNorm,
+    Residual,
+)
 from zoo.models.net import ConvNet, named_layers, places, variable_shapes
 
 Variables = dict[str, Any]
@@ -121,17 +133,19 @@ def to_keras_weights(
 def _reorder(
     model: ConvNet, found: list[_Place], arrays: list[np.ndarray], *, from_channels_first: bool
 ) -> None:
-    """Puts the rows of the kernel that gets the flattened image into the other order."""
-    layer, channels = _after_flatten(model)
-    kernels = [str(place) for place in found]
-    if f"{layer}/kernel" not in kernels:
-        return  # a net without a head gives the flattened image itself
-    index = kernels.index(f"{layer}/kernel")
-    rows, features = arrays[index].shape
-    positions = rows // channels
-    axes = (channels, positions) if from_channels_first else (positions, channels)
-    kernel = arrays[index].reshape(*axes, features)
-    arrays[index] = kernel.swapaxes(0, 1).reshape(rows, features)
+    """Puts what belongs to the values of the flattened image into the other order.
+
+    These are the arrays of normalizations, and the rows of the first dense kernel.
+    """
+    layers, channels = _of_flattened(model)
+    for index, place in enumerate(found):
+        if place.path not in layers or (layers[place.path] and place.leaf != "kernel"):
+            continue
+        rows, *others = arrays[index].shape
+        positions = rows // channels
+        axes = (channels, positions) if from_channels_first else (positions, channels)
+        array = arrays[index].reshape(*axes, *others)
+        arrays[index] = array.swapaxes(0, 1).reshape(rows, *others)
 
 
 def _arrays(weights: Any) -> list[np.ndarray]:
@@ -215,24 +229,35 @@ def _listed(found: set[str]) -> str:
     return " and ".join(sorted(found)) or "missing"
 
 
-def _after_flatten(model: ConvNet) -> tuple[str, int]:
-    """The layer that gets the flattened image, and the image's channels; ("", 1): no layer does.
+def _of_flattened(model: ConvNet) -> tuple[dict[str, bool], int]:
+    """The layers whose arrays belong to the values of the flattened image; the image's channels.
+
+    Returns:
+        ({path: whether it is dense, so that only rows of its kernel do}, channels). The first dense
+        layer, which may be the head, is the last of them.
 
     Raises:
-        ValueError: it is a residual connection.
+        ValueError: there is one between them for which the order counts in another way.
     """
+    found: dict[str, bool] = {}
     channels, is_flat = 1, False
     for place in places(model.net, _LARGE):
-        if isinstance(place.layer, Flatten):
-            channels, is_flat = place.input_shape[-1], True
-        elif is_flat and place.path.startswith("residual"):
-            raise ValueError(
-                "the weights of a residual connection that gets a flattened image cannot be "
-                "reordered: put Flatten into the Keras model so that channels are last"
-            )
-        elif is_flat and isinstance(place.layer, Dense):
-            return place.path, channels
-    return ("head", channels) if is_flat else ("", 1)
+        match place.layer:
+            case Flatten() if not is_flat:
+                channels, is_flat = place.input_shape[-1], True
+            case Dense() if is_flat and "/" not in place.path:
+                return {**found, place.path: True}, channels
+            case BatchNorm() | LayerNorm() if is_flat and "/" not in place.path:
+                found[place.path] = False
+            case Activation() | Dropout() | Flatten():
+                pass
+            case _ if is_flat:
+                what = place.path.partition("/")[0]
+                raise ValueError(
+                    f"the weights of {what}, which gets a flattened image, cannot be reordered: "
+                    f"put Flatten into the Keras model so that channels are last"
+                )
+    return ({**found, "head": True} if is_flat else {}), channels
 
 
 def _places(model: ConvNet, variables: Variables) -> Iterator[_Place]:

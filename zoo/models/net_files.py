@@ -6,6 +6,7 @@ import functools
 import re
 import sys
 import types
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,16 @@ def short_name(name: str) -> str:
     return parts[1] if parts else name
 
 
+def check_is_ours(name: str) -> None:
+    """Raises ValueError unless it is the name of a net of the zoo, which may have weights."""
+    if is_reference(name):
+        raise ValueError(
+            f"{name} names a net of your own, of which there are no weights: train it, and name "
+            f"the directory of the run"
+        )
+    check_net(name)
+
+
 def find(name: str) -> Net:
     """The layers of the net of that name, or in that file, which is executed.
 
@@ -38,6 +49,8 @@ def find(name: str) -> Net:
     file, variable = parts
     path = Path(file).expanduser()
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise OSError(0, "it is not a file")  # reading a pipe would block
         source = path.read_bytes()
     except OSError as error:
         raise ValueError(
@@ -45,7 +58,7 @@ def find(name: str) -> Net:
         ) from None
     found = _run(path.absolute(), source)
     if variable not in found:
-        nets = [key for key, value in found.items() if _is_net(value)]
+        nets = nets_among(found)
         near = difflib.get_close_matches(variable, nets, n=2) or nets[:3]
         wanted = f"has no {variable!r}" if variable else "needs the name of a net in it"
         hint = " or ".join(f"{file}:{key}" for key in near)
@@ -69,20 +82,37 @@ def _parts(name: str) -> tuple[str, str] | None:
     return (match[1], match[2] or "") if match else None
 
 
-def _is_net(value: Any) -> bool:
-    return isinstance(value, tuple) and any(isinstance(each, Layer | Head) for each in value)
+def nets_among(variables: Mapping[str, Any]) -> list[str]:
+    """The names of those that are tuples of layers, whatever else is wrong with them."""
+    return [
+        name
+        for name, value in variables.items()
+        if isinstance(value, tuple) and any(isinstance(each, Layer | Head) for each in value)
+    ]
+
+
+@contextlib.contextmanager
+def as_guest() -> Iterator[None]:
+    """Within it, a file of the user's is executed: what it prints goes to standard error.
+
+    The current directory is as before when it ends.
+    """
+    with contextlib.chdir(Path.cwd()), contextlib.redirect_stdout(sys.stderr):
+        yield
 
 
 @functools.lru_cache(maxsize=8)
 def _run(path: Path, source: bytes) -> dict[str, Any]:
     """The variables of the file, which is executed once for each content."""
-    module = types.ModuleType(path.stem)
+    module = types.ModuleType(f"{path.stem}.py")  # no module that is imported has such a name
     module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # where dataclasses look for what annotations name
     sys.path.insert(0, str(path.parent))  # its neighbours can be imported, as in a program
     try:
-        exec(compile(source, path, "exec"), vars(module))
-    except (Exception, SystemExit) as error:  # it is code: whatever it raises is for its author
-        text = " ".join(f"{type(error).__name__}: {error}".split())
+        with as_guest():
+            exec(compile(source, path, "exec"), vars(module))
+    except BaseException as error:  # it is code: whatever it raises is for its author
+        text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
         raise ValueError(f"{path.name} cannot be run: {text:.300}") from None
     finally:
         with contextlib.suppress(ValueError):  # the file may have removed it

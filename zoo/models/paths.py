@@ -70,6 +70,18 @@ def factors(paths: Iterable[str], rates: str) -> dict[str, float]:
     return {path: found.get(path, 1.0) for path in paths}
 
 
+def all_factors(paths: Iterable[str], freeze: str, rates: str) -> dict[str, float]:
+    """{path: factor of the learning rate} of all parameters; 0 of those that are frozen.
+
+    Raises:
+        PatternError: as `frozen` and `factors`.
+    """
+    paths = list(paths)
+    still = frozen(paths, freeze)
+    trained = factors([path for path in paths if path not in still], rates)
+    return {path: trained.get(path, 0.0) for path in paths}
+
+
 @functools.cache
 def freeze_patterns(freeze: str) -> tuple[re.Pattern[str], ...]:
     """The patterns of a text.

@@ -20,15 +20,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from zoo.models import hub, layer_lists, weight_files
-from zoo.models.catalogue import MODELS, check_net, create_model, list_models
+from zoo.models import hub, layer_lists, net_files, weight_files
+from zoo.models.catalogue import MODELS, create_model, list_models
 from zoo.models.layers import Head, initializer
 from zoo.models.model_card import model_card
 from zoo.models.net import ConvNet, ImageTooSmallError, variable_shapes
 from zoo.models.packaged import WEIGHTS, packaged_weights
 from zoo.system import forms
 from zoo.system.errors import DamagedError, ZooError
-from zoo.system.files import shown, write_whole
+from zoo.system.files import expanded, shown, write_whole
 
 FORMAT = 1
 CONFIG = "config.json"
@@ -197,27 +197,28 @@ def read(source: str | PathLike[str], dataset: str = "mnist") -> Pretrained:
     text = str(source)
     if text.startswith(hub.PREFIX):
         return read_directory(hub.download(text), text)
-    if _is_name(source) and not (Path(text) / CONFIG).is_file():
+    directory = expanded(source)
+    if _is_name(source) and not (directory / CONFIG).is_file():
         return read_packaged(text, dataset)
-    return read_directory(Path(source))
+    return read_directory(directory)
 
 
 def is_weights(source: str | PathLike[str]) -> bool:
     """Whether it names weights, rather than the directory of a run or of nothing."""
     is_address = str(source).startswith(hub.PREFIX)
-    return is_address or _is_name(source) or (Path(source) / CONFIG).exists()
+    return is_address or _is_name(source) or (expanded(source) / CONFIG).exists()
 
 
 def _is_name(source: str | PathLike[str]) -> bool:
     """Whether it is a net's name, perhaps a mistyped one, which is not even a path."""
     text = str(source)
     is_mistyped = isinstance(source, str) and "/" not in text and not Path(text).exists()
-    return text in MODELS or is_mistyped
+    return text in MODELS or is_mistyped or net_files.is_reference(text)
 
 
 def read_packaged(name: str, dataset: str = "mnist") -> Pretrained:
     """As `load_pretrained`, and what is known of the weights."""
-    check_net(name)
+    net_files.check_is_ours(name)
     for entry in packaged_weights():
         if (entry["net"], entry["dataset"]) == (name, dataset):
             model = _model(entry)
@@ -253,7 +254,10 @@ def read_directory(directory: Path, name: str | None = None) -> Pretrained:
             f"net with weights, such as {', '.join(list_models(pretrained=True)[:3])}"
         ) from None
     except OSError as error:
-        raise ZooError(f"cannot read {shown(path)}: {error.strerror}") from None
+        raise ZooError(
+            f"cannot read {shown(path)} ({error.strerror}): name a directory of weights that you "
+            f"may read"
+        ) from None
     except ImageTooSmallError as error:
         raise ZooError(f"{shown(path)}: {error}") from None
     except ValueError as error:

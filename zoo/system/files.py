@@ -85,7 +85,7 @@ def as_sentence(path: Path) -> Iterator[None]:
         ) from None
 
 
-def expanded(name: str | Path) -> Path:
+def expanded(name: str | os.PathLike[str]) -> Path:
     """The path, with a leading tilde replaced by the home directory.
 
     Raises:
@@ -95,8 +95,8 @@ def expanded(name: str | Path) -> Path:
         return Path(name).expanduser()
     except RuntimeError:  # ~nobody
         raise ZooError(
-            f"{name} is in a home directory, which this user does not have: give the full path, or "
-            f"set HOME"
+            f"{os.fspath(name)} is in a home directory, which this user does not have: give the "
+            f"full path, or set HOME"
         ) from None
 
 

@@ -16,7 +16,7 @@ def spell(error: UnicodeError) -> tuple[str, int]:
 
 def error_text(error: BaseException) -> str:
     """An unexpected error in a line: its type and what it says."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
 
 
 def counted(count: int, thing: str) -> str:

@@ -23,11 +23,13 @@ of all images and labels (`zoo.data.Dataset.sha256`), by which the data is known
 where it was at the last start. `data.classes` has the names of the classes, by label, where they
 have some.
 `model.layers` is there where the net is not one of the zoo: its layers, as in
-`zoo.models.layer_lists`, or null if it was a Flax module.
+`zoo.models.layer_lists`, or null if it was another Flax module, which `model.module` describes.
 `framing` tells how drawings lie in the training images (`zoo.data.framing`), so that pictures of
 one's own are brought to that; it is empty where they are in colour or not drawings, as those of a
 directory of images: then pictures are resized as these were. It is null in runs of before.
-With `freeze`, `model.num_trained` is the number of parameters that are trained. With `init_from`,
+With `freeze`, `model.num_trained` is the number of parameters that are trained. With `freeze` or
+`optimizer.rates`, `model.rates` has the factor of the learning rate of each parameter for which it
+is not 1: {"conv_1/kernel": 0.1, ...}, 0 if it is frozen. With `init_from`,
 `model.init_from` tells of the weights that the run started from: {"source", "sha256" of them all,
 "net", "dataset" of their training, "new_head": whether the head was drawn from the seed}.
 """
@@ -69,7 +71,7 @@ _INIT_FROM: forms.Form = {
     "new_head": lambda value: isinstance(value, bool),
 }
 _LARGEST = 1e39  # above every float32
-_MAX_VALUES = 10_000_000  # of an image: nothing that is trained here comes near
+MOST_VALUES = 10_000_000  # of an image: nothing that is trained here comes near
 TIMINGS = ("seconds", "images_per_second")  # what may differ between two equal runs
 
 
@@ -149,8 +151,12 @@ def read(workdir: Path) -> History:
         return from_content(forms.read_json(path), path)
     except FileNotFoundError:
         raise ZooError(f"{path} does not exist: name the directory of a run") from None
+    except NotADirectoryError:
+        raise ZooError(f"{workdir} is not a directory: name the directory of a run") from None
     except OSError as error:
-        raise ZooError(f"cannot read {path}: {error.strerror}") from None
+        raise ZooError(
+            f"cannot read {path} ({error.strerror}): get read permission, or name another run"
+        ) from None
     except ValueError:
         raise DamagedError(
             f"{path} is damaged: the command that started the run makes it again from the newest "
@@ -192,7 +198,11 @@ def _check_form(history: History) -> None:
     forms.check(history.model, {"name": forms.text, "num_params": forms.whole(1)})
     if history.model.get("layers") is not None:
         layer_lists.from_content(history.model["layers"])
+    forms.check(history.model.get("module", ""), forms.text)
     forms.check(history.model.get("num_trained", 1), forms.whole(1))
+    rates = history.model.get("rates", {})
+    forms.check([*rates], [forms.text])
+    forms.check([*rates.values()], [forms.number(0)])
     if "init_from" in history.model:
         forms.check(history.model["init_from"], _INIT_FROM)
     forms.check(history.data, _DATA)
@@ -200,7 +210,7 @@ def _check_form(history: History) -> None:
     check_classes(history.data)
     shape = history.data.get("image_shape", [1, 1, 1])  # the first runs do not tell it
     forms.check(shape, [forms.whole(1)])
-    if len(shape) != 3 or math.prod(shape) > _MAX_VALUES:
+    if len(shape) != 3 or math.prod(shape) > MOST_VALUES:
         raise ValueError(shape)
     loss = forms.per_seed(forms.number(0, _LARGEST), history.num_seeds)
     accuracy = forms.per_seed(forms.number(0, 1), history.num_seeds)

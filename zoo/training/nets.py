@@ -1,6 +1,8 @@
 """Which net a run trains: one of the zoo by name, layers of one's own, or any Flax module."""
 
+import dataclasses
 import difflib
+import math
 from typing import Any, NamedTuple
 
 import flax.errors
@@ -15,9 +17,9 @@ import zoo.models
 from zoo.data import Dataset
 from zoo.data.names import short
 from zoo.models import layer_lists, net_files
-from zoo.models.layers import Head, Net
+from zoo.models.layers import Head, Layer, Net
 from zoo.system.errors import ZooError
-from zoo.training.history import History
+from zoo.training.history import MOST_VALUES, History
 
 _GIVEN = " (given in code)"
 
@@ -38,7 +40,6 @@ def choose(
     Raises:
         ZooError: the configuration does not do; what is given is no net.
     """
-    about: dict[str, Any]
     zoo.config.validate(config, with_model=given is None)
     if given is None:
         layers = net_files.find(config.model)
@@ -46,17 +47,51 @@ def choose(
         net: str | Net = config.model if is_ours else layers
         about = {} if is_ours else {"layers": layer_lists.to_content(layers)}
         return config, ChosenNet(net, net_files.short_name(config.model), about)
-    about = {"layers": None}
-    if not isinstance(given, nn.Module):
-        try:
-            layer_lists.check(given)
-            about = {"layers": layer_lists.to_content(given)}
-        except ValueError as error:
-            raise ZooError(f"the model that is given cannot be trained: {error}") from None
+    if isinstance(given, zoo.models.ConvNet):
+        dtype = jnp.dtype(given.dtype).name
+        if dtype != config.dtype:
+            raise ZooError(
+                f"the model that is given computes in {dtype}, and config.dtype is "
+                f"{config.dtype}: make them the same"
+            )
     name = f"{type(given).__name__ if isinstance(given, nn.Module) else 'layers'}{_GIVEN}"
     config = config.copy_and_resolve_references()
     config.model = name
-    return config, ChosenNet(given, name, about)
+    return config, ChosenNet(given, name, _about(given))
+
+
+def _about(given: Net | nn.Module) -> dict[str, Any]:
+    """What a history holds of a net that is given in code."""
+    is_module = isinstance(given, nn.Module)
+    if is_module and type(given) is not zoo.models.ConvNet:
+        return {"layers": None, "module": _described(given)}
+    layers: Any = given.net if isinstance(given, zoo.models.ConvNet) else given
+    try:
+        layer_lists.check(layers)
+        return {"layers": layer_lists.to_content(layers)}
+    except ValueError as error:
+        if is_module:  # it has layers of the user's own
+            return {"layers": None, "module": _described(given)}
+        raise ZooError(f"the model that is given cannot be trained: {error}") from None
+
+
+def _described(value: Any) -> str:
+    """A module or a value in it, such as "Perceptron(features=16)", without what is default.
+
+    In each process it is the same text, as that of `repr` with addresses is not.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return repr(value)
+    if isinstance(value, tuple | list):
+        return f"({', '.join(map(_described, value))})"
+    if isinstance(value, nn.Module | Layer | Head):
+        texts = []
+        for field in dataclasses.fields(value):  # type: ignore[arg-type]  # each is a dataclass
+            text = _described(getattr(value, field.name))
+            if field.name not in ("name", "parent") and text != _described(field.default):
+                texts.append(f"{field.name}={text}")
+        return f"{type(value).__name__}({', '.join(texts)})"
+    return getattr(value, "__name__", type(value).__name__)  # a function; an array, ...
 
 
 def make(chosen: ChosenNet, num_classes: int, dtype: str) -> Any:
@@ -74,6 +109,11 @@ def check_logits(model: Any, dataset: Dataset, config: ml_collections.ConfigDict
     """
     name = f"{config.model} on {short(config.dataset)}"
     image_shape, num_classes = dataset.train.images.shape[1:], dataset.num_classes
+    if (count := math.prod(image_shape)) > MOST_VALUES:
+        raise ZooError(
+            f"{name}: images of {'x'.join(map(str, image_shape))} have {count:,} values, and a run "
+            f"takes at most {MOST_VALUES:,}: set config.data.image_size, or make them smaller"
+        )
     images = np.zeros((1, *image_shape), np.uint8)
     init = {"params": jax.random.key(0), "dropout": jax.random.key(0)}
     try:
@@ -81,7 +121,9 @@ def check_logits(model: Any, dataset: Dataset, config: ml_collections.ConfigDict
             zoo.models.layer_shapes(model.net, image_shape)
             if model.num_classes == num_classes and isinstance(model.net[-1], Head):
                 return
-        logits, _ = jax.eval_shape(lambda: model.init_with_output(init, images, train=False))
+        logits, variables = jax.eval_shape(
+            lambda: model.init_with_output(init, images, train=False)
+        )
     except (ValueError, TypeError, AttributeError, flax.errors.FlaxError) as error:
         text = " ".join(str(error).split())
         raise ZooError(f"{name}: {text:.300}") from None
@@ -91,6 +133,8 @@ def check_logits(model: Any, dataset: Dataset, config: ml_collections.ConfigDict
             f"{name} must give logits [B, {num_classes}] for as many classes, not {found} for one "
             f"image"
         )
+    if not jax.tree.leaves(variables.get("params")):
+        raise ZooError(f"{name} has no parameters to train: give a net that has some")
 
 
 def layers_of(history: History) -> str | Net | None:
@@ -139,11 +183,26 @@ def check_same(old: dict[str, Any], new: dict[str, Any], where: str) -> None:
         ZooError: it is another net, and how it differs.
     """
     before, now = old.get("layers"), new.get("layers")
-    if before != now:
+    if before is None and "layers" in old:  # a module, of which earlier versions kept nothing
+        there, here = old.get("module"), new.get("module")
+        if there and here and there != here:
+            raise ZooError(
+                f"{where} holds a run of another module, {_from_first_difference(there, here)}: "
+                f"give it as it was, or use another directory"
+            )
+    elif before != now:
         raise ZooError(
             f"{where} holds a run of another net, {_difference(before or [], now or [])}: put the "
             f"layers back as they were, or use another directory"
         )
+
+
+def _from_first_difference(before: str, now: str) -> str:
+    """Such as "features=16) there, features=17) here"."""
+    pairs = enumerate(zip(before, now, strict=False))
+    start = next((place for place, (old, new) in pairs if old != new), min(len(before), len(now)))
+    start = max(before.rfind(sign, 0, start) + 1 for sign in "( ")
+    return f"{before[start:]:.80} there, {now[start:]:.80} here"
 
 
 def _difference(before: list[Any], now: list[Any]) -> str:

@@ -6,12 +6,14 @@ from typing import Any
 
 import jax
 import ml_collections
+from flax.traverse_util import flatten_dict
 
 import zoo.config
 import zoo.data
 import zoo.training.history
 from zoo.data.changes import may_have_changed
 from zoo.data.names import MEMORY, is_place, kind_of
+from zoo.models import paths
 from zoo.system.errors import DamagedError, ZooError
 from zoo.system.files import as_sentence, free_name
 from zoo.training import mesh, nets, numerics
@@ -206,6 +208,10 @@ def first_snapshot(trainer: Trainer) -> Snapshot:
     if config.freeze:
         trained, _ = split_params(state.params, config.freeze)
         model["num_trained"] = _size(trained) // config.num_seeds
+    if config.freeze or config.optimizer.rates:
+        names = flatten_dict(state.params, sep="/")
+        every = paths.all_factors(names, config.freeze, config.optimizer.rates)
+        model["rates"] = {name: factor for name, factor in every.items() if factor != 1}
     if trainer.source:
         model["init_from"] = trainer.source.facts
     history = History(

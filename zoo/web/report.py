@@ -56,10 +56,15 @@ def make(paths: Sequence[Path], date: datetime.date, given: DataDirs = NOWHERE) 
     Raises:
         ZooError: neither a run directory nor a results file.
     """
+    finished = [path for path in paths if _is_finished(path)]
     names = zoo.training.history.names(paths)
-    sections = [
-        _section(path, name, f"p{number}", given, level=3 if len(paths) > 1 else 2)
+    views_of_runs = [  # of all, before the first net is scored: a wrong name is told at once
+        None if path.is_file() else views.view_run(path, name, f"p{number}")
         for number, (path, name) in enumerate(zip(paths, names, strict=True), 1)
+    ]
+    sections = [
+        _section(path, run, f"p{number}", given, level=3 if len(paths) > 1 else 2)
+        for number, (path, run) in enumerate(zip(paths, views_of_runs, strict=True), 1)
     ]
     title = sections[0].name if len(sections) == 1 else "Runs of the CNN zoo"
     return pages.render(
@@ -68,16 +73,17 @@ def make(paths: Sequence[Path], date: datetime.date, given: DataDirs = NOWHERE) 
         version=zoo.__version__,
         date=date.isoformat(),
         sections=sections,
-        comparison=_compare([path for path in paths if _is_finished(path)]),
+        comparison=_compare(finished),
         kinds=views.KINDS,
     )
 
 
-def _section(path: Path, name: str, prefix: str, given: DataDirs, level: int) -> Section:
-    """The section of a run or a results file, whose headings are of that level."""
-    if path.is_file():
+def _section(
+    path: Path, run: views.RunView | None, prefix: str, given: DataDirs, level: int
+) -> Section:
+    """The section of a run or of a results file (None), whose headings are of that level."""
+    if run is None:
         return Section("The notebooks' results, reproduced", page=_results_page(path, level))
-    run = views.view_run(path, name, prefix)
     try:
         return Section(run.name, run, views.view_net(path, prefix, given))
     except ZooError as error:
@@ -86,10 +92,7 @@ def _section(path: Path, name: str, prefix: str, given: DataDirs, level: int) ->
 
 def _results_page(path: Path, level: int) -> Markup:
     """The page of a results file without its title."""
-    runs = zoo.reproduction.results.read(path)
-    if not runs:
-        raise ZooError(f"{path} contains no runs: zoo reproduce adds them")
-    text = page.to_markdown(runs).split("\n", 1)[1]
+    text = page.to_markdown(zoo.reproduction.results.read(path)).split("\n", 1)[1]
     # The file may be untrusted: no HTML from it is kept, except the line breaks of our own tables,
     # and no link.
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
@@ -105,7 +108,16 @@ def _results_page(path: Path, level: int) -> Markup:
 
 
 def _is_finished(path: Path) -> bool:
-    return path.is_file() or zoo.training.history.read(path).is_complete
+    """Whether it is a finished run, or a results file.
+
+    Raises:
+        ZooError: it is neither that nor a run in progress.
+    """
+    if path.is_file():
+        if not zoo.reproduction.results.read(path):
+            raise ZooError(f"{path} contains no runs: zoo reproduce adds them")
+        return True
+    return zoo.training.history.read(path).is_complete
 
 
 def _compare(paths: Sequence[Path]) -> Comparison | None:

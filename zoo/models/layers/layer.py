@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
+import numpy as np
 
 from zoo.ops.windows import Padding
 
@@ -51,6 +52,13 @@ class Layer:
 
     kind: ClassVar[str]  # stem of the layer's name: the second "conv" is conv_2
     rank: ClassVar[int | None] = None  # axes of one example: 3 images, 1 vectors, None either
+
+    def __post_init__(self) -> None:
+        """Makes a number of NumPy's one of Python's, which a run and files can hold."""
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]  # a subclass is one
+            value = getattr(self, field.name)
+            if isinstance(value, np.generic):
+                object.__setattr__(self, field.name, value.item())
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """Shape of one example's output, without the batch axis; may contain sizes below 1."""
