@@ -32,7 +32,7 @@ def get_config() -> ConfigDict:
     data.image_size = 0  # pixels of height and width, to which images are resized; 0: as they are
     data.channels = 0  # 1 (grey), 3 (red, green, blue); 0: as they are
     data.test_share = 0.2  # of each class, for testing, where the data has no test images
-    data.split_seed = 0  # determines which these are, and the order of the others
+    data.split_seed = 0  # determines which these are, and an order of images sorted by class
     data.fields = ""  # names of arrays or columns in a file, by commas; "": the usual ones
     data.transposed = "auto"  # exchange rows and columns of IDX images: auto (of EMNIST), yes, no
     data.pictures = "auto"  # how one's own pictures are prepared: auto, ink (on paper), resized

@@ -49,6 +49,23 @@ def test_a_test_split_is_a_share_of_each_class_by_a_seed() -> None:
     assert np.bincount(held_out.labels, minlength=3).tolist() == [8, 3, 1]
 
 
+def test_training_images_sorted_by_class_are_mixed_by_a_seed() -> None:
+    """As of a directory with train/ and test/: else the last ones, held out, would be one class."""
+    labels = np.repeat([0, 1, 2], 4)
+    dataset = from_arrays(IMAGES, labels, IMAGES, labels)
+    for third in np.split(dataset.train.labels, 4):
+        assert sorted(third.tolist()) == [0, 1, 2]
+    pixels = IMAGES.astype(np.uint8)
+    of_class = {image.tobytes(): label for image, label in zip(pixels, labels, strict=True)}
+    for image, label in zip(dataset.train.images[..., 0], dataset.train.labels, strict=True):
+        assert of_class[image.tobytes()] == label
+    assert dataset.test.labels.tolist() == labels.tolist()
+    other = from_arrays(IMAGES, labels, IMAGES, labels, options=Options(split_seed=1))
+    assert other.sha256 != dataset.sha256
+    unsorted = from_arrays(IMAGES, LABELS, IMAGES, labels)
+    assert unsorted.train.labels.tolist() == LABELS.tolist()
+
+
 def test_every_part_of_a_mixed_order_has_its_share_of_each_class() -> None:
     labels = np.repeat([0, 1], [300, 100])
     order = mixed(labels, seed=0)
@@ -209,7 +226,7 @@ def test_a_class_without_training_images_is_said() -> None:
 
 
 def test_held_out_classes_that_are_not_trained_are_said() -> None:
-    labels = [0] * 5 + [1] * 4 + [2] * 3
+    labels = [1, *[0] * 5, *[1] * 3, *[2] * 3]
     dataset = from_arrays(IMAGES, labels, IMAGES, labels, class_names=["a", "b", "c"])
     with pytest.warns(UserWarning, match="all training images of class c of memory:arrays are"):
         note_untrained_classes(dataset, *split_validation(dataset, "holdout"))

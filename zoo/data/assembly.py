@@ -9,7 +9,7 @@ import numpy as np
 from zoo.data.dataset import DEFAULTS, Dataset, Options, Pictures, Split, check
 from zoo.data.fitting import fit
 from zoo.data.names import MEMORY
-from zoo.data.splitting import split_off_test
+from zoo.data.splitting import mixed, split_off_test
 from zoo.system.errors import ZooError
 from zoo.system.text import counted
 
@@ -37,8 +37,9 @@ def from_arrays(
 ) -> Dataset:
     """Returns a dataset of arrays in memory, which `zoo.training.train_and_evaluate` takes.
 
-    Without test images, a share of each class is for testing, and the others are brought into an
-    order of which every part has its share of each class, so that the last 20% may be held out.
+    Without test images, a share of each class is for testing. The others, and training images that
+    are sorted by class, are brought into an order of which every part has its share of each class,
+    so that the last 20% may be held out.
 
     Args:
         images: [N, height, width] or [N, height, width, channels], whole numbers 0 to 255, with
@@ -95,6 +96,9 @@ def assemble(name: str, found: Arrays, options: Options, pictures: Pictures) -> 
     test = Split(fitted["test"], labels["test"]) if found.test else None
     if test is None:
         train, test = split_off_test(name, train, names, options)
+    elif np.all(np.diff(train.labels) >= 0):  # as of a directory: the last 20% would be one class
+        order = mixed(train.labels, options.split_seed)
+        train = Split(train.images[order], train.labels[order])
     _note_empty_classes(name, train, num_classes, names)
     dataset = Dataset(name, train, test, num_classes, names, options, options.prepared_as(pictures))
     check(dataset)
