@@ -28,6 +28,9 @@ from zoo.training import train_and_evaluate
 ROOT = Path(__file__).parent.parent
 GOLDEN = json.loads((ROOT / "tests/golden/nets.json").read_text())
 REAL_MNIST_DIR = os.environ.get("ZOO_MNIST_DIR")
+EIGHT_DEVICES = "--xla_force_host_platform_device_count=8"  # a flag of XLA: virtual ones
+# Tests that need eight devices; tests/training/test_mesh.py runs them in a process that has them.
+collect_ignore = [] if EIGHT_DEVICES in os.environ.get("XLA_FLAGS", "") else ["eight_devices"]
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:

@@ -6,8 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
-from eight_devices.conftest import VIRTUAL
+from conftest import EIGHT_DEVICES, ROOT
 from ml_collections import ConfigDict
 
 from zoo.system.errors import ZooError
@@ -18,7 +17,7 @@ from zoo.training import mesh
 def test_on_eight_virtual_devices(marker: str) -> None:
     """The tests in tests/eight_devices, in a process of its own: JAX counts devices once."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", marker]
-    flags = f"{os.environ.get('XLA_FLAGS', '')} {VIRTUAL}"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {EIGHT_DEVICES}"
     environment = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
     for variable in ("PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS"):
         environment.pop(variable, None)
