@@ -1,5 +1,6 @@
 """A batch over devices is the batch on one: gradients, statistics, runs; and what is moved."""
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,16 +15,19 @@ from jax.sharding import AxisType, Mesh
 from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
+import zoo.data
 import zoo.models
 import zoo.ops
 import zoo.training.history
 from zoo.models.layers import (
     BatchNorm,
+    Context,
     Conv,
     Dense,
     Dropout,
     Flatten,
     Head,
+    Layer,
     MaxPool,
     Net,
     Residual,
@@ -31,8 +35,9 @@ from zoo.models.layers import (
 from zoo.models.net import ConvNet
 from zoo.system.errors import ZooError
 from zoo.training import mesh as meshes
-from zoo.training import train_and_evaluate
+from zoo.training import nets, train_and_evaluate
 from zoo.training.history import History
+from zoo.training.loop import Trainer
 from zoo.training.programs import epoch_order, make_train_program
 from zoo.training.step import (
     Metrics,
@@ -41,6 +46,7 @@ from zoo.training.step import (
     make_gradients,
     make_train_step,
 )
+from zoo.training.terminal import Terminal
 
 EVERY_KIND: Net = (
     Conv(8, 3),
@@ -242,7 +248,7 @@ def test_the_mesh_that_is_made(
         ),
         ({"mesh.data": 16}, True, "asks for 16 devices, but JAX has 8 devices (cpu)"),
         ({"mesh.seed": 2}, True, "num_seeds (1) must be a multiple of config.mesh.seed (2)"),
-        ({"mesh.data": 2}, False, "must be 1 for a Flax module of one's own"),
+        ({"mesh.data": 2}, False, "must be 1 for a module or layers of one's own"),
     ],
 )
 def test_what_cannot_be_had_is_one_sentence(
@@ -251,3 +257,25 @@ def test_what_cannot_be_had_is_one_sentence(
     tiny_config.update_from_flattened_dict(changes)
     with pytest.raises(ZooError, match=re.escape(said)):
         meshes.make(tiny_config, 16, can_spread)
+
+
+@dataclasses.dataclass(frozen=True)
+class Identity(Layer):
+    """A layer of one's own."""
+
+    kind = "identity"
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return input_shape
+
+    def __call__(self, x: jax.Array, context: Context) -> jax.Array:
+        return x
+
+
+def test_layers_of_ones_own_are_not_spread(tiny_config: ConfigDict) -> None:
+    """Here they could be; a batch normalization of one's own could not."""
+    dataset = zoo.data.load("idx", manual_dir=tiny_config.manual_dir)
+    for net, is_spread in ((EVERY_KIND, True), (ConvNet((Identity(), *EVERY_KIND)), False)):
+        config, chosen = nets.choose(tiny_config, net)
+        trainer = Trainer(config, dataset, Terminal(quiet=True), chosen)
+        assert bool(trainer.mesh) == is_spread

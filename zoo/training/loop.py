@@ -71,8 +71,7 @@ class Trainer:
         self._batch_size = min(config.batch_size, self.num_train)
         self.net = net or nets.choose(config, None)[1]
         self.model = nets.make(self.net, dataset.num_classes, config.dtype)
-        is_ours = isinstance(self.model, zoo.models.ConvNet)
-        self.mesh = mesh.make(config, self._batch_size, can_spread=is_ours)
+        self.mesh = mesh.make(config, self._batch_size, can_spread=self.net.is_of_our_layers)
         self._train_split = self._on_devices(train_split)
         self._val_split = self._on_devices(val_split)
         self.steps_per_epoch = math.ceil(self.num_train / self._batch_size)

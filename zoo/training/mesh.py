@@ -48,8 +48,8 @@ def make(
         data = next((n for n in range(most, 0, -1) if batch_size % n == 0), 1)
     if data > 1 and not can_spread:
         raise ZooError(
-            "config.mesh.data must be 1 for a Flax module of one's own: whether it treats a part "
-            "of a batch as it would the whole is not known"
+            "config.mesh.data must be 1 for a module or layers of one's own: whether they treat a "
+            "part of a batch as they would the whole is not known"
         )
     if seeds * data > len(devices):
         product = f"{seeds} x {data} = {seeds * data}" if seeds > 1 else f"{data}"

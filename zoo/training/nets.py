@@ -31,6 +31,11 @@ class ChosenNet(NamedTuple):
     name: str
     about: dict[str, Any]  # what the history holds of it, besides its name and size
 
+    @property
+    def is_of_our_layers(self) -> bool:
+        """Whether all that it computes is known, as not of modules and layers of one's own."""
+        return self.about.get("layers", ()) is not None
+
 
 def choose(
     config: ml_collections.ConfigDict, given: Net | nn.Module | None
