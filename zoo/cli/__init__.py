@@ -30,6 +30,7 @@ for _command in (
     nets.list_nets,
     nets.summary,
     training.train,
+    training.sweep,
     runs.evaluate,
     runs.predict,
     runs.plot,
@@ -63,6 +64,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """The entry point of the console script."""
-    trains = sys.argv[1:2] in (["train"], ["reproduce"])
+    trains = sys.argv[1:2] in (["train"], ["sweep"], ["reproduce"])
     on_stop = zoo.system.process.GOES_ON if trains else ""
     zoo.system.process.run("zoo", run, on_stop, saves=trains)

@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import absl.logging
 from absl import flags
@@ -22,6 +22,9 @@ from zoo.models import net_files
 from zoo.system.errors import ZooError
 from zoo.system.process import stop_requested
 from zoo.system.text import error_text
+
+if TYPE_CHECKING:
+    from zoo.training.sweep import Cell
 
 
 class Arguments(NamedTuple):
@@ -114,6 +117,39 @@ def parse_named(name: str, arguments: Sequence[str]) -> Arguments:
     elif not name.endswith(".py") and not Path(name).exists():
         raise ZooError(_unknown(name, names))
     return parse([f"--config={name}", *arguments], options="")
+
+
+def sweep_cells(
+    name: str, over: Sequence[str], runs: Path | None, arguments: Sequence[str]
+) -> tuple[list["Cell"], Path]:
+    """The runs that `zoo sweep` asks for, and their directory.
+
+    Args:
+        name: as in `parse_named`.
+        over: texts such as "optimizer.learning_rate=1e-4,1e-3".
+        runs: the directory; None: that of the name.
+        arguments: those for all runs.
+
+    Raises:
+        ZooError: as `parse_named`, `sweep.parse_axis` and `sweep.grid`; two runs would have one
+            directory.
+    """
+    from zoo.training.sweep import Cell, grid, name_of, parse_axis  # only now: it takes a second
+
+    for argument in arguments:
+        if re.match(r"--?workdir(=|$)", argument):
+            raise ZooError("--workdir is for one run: name the directory of all with --runs DIR")
+    parsed = []
+    for settings in grid([parse_axis(text) for text in over]):
+        keys = [f"--config.{key}={value}" for key, value in settings.items()]
+        parsed.append((settings, parse_named(name, [*arguments, *keys]).config))
+    if runs is None:
+        workdir = _default_workdir(parse_named(name, arguments).config)
+        runs = Path("runs", f"sweep-{Path(workdir).name.rpartition('-')[0]}")
+    cells = [Cell(settings, config, runs / name_of(settings)) for settings, config in parsed]
+    if len({cell.workdir for cell in cells}) < len(cells):
+        raise ZooError("two runs would have the same directory: their values differ in signs alone")
+    return cells, runs
 
 
 def _with_key(name: str, key: str, value: str, arguments: Sequence[str]) -> list[str]:

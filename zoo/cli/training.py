@@ -1,4 +1,4 @@
-"""Commands that train: train, reproduce."""
+"""Commands that train: train, sweep, reproduce."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +32,49 @@ def train(net: str, arguments: Sequence[str]) -> None:
     from zoo.cli.arguments import parse_named, start
 
     start(parse_named(net, arguments))
+
+
+@click.command(
+    short_help="Train a net with each of several settings, and compare.",
+    context_settings={"ignore_unknown_options": True},
+)
+@click.argument("net", metavar="NET|FILE|DIRECTORY", shell_complete=complete_net)
+@click.option(
+    "--over",
+    multiple=True,
+    metavar="KEY=VALUE,VALUE...",
+    help="A key and its values, such as optimizer.learning_rate=1e-4,1e-3 or seed=0:4 (0 to 3); "
+    "of several, all combinations.",
+)
+@click.option(
+    "--runs",
+    type=click.Path(path_type=Path),
+    help="Directory of the runs, sweep.csv and sweep.png.  [default: runs/sweep-NET-DATASET]",
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[--config.KEY=VALUE]...")
+def sweep(net: str, over: Sequence[str], runs: Path | None, arguments: Sequence[str]) -> None:
+    """Train a net, as `zoo train` does, with each combination of settings, and compare them.
+
+    Each run has a directory of its own; those that are complete are taken as they are, so the same
+    command goes on where it was interrupted, and one with more values adds their runs. Settings
+    that differ in the seed alone are one row of the table.
+    """
+    from zoo.cli.arguments import sweep_cells
+
+    cells, runs = sweep_cells(net, over, runs, arguments)
+    import zoo.system.compilation  # only now: these take a second to import
+    import zoo.system.memory
+    from zoo.analysis import sweeps
+    from zoo.training.sweep import run
+
+    zoo.system.memory.use_one_arena()
+    zoo.system.compilation.enable_cache()
+    rows = []
+    for outcome in run(cells, stop_requested):
+        rows.append(sweeps.row_of(outcome))
+        sweeps.write(rows, runs)
+    click.echo(f"\n{sweeps.to_text(sweeps.grouped(rows))}")
+    click.echo(f"wrote sweep.csv{sweeps.draw_or_tell(rows, runs)} to {runs}")
 
 
 @click.command(short_help="Train nets again and compare with the published results.")

@@ -1,0 +1,124 @@
+"""A grid of runs: what its text means, its runs, and how it goes on."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ml_collections import ConfigDict
+
+import zoo.cli.arguments
+import zoo.training.history
+from zoo.system.errors import StoppedError, ZooError
+from zoo.training import sweep
+from zoo.training.sweep import Axis, Cell, grid, name_of, parse_axis, short_names
+
+
+def test_values_are_listed_or_a_range() -> None:
+    assert parse_axis("optimizer.learning_rate=1e-4, 1e-3") == Axis(
+        "optimizer.learning_rate", ("1e-4", "1e-3")
+    )
+    assert parse_axis("--config.seed=2:5") == Axis("seed", ("2", "3", "4"))
+    assert parse_axis("dataset=npz:a.npz,digits").values == ("npz:a.npz", "digits")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seed", "--over seed has no values: give a key and its values, as in --over optimizer"),
+        ("lr=1,2", "unknown key config.lr: did you mean optimizer.learning_rate?"),
+        ("seed=4:4", "--over seed=4:4 has 0 values, of at most 10,000"),
+        ("seed=0:99999", "has 99,999 values, of at most 10,000"),
+        ("seed=1,,2", "has an empty value: separate values by commas"),
+        ("seed=1,2,1", "has a value twice: leave one out"),
+    ],
+)
+def test_what_is_no_axis_is_one_sentence(text: str, said: str) -> None:
+    with pytest.raises(ZooError, match=re.escape(said)):
+        parse_axis(text)
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=4))
+def test_a_grid_has_each_combination_once(sizes: list[int]) -> None:
+    keys = ("seed", "batch_size", "dtype", "model")
+    axes = [Axis(key, tuple("abcd"[:size])) for key, size in zip(keys, sizes, strict=False)]
+    found = grid(axes)
+    count = 1
+    for size in sizes:
+        count *= size
+    assert len({name_of(settings) for settings in found}) == len(found) == count
+    assert found[0] == {axis.key: "a" for axis in axes}
+
+
+def test_a_grid_that_cannot_be_is_one_sentence() -> None:
+    with pytest.raises(ZooError, match="--over is missing"):
+        grid([])
+    with pytest.raises(ZooError, match="--over names seed twice"):
+        grid([Axis("seed", ("0",)), Axis("seed", ("1",))])
+    with pytest.raises(ZooError, match="more than 10,000 runs"):
+        grid([Axis(key, tuple(map(str, range(999)))) for key in ("seed", "batch_size")])
+
+
+def test_names_are_short_where_they_can_be_and_paths_are_not_in_them() -> None:
+    assert short_names(["optimizer.name", "seed"]) == ["name", "seed"]
+    assert short_names(["a.rate", "b.rate"]) == ["a.rate", "b.rate"]
+    assert name_of({"dataset": "npz:../x y.npz", "seed": "0"}) == "dataset=npz-..-x-y.npz,seed=0"
+
+
+def test_each_run_has_its_configuration_and_wrong_ones_are_told_before_any_trains(
+    tmp_path: Path,
+) -> None:
+    over = ["optimizer.learning_rate=1e-3,1e-2", "seed=0:2"]
+    others = ["--config.dataset=digits"]
+    cells, runs = zoo.cli.arguments.sweep_cells("lenet3", over, None, others)
+    assert runs == Path("runs/sweep-lenet3-digits")
+    assert [cell.config.optimizer.learning_rate for cell in cells] == [1e-3, 1e-3, 1e-2, 1e-2]
+    assert [cell.config.seed for cell in cells] == [0, 1, 0, 1]
+    assert {cell.config.dataset for cell in cells} == {"digits"}
+    assert cells[3].workdir == runs / "learning_rate=1e-2,seed=1"
+    for wrong, said in (
+        ((["seed=0,-1"], []), "config.seed must be a whole number from 0"),
+        ((["seed=0:2"], ["--workdir=x"]), "--workdir is for one run: name the directory of all"),
+        ((["dataset=idx:a,idx-a"], []), "config.dataset must be one of"),
+        ((["dataset=npz:a b,npz:a:b"], []), "two runs would have the same directory"),
+    ):
+        with pytest.raises(ZooError, match=re.escape(said)):
+            zoo.cli.arguments.sweep_cells("lenet3", wrong[0], tmp_path, wrong[1])
+
+
+def cells_of(config: ConfigDict, folder: Path, rates: list[float]) -> list[Cell]:
+    cells = []
+    for rate in rates:
+        own = config.copy_and_resolve_references()
+        own.optimizer.learning_rate = rate
+        settings = {"optimizer.learning_rate": f"{rate:g}"}
+        cells.append(Cell(settings, own, folder / name_of(settings)))
+    return cells
+
+
+@pytest.mark.slow
+def test_a_grid_goes_on_where_it_was_interrupted_and_after_a_run_that_diverges(
+    tiny_config: ConfigDict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_config.num_epochs = 1
+    cells = cells_of(tiny_config, tmp_path / "runs", [1e-3, 1e30, 1e-2])
+    asked = 0
+
+    def stop_in_the_second() -> bool:
+        nonlocal asked
+        asked += (tmp_path / "runs/learning_rate=1e+30").exists()
+        return asked > 0
+
+    with pytest.raises(StoppedError):
+        list(sweep.run(cells, stop_in_the_second))
+    first = zoo.training.history.read(cells[0].workdir)
+    outcomes = list(sweep.run(cells))
+    assert [outcome.cell for outcome in outcomes] == cells
+    assert outcomes[0].history is not None
+    assert outcomes[0].history.epochs == first.epochs
+    assert outcomes[1].history is None
+    assert outcomes[2].history is not None
+    said = capsys.readouterr()
+    assert "3/3 learning_rate=0.01" in said.out
+    assert "is not finite" in said.err
