@@ -135,11 +135,13 @@ def test_a_contender_with_other_logits_ends_inference(found: list[list[float]]) 
 
 
 def test_random_weights_fit_the_net_and_are_the_same_for_every_contender() -> None:
-    variables, kind = answers.weights_of("pairs_cnn6")
+    without_weights = {*zoo.models.list_models()} - {*zoo.models.list_models(pretrained=True)}
+    name = min(without_weights - {"custom7"})  # which is large
+    variables, kind = answers.weights_of(name)
     assert kind == "random"
-    again, _ = answers.weights_of("pairs_cnn6")
+    again, _ = answers.weights_of(name)
     jax.tree.map(np.testing.assert_array_equal, variables, again)
-    shapes = variable_shapes(zoo.models.MODELS["pairs_cnn6"], (28, 28, 1), 10)
+    shapes = variable_shapes(zoo.models.MODELS[name], (28, 28, 1), 10)
     assert jax.tree.map(np.shape, variables) == jax.tree.map(lambda leaf: leaf.shape, shapes)
 
 

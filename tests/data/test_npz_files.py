@@ -134,6 +134,12 @@ DAMAGED: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: npz_with(npy_of("__import__('os').system('true')\n")),
         r"array 'x_train', is damaged, or no array",
     ),
+    "a quote too many": (  # NumPy reads the header once more, by tokens
+        lambda: npz_with(
+            npy_of("'{'descr': '|u1', 'fortran_order': False, 'shape': (4, 3, 3), }\n")
+        ),
+        r"array 'x_train', is damaged, or no array",
+    ),
     "a bad checksum": (
         lambda: npz_with(b"\x93NUMPY\x01\x00").replace(
             b"\x93NUMPY\x01\x00PK", b"\x93NUMPX\x01\x00PK"

@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO
 
 import numpy as np
@@ -32,7 +33,10 @@ _LAYOUTS = (  # training images and labels, test images and labels, validation i
     ("x", "y"),
     ("X", "y"),
 )
-_ERRORS = (ValueError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+_ERRORS = (
+    *(ValueError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
+    *(SyntaxError, TokenError),  # of the header of an array, which is read as an expression
+)
 
 Pair = tuple[np.ndarray, np.ndarray]  # images, labels
 Readers = Mapping[str, Callable[[], np.ndarray]]  # by the name of the array
