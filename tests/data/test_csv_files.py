@@ -188,3 +188,11 @@ def test_a_file_that_unpacks_to_more_than_the_memory_is_not_read(
     monkeypatch.setattr("zoo.data.csv_files.available_bytes", lambda: free[0])
     with pytest.raises(ZooError, match=r"alike\.csv\.gz unpacks to more than the free memory"):
         load(f"csv:{path}")
+
+
+def test_a_label_in_signs_that_python_takes_for_blanks_is_a_number(tmp_path: Path) -> None:
+    """str.strip removes them, and int refuses them."""
+    lines = (f"{label}\x1f,{label},{label},{label},{label}\n" for label in (0, 1) * 3)
+    (tmp_path / "data.csv").write_text("".join(lines))
+    dataset = load(f"csv:{tmp_path / 'data.csv'}")
+    assert (dataset.num_classes, dataset.class_names) == (2, ())

@@ -320,7 +320,7 @@ def test_a_run_goes_on_on_another_number_of_devices(
         text=True,
         check=True,
     )
-    assert "note: not as before: device_count; the numbers may differ" in result.stderr
+    assert "note: not as before: device_count, mesh; the numbers may differ" in result.stderr
     parts = zoo.training.history.read(tmp_path / "run")
     assert parts.environment["device_count"] == 2
     for one, other in zip(untimed(parts), untimed(whole), strict=True):

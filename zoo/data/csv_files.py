@@ -80,9 +80,9 @@ def _label_values(texts: list[str], path: Path) -> np.ndarray:
             f"rows"
         )
     if all(re.fullmatch(r"[+-]?\d{1,18}", text.strip(), re.ASCII) for text in texts):
-        return np.array([*map(int, texts)], np.int64)
+        return np.array([int(text.strip()) for text in texts], np.int64)
     if all(_is_number(text.strip()) for text in texts):
-        return np.array([*map(float, texts)])
+        return np.array([float(text.strip()) for text in texts])
     return np.array(texts, object)
 
 

@@ -131,9 +131,12 @@ def _rows_at_once(file: Any, image: str, path: Path) -> int:
     is_list = _is_list(kind)
     while _is_list(kind):
         kind = kind.value_type
+    paths = [file.schema.column(index).path for index in range(len(file.schema))]
+    parts = {n: path for n, path in enumerate(paths) if f"{path}.".startswith(f"{image}.")}
+    for part in parts.values():  # damage that is an error here would end the process below
+        file.scan_contents([part])
     groups = [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
-    chunks = [group.column(index) for group in groups for index in range(group.num_columns)]
-    chunks = [each for each in chunks if f"{each.path_in_schema}.".startswith(f"{image}.")]
+    chunks = [group.column(index) for group in groups for index in parts]
     stored = [each.total_uncompressed_size for each in chunks]
     width = kind.bit_width // 8 if is_list and types.is_primitive(kind) else 0
     needed = max(sum(stored), width * sum(each.num_values for each in chunks))
