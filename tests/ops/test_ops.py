@@ -611,7 +611,7 @@ def test_conv_and_its_gradients_equal_xla_in_many_cases(dtype, case, seed):
 
 
 @pytest.mark.slow
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=5, deadline=None, derandomize=True)
 @layers
 def test_many_layers_on_a_constant_background_have_the_gradients_of_xla(**case):
     """As above."""
@@ -619,7 +619,7 @@ def test_many_layers_on_a_constant_background_have_the_gradients_of_xla(**case):
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @conv_cases
 def test_conv_of_blank_parts_is_exactly_zero_in_many_cases(dtype, case, seed):
     """As above."""

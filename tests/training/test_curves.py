@@ -28,7 +28,7 @@ def flat(tree: Any) -> np.ndarray:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param("kernels_cnn5", marks=pytest.mark.slow),
+        pytest.param("kernels_cnn5", marks=pytest.mark.full),
         pytest.param("vgg5", marks=pytest.mark.full),
         pytest.param("pairs_cnn14", marks=pytest.mark.full),
     ],
