@@ -91,12 +91,12 @@ def test_the_picture_is_drawn_across_the_key_with_the_most_values(
     for axes in figure.axes:
         assert axes.get_xlabel() == across
     assert [text.get_text() for legend in figure.legends for text in legend.get_texts()] == labels
-    assert sweeps.draw_or_tell(rows, tmp_path) == " and sweep.png"
+    assert sweeps.draw_or_tell(rows, tmp_path)
     assert (tmp_path / "sweep.png").stat().st_size > 5000
 
 
 def test_a_picture_that_cannot_be_drawn_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert sweeps.draw_or_tell([sweeps.row_of(GRID[0])], tmp_path / "missing") == ""
+    assert not sweeps.draw_or_tell([sweeps.row_of(GRID[0])], tmp_path / "missing")
     assert "note: sweep.png could not be drawn" in capsys.readouterr().err

@@ -5,7 +5,6 @@ import io
 import itertools
 import math
 import statistics
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -16,8 +15,10 @@ from matplotlib.figure import Figure
 
 from zoo.system.figures import COLORS, add_legend, add_tooltips, name_ticks, plain, save
 from zoo.system.files import write_whole
-from zoo.system.text import error_text, mean_text, table_text
+from zoo.system.text import mean_text, table_text
+from zoo.training.ending import try_to_draw
 from zoo.training.sweep import SEED, Outcome, name_of, short_names
+from zoo.training.terminal import Terminal
 
 T = TypeVar("T")
 _MOST_LINES = 12
@@ -189,32 +190,21 @@ def _draw_line(
         if accuracies:
             percent = [100 * accuracy for accuracy in accuracies]
             spread = statistics.stdev(percent) if len(percent) > 1 else 0.0
-            found.append((places[row.settings[across]], statistics.fmean(percent), spread, row))
+            value = row.settings[across]
+            tooltip = (
+                f"{across} {value}{', ' if name else ''}{name}: {mean_text(accuracies, '.2%')}"
+            )
+            found.append((places[value], statistics.fmean(percent), spread, tooltip))
     if not found:
         return
-    found.sort(key=lambda point: point[0])
-    x, means, spreads, own = zip(*found, strict=True)
+    x, means, spreads, texts = zip(*sorted(found), strict=True)
     color, style = COLORS[index % len(COLORS)], ("-", "--")[index // len(COLORS) % 2]
     look: dict[str, Any] = {"color": color, "linestyle": style, "marker": "o", "capsize": 2}
     line, _, _ = axes.errorbar(x, means, spreads, **look)
     line.set_label(plain(name))
-    texts = [
-        f"{across} {row.settings[across]}{', ' if name else ''}{name}: "
-        f"{mean_text(row.test_accuracies if of_test else row.val_accuracies, '.2%')}"
-        for row in own
-    ]
     add_tooltips(line, texts)
 
 
-def draw_or_tell(rows: Sequence[Row], folder: Path) -> str:
-    """Draws sweep.png; where that fails, it is told, and the runs are as good without it.
-
-    Returns:
-        " and sweep.png", or nothing.
-    """
-    try:
-        save(draw(rows), folder / "sweep.png")
-    except Exception as error:
-        print(f"note: sweep.png could not be drawn ({error_text(error):.200})", file=sys.stderr)
-        return ""
-    return " and sweep.png"
+def draw_or_tell(rows: Sequence[Row], folder: Path) -> bool:
+    """Whether sweep.png was drawn; where that fails, it is told: the runs are as good without."""
+    return try_to_draw("sweep.png", lambda: save(draw(rows), folder / "sweep.png"), Terminal())

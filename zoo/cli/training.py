@@ -8,12 +8,15 @@ import click
 from zoo.cli.nets import complete_net
 from zoo.system.process import stop_requested
 
+NET = click.argument("net", metavar="NET|FILE|DIRECTORY", shell_complete=complete_net)
+TAKES_KEYS = {"ignore_unknown_options": True}  # --config.KEY=VALUE
+
 
 @click.command(
     short_help="Train a net, or go on with its run.",
-    context_settings={"ignore_unknown_options": True},
+    context_settings=TAKES_KEYS,
 )
-@click.argument("net", metavar="NET|FILE|DIRECTORY", shell_complete=complete_net)
+@NET
 @click.argument(
     "arguments",
     nargs=-1,
@@ -36,9 +39,9 @@ def train(net: str, arguments: Sequence[str]) -> None:
 
 @click.command(
     short_help="Train a net with each of several settings, and compare.",
-    context_settings={"ignore_unknown_options": True},
+    context_settings=TAKES_KEYS,
 )
-@click.argument("net", metavar="NET|FILE|DIRECTORY", shell_complete=complete_net)
+@NET
 @click.option(
     "--over",
     multiple=True,
@@ -74,7 +77,8 @@ def sweep(net: str, over: Sequence[str], runs: Path | None, arguments: Sequence[
         rows.append(sweeps.row_of(outcome))
         sweeps.write(rows, runs)
     click.echo(f"\n{sweeps.to_text(sweeps.grouped(rows))}")
-    click.echo(f"wrote sweep.csv{sweeps.draw_or_tell(rows, runs)} to {runs}")
+    picture = " and sweep.png" if sweeps.draw_or_tell(rows, runs) else ""
+    click.echo(f"wrote sweep.csv{picture} to {runs}")
 
 
 @click.command(short_help="Train nets again and compare with the published results.")

@@ -1,5 +1,6 @@
 """What a run says and draws at its end."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from zoo.system.text import counted, error_text
@@ -27,9 +28,20 @@ def say_complete(history: History, workdir: Path, terminal: Terminal, log: Log |
 
 def draw(history: History, workdir: Path, terminal: Terminal) -> None:
     """Draws history.png; where that fails, the run is as good without it."""
-    try:
+
+    def save() -> None:
         from zoo.training.curves import save_run  # only now: matplotlib takes half a second
 
         save_run(history, workdir)
+
+    try_to_draw("history.png", save, terminal)
+
+
+def try_to_draw(name: str, save: Callable[[], None], terminal: Terminal) -> bool:
+    """Whether a picture was drawn and saved; where that fails, a note says why."""
+    try:
+        save()
     except Exception as error:
-        terminal.note(f"history.png could not be drawn ({error_text(error):.200})")
+        terminal.note(f"{name} could not be drawn ({error_text(error):.200})")
+        return False
+    return True

@@ -72,6 +72,7 @@ class Trainer:
         self.net = net or nets.choose(config, None)[1]
         self.model = nets.make(self.net, dataset.num_classes, config.dtype)
         self.mesh = mesh.make(config, self._batch_size, can_spread=self.net.is_of_our_layers)
+        self._of_state, self._of_orders = mesh.of_state_and_orders(config.num_seeds)
         self._train_split = self._on_devices(train_split)
         self._val_split = self._on_devices(val_split)
         self.steps_per_epoch = math.ceil(self.num_train / self._batch_size)
@@ -99,7 +100,7 @@ class Trainer:
         """
         self.state_shapes()
         state = programs.stack_seeds([self._draw(seed) for seed in self.seeds])
-        return self._place(state, mesh.SEEDS, mesh.WHOLE)
+        return mesh.place(self.mesh, state, self._of_state)
 
     def _draw(self, seed: int) -> TrainState:
         shape = self.dataset.train.images.shape[1:]
@@ -270,13 +271,10 @@ class Trainer:
     def _orders(self, epoch: int) -> jax.Array:
         """The epoch's batches: [steps, batch]; of many seeds, [seeds, steps, batch]."""
         orders = programs.stack_seeds([self._order(seed, epoch) for seed in self.seeds])
-        return self._place(orders, mesh.ORDERS, mesh.BATCHES)
+        return mesh.place(self.mesh, orders, self._of_orders)
 
     def _order(self, seed: int, epoch: int) -> jax.Array:
         return programs.epoch_order(jnp.uint32(seed), epoch, self.num_train, self._batch_size)
-
-    def _place(self, tree: Any, of_many: mesh.P, of_one: mesh.P) -> Any:
-        return mesh.place(self.mesh, tree, of_many if len(self.seeds) > 1 else of_one)
 
     def _on_devices(self, split: zoo.data.Split) -> tuple[jax.Array, jax.Array]:
         arrays = jnp.asarray(split.images), jnp.asarray(split.labels)

@@ -14,6 +14,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from zoo.system.errors import ZooError
+from zoo.system.text import counted
 
 Tree = TypeVar("Tree")
 DATA, SEED = "data", "seed"  # the axes
@@ -53,9 +54,9 @@ def make(
         )
     if seeds * data > len(devices):
         product = f"{seeds} x {data} = {seeds * data}" if seeds > 1 else f"{data}"
-        has = f"{len(devices)} device{'s' if len(devices) > 1 else ''}"
         raise ZooError(
-            f"config.mesh asks for {product} devices, but JAX has {has} ({devices[0].platform}): "
+            f"config.mesh asks for {product} devices, but JAX has "
+            f"{counted(len(devices), 'device')} ({devices[0].platform}): "
             f"use --config.mesh.data=-1 for all there are"
         )
     if config.num_seeds % seeds:
@@ -74,6 +75,11 @@ def make(
     return jax.make_mesh(
         (seeds, data), (SEED, DATA), (AxisType.Auto,) * 2, devices=devices[: seeds * data]
     )
+
+
+def of_state_and_orders(num_seeds: int) -> tuple[P, P]:
+    """How a run's state and metrics lie, and its batches of indices."""
+    return (SEEDS, ORDERS) if num_seeds > 1 else (WHOLE, BATCHES)
 
 
 def count(mesh: Mesh | None, axis: str) -> int:

@@ -143,10 +143,9 @@ def make_train_program(
         each = (state, metrics, order)
         return jax.lax.map(lambda own: run(own[0], own[1], split, own[2], *others), each)
 
-    many = num_seeds > 1
-    state, order = (meshes.SEEDS, meshes.ORDERS) if many else (meshes.WHOLE, meshes.BATCHES)
+    state, order = meshes.of_state_and_orders(num_seeds)
     return compiled(
-        run_seeds if many else run,
+        run_seeds if num_seeds > 1 else run,
         mesh,
         (state, state, meshes.WHOLE, order, meshes.WHOLE, meshes.WHOLE, meshes.WHOLE),
         (state, state),
