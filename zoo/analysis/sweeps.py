@@ -13,7 +13,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from zoo.system.figures import COLORS, add_legend, add_tooltips, name_ticks, plain, save
+from zoo.system.figures import (
+    COLORS,
+    add_legend,
+    add_tooltips,
+    light_frame,
+    name_ticks,
+    plain,
+    save,
+)
 from zoo.system.files import write_whole
 from zoo.system.text import mean_text, table_text
 from zoo.training.ending import try_to_draw
@@ -147,8 +155,7 @@ def draw(rows: Sequence[Row]) -> Figure:
         for index, (name, own) in enumerate([*lines.items()][:_MOST_LINES]):
             _draw_line(axes, name, own, across, places, title == "test", index)
         axes.set(title=title, xlabel=across)
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+        light_frame(axes)
         if not is_scale:
             name_ticks(axes.xaxis, [*places])
             continue

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -59,6 +60,12 @@ def name_ticks(axis: Axis, names: Sequence[str]) -> None:
     if isinstance(axis, XAxis) and sum(map(len, texts)) > _MOST_LETTERS:
         for label in axis.get_ticklabels():
             label.set(rotation=45, ha="right", rotation_mode="anchor")
+
+
+def light_frame(axes: Axes) -> None:
+    """Gives axes a light grid, and lines at the left and below alone."""
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def add_tooltips(line: Line2D, texts: Sequence[str]) -> None:

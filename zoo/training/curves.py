@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 import zoo.training.history
 from zoo.system.errors import ZooError
-from zoo.system.figures import COLORS, add_legend, add_tooltips, plain, save
+from zoo.system.figures import COLORS, add_legend, add_tooltips, light_frame, plain, save
 from zoo.training.history import History
 
 METRICS = {"loss": (1, "", "loss (nats per image)"), "accuracy": (100, "%", "accuracy (%)")}
@@ -54,8 +54,7 @@ def draw_histories(
         axes.set_ylabel(METRICS[metric][2])
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+        light_frame(axes)
     handles, _ = grid[0].get_legend_handles_labels()
     in_columns = (slice(None, None, 2), slice(1, None, 2))  # training left, validation right
     add_legend(

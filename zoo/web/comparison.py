@@ -18,7 +18,7 @@ from zoo.analysis.summary import summarize
 from zoo.data.names import short
 from zoo.models.layers import Conv, DepthwiseConv, Dropout, Net, every_layer
 from zoo.system.errors import ZooError
-from zoo.system.figures import COLORS, add_legend, add_tooltips
+from zoo.system.figures import COLORS, add_legend, add_tooltips, light_frame
 from zoo.system.text import mean_text, table_text
 from zoo.training.curves import draw_curve
 from zoo.training.nets import layers_of
@@ -168,8 +168,7 @@ def draw(entries: Sequence[Entry]) -> Figure:
     for axes in (depth, size, cost):
         axes.set_ylabel("test accuracy (%)")
     for axes in (depth, size, cost, curves):
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+        light_frame(axes)
     handles, _ = curves.get_legend_handles_labels()
     add_legend(figure, handles, [entry.name for entry in entries], num_columns=4)
     return figure
