@@ -17,10 +17,12 @@ from ml_collections import ConfigDict, config_flags
 import zoo.config
 import zoo.configs
 import zoo.models
+import zoo.system.processes
 from zoo.data.names import PLACES, short
 from zoo.models import net_files
 from zoo.system.errors import ZooError
 from zoo.system.process import stop_requested
+from zoo.system.processes import Processes
 from zoo.system.text import error_text
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ class Arguments(NamedTuple):
     config: ConfigDict
     workdir: Path
     quiet: bool
+    processes: Processes | None = None  # of the run, if there are several
 
 
 def parse(arguments: Sequence[str], options: str = "--config FILE, ") -> Arguments:
@@ -62,6 +65,9 @@ def parse(arguments: Sequence[str], options: str = "--config FILE, ") -> Argumen
     holder = config_flags.DEFINE_config_file("config", None, "", sys_argv=argv, flag_values=values)
     flags.DEFINE_string("workdir", None, "", flag_values=values)
     flags.DEFINE_bool("quiet", False, "", flag_values=values)
+    flags.DEFINE_string("coordinator", None, "", flag_values=values)
+    flags.DEFINE_integer("num_processes", None, "", flag_values=values)
+    flags.DEFINE_integer("process_id", None, "", flag_values=values)
     try:
         with warnings.catch_warnings(), net_files.as_guest():
             warnings.simplefilter("ignore", DeprecationWarning)  # ml_collections' load_module
@@ -72,7 +78,8 @@ def parse(arguments: Sequence[str], options: str = "--config FILE, ") -> Argumen
         if override:
             raise ZooError(zoo.config.wrong_value(override[1], override[2])) from None
         flag = re.match(r"flag --(\w+)=(.*?): ", str(error), re.DOTALL)
-        text = f"--{flag[1]} must be true or false, not {flag[2]!r}" if flag else str(error)
+        needs = "true or false" if flag and flag[1] == "quiet" else "a whole number"
+        text = f"--{flag[1]} must be {needs}, not {flag[2]!r}" if flag else str(error)
         raise ZooError(" ".join(text.split())) from None
     except flags.Error as error:  # an unknown flag, a missing value
         hint = "" if "Did you mean" in str(error) else f": {_usage(options)}"
@@ -87,7 +94,12 @@ def parse(arguments: Sequence[str], options: str = "--config FILE, ") -> Argumen
     if not isinstance(config, ConfigDict):
         raise ZooError("the configuration file's get_config() must return a ConfigDict")
     zoo.config.validate(config)
-    return Arguments(config, Path(values.workdir or _default_workdir(config)), values.quiet)
+    return Arguments(
+        config,
+        Path(values.workdir or _default_workdir(config)),
+        values.quiet,
+        zoo.system.processes.parse(values.coordinator, values.num_processes, values.process_id),
+    )
 
 
 def parse_named(name: str, arguments: Sequence[str]) -> Arguments:
@@ -187,11 +199,13 @@ def start(arguments: Arguments) -> None:
     from zoo.system.compilation import enable_cache  # only now: these take a second to import
     from zoo.system.memory import use_one_arena
     from zoo.training import train_and_evaluate
+    from zoo.training.joining import joined
 
     use_one_arena()
     enable_cache()
-    config, workdir, quiet = arguments
-    train_and_evaluate(config, workdir, quiet=quiet, should_stop=stop_requested)
+    config, workdir, quiet, several = arguments
+    with joined(several, workdir, quiet):
+        train_and_evaluate(config, workdir, quiet=quiet, should_stop=stop_requested)
 
 
 def _usage(options: str) -> str:

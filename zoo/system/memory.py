@@ -45,8 +45,8 @@ def available_bytes() -> float:
 
 
 def device_bytes() -> float:
-    """Memory that is free on the first device; on a CPU, on the host."""
-    stats = jax.devices()[0].memory_stats()
+    """Memory that is free on the first device of this process; on a CPU, on the host."""
+    stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return float(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
     return available_bytes()

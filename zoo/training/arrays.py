@@ -15,6 +15,8 @@ import orbax.checkpoint as ocp
 from zoo.system.errors import ZooError
 from zoo.system.memory import available_bytes, bytes_text
 from zoo.system.notes import noted
+from zoo.training import distributed
+from zoo.training.mesh import place_as
 
 Tree = TypeVar("Tree")
 ERRORS = (ValueError, KeyError, TypeError, AttributeError, OSError)  # that reading may raise
@@ -26,13 +28,15 @@ _PLAIN = re.compile(r"[\w./-]+", re.ASCII)
 def write(directory: Path, tree: Any) -> None:
     """Writes a tree of arrays into a new directory, reads it back and compares.
 
+    Of several processes one calls this, for all; so may each of them the functions that read.
+
     Raises:
         ValueError: TensorStore cannot write it, or it does not come back as it was.
         OSError: it cannot be written.
     """
     # As NumPy arrays: of JAX's, Orbax 0.12 keeps some kilobytes for ever with each save.
     tree = jax.device_get(tree)
-    with _opened(directory, ocp.StandardCheckpointHandler()) as (checkpointer, plain):
+    with _opened(directory, _handler()) as (checkpointer, plain):
         checkpointer.save(plain, args=ocp.args.StandardSave(tree))
     try:
         found = read(directory, like=tree)
@@ -43,6 +47,10 @@ def write(directory: Path, tree: Any) -> None:
             raise ValueError(f"{path} was written, but is read otherwise")
 
 
+def _handler() -> ocp.StandardCheckpointHandler:
+    return ocp.StandardCheckpointHandler(multiprocessing_options=_alone())
+
+
 @contextlib.contextmanager
 def _opened(
     directory: Path, handler: ocp.CheckpointHandler
@@ -51,9 +59,19 @@ def _opened(
     with (
         noted("Orbax"),
         _plainly_named(directory) as plain,
-        ocp.Checkpointer(handler) as checkpointer,
+        ocp.Checkpointer(handler, multiprocessing_options=_alone()) as checkpointer,
     ):
         yield checkpointer, plain
+
+
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """Keeps Orbax from waiting for other processes of the run."""
+    if distributed.count() == 1:
+        return ocp.options.MultiprocessingOptions()
+    own = distributed.number()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process-{own}"
+    )
 
 
 def _metadata(checkpointer: ocp.Checkpointer, directory: Path) -> Any:
@@ -86,12 +104,23 @@ def read(directory: Path, like: Tree) -> Tree:
     Raises:
         ERRORS: it cannot be read, or its arrays have other names or shapes.
     """
-    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-    with _opened(directory, ocp.StandardCheckpointHandler()) as (checkpointer, plain):
+    is_at_hand = all(
+        leaf.is_fully_addressable for leaf in jax.tree.leaves(like) if isinstance(leaf, jax.Array)
+    )
+    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct if is_at_hand else _like_numpy, like)
+    with _opened(directory, _handler()) as (checkpointer, plain):
         there = _shapes(_metadata(checkpointer, plain))
         if other := sorted(dict(there.items() ^ _shapes(like).items())):
             raise ValueError(f"{other[0]} differs: it is of another net or optimizer")
-        return checkpointer.restore(plain, args=ocp.args.StandardRestore(abstract))
+        found = checkpointer.restore(plain, args=ocp.args.StandardRestore(abstract))
+    if is_at_hand:
+        return found
+    return jax.tree.map(lambda leaf, other: place_as(other.sharding, leaf), found, like)
+
+
+def _like_numpy(leaf: jax.Array) -> np.ndarray:
+    """An array of that shape and type that takes no memory."""
+    return np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape)
 
 
 def read_parts(directory: Path, names: Sequence[str]) -> dict[str, Any]:
@@ -101,7 +130,8 @@ def read_parts(directory: Path, names: Sequence[str]) -> dict[str, Any]:
         ZooError: they need more memory than this machine has free.
         ERRORS: they cannot be read.
     """
-    with _opened(directory, ocp.PyTreeCheckpointHandler()) as (checkpointer, plain):
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=_alone())
+    with _opened(directory, handler) as (checkpointer, plain):
         tree = _metadata(checkpointer, plain)
         wanted = {name: tree[name] for name in names if tree.get(name)}
         size = sum(

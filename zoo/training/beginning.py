@@ -1,15 +1,22 @@
 """How a run begins: its data, its net, and the weights that it starts from, if it does."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
+import jax
 import ml_collections
 
+import zoo
+import zoo.config
 import zoo.data
-from zoo.data.names import short
+from zoo.data.names import kind_of, short
 from zoo.system.errors import ZooError
+from zoo.system.lock import locked
 from zoo.system.settings import check_devices
-from zoo.training import init_from
+from zoo.training import distributed, init_from, numerics
 from zoo.training.checkpoint import checkpoints_in, directory_of
+from zoo.training.events import Log, open_log
 from zoo.training.history import History
 from zoo.training.loop import Trainer
 from zoo.training.nets import ChosenNet
@@ -17,6 +24,41 @@ from zoo.training.resume import first_snapshot, load_data
 from zoo.training.snapshot import Snapshot
 from zoo.training.terminal import Terminal
 from zoo.training.workdir import check_is_outside
+
+
+def check_agreed(config: ml_collections.ConfigDict, workdir: Path) -> None:
+    """Checks that all processes of the run were started alike.
+
+    Raises:
+        AgreedError: they were not, or do not share the run's directory.
+    """
+    if distributed.count() == 1:
+        return
+    values = zoo.config.flatten(config)
+    # Each may have the data at another place.
+    values |= {"dataset": kind_of(config.dataset), "data_dir": "", "manual_dir": ""}
+    versions = {"zoo": zoo.__version__, "jax": jax.__version__, "numerics": numerics.VERSION}
+    distributed.check_same("configuration", values)
+    distributed.check_same("version", versions)
+    distributed.check_shared(workdir)
+
+
+@contextlib.contextmanager
+def opened(workdir: Path, config: ml_collections.ConfigDict, log: Log | None) -> Iterator[Log]:
+    """Locks the run's directory and gives its log; other processes than the first log nothing.
+
+    Raises:
+        ZooError: another process trains there.
+    """
+    with contextlib.ExitStack() as stack:
+        with distributed.together():
+            if distributed.is_first():
+                stack.enter_context(locked(workdir))
+            else:
+                log = None
+            tensorboard = config.tensorboard and distributed.is_first()
+            write = stack.enter_context(open_log(workdir, log, tensorboard))
+        yield write
 
 
 def load(
@@ -46,8 +88,13 @@ def load(
     check_is_outside(workdir, config.dataset)
     check_devices()
     with terminal.waiting(f"loading {short(config.dataset)}", plainly=False):
-        trainer = Trainer(config, dataset or load_data(config), terminal, net)
-    with terminal.waiting(f"initializing {config.model}", plainly=False):
+        if dataset is None:
+            with distributed.first_before_others():  # it may have to prepare the data
+                dataset = load_data(config)
+        with distributed.together():
+            trainer = Trainer(config, dataset, terminal, net)
+        distributed.check_same("dataset", trainer.data_sizes)
+    with terminal.waiting(f"initializing {config.model}", plainly=False), distributed.together():
         directory = directory_of(workdir)
         if not directory.is_dir() or not checkpoints_in(directory):
             _read_source(trainer, workdir, past)

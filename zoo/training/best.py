@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from zoo.training.mesh import place_as
 from zoo.training.step import TrainState
 
 
@@ -22,8 +23,8 @@ class Best(struct.PyTreeNode):
 def none_yet(state: TrainState) -> Best:
     """What any epoch is better than; its arrays are its own, so a step may use up the state's."""
     none = Best(
-        score=jax.device_put(jnp.full(state.step.shape, -jnp.inf), state.step.sharding),
-        epoch=jnp.zeros_like(state.step),
+        score=place_as(state.step.sharding, jnp.full(state.step.shape, -jnp.inf)),
+        epoch=place_as(state.step.sharding, jnp.zeros(state.step.shape, jnp.int32)),
         params=state.params,
         batch_stats=state.batch_stats,
     )
@@ -39,10 +40,10 @@ def better_of(best: Best, state: TrainState, record: dict[str, Any], metric: str
         record: the epoch's entry in the history.
         metric: which of it decides, "val_accuracy" (largest) or "val_loss" (smallest).
     """
-    value = jnp.asarray(record[metric], jnp.float32)  # [] or [seeds]
+    value = place_as(state.step.sharding, jnp.asarray(record[metric], jnp.float32))  # [] or [seeds]
     new = Best(
         score=value if metric == "val_accuracy" else -value,
-        epoch=jnp.full(value.shape, record["epoch"], jnp.int32),
+        epoch=place_as(state.step.sharding, jnp.full(value.shape, record["epoch"], jnp.int32)),
         params=state.params,
         batch_stats=state.batch_stats,
     )

@@ -191,6 +191,7 @@ def _check_form(history: History) -> None:
     forms.check(history.environment, {})
     if "mesh" in history.environment:
         forms.check(history.environment["mesh"], dict.fromkeys(("seed", "data"), forms.whole(1)))
+    forms.check(history.environment.get("processes", 2), forms.whole(2))
     forms.check(zoo.training.numerics.version_of(history.environment), forms.whole(1))
     forms.check(history.earlier_environments, [{}])
     if history.framing:

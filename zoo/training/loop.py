@@ -19,7 +19,7 @@ import zoo.training.optim
 from zoo.data.dataset import note_untrained_classes
 from zoo.models.paths import PatternError
 from zoo.system.errors import ZooError
-from zoo.training import init_from, mesh, nets, programs
+from zoo.training import distributed, init_from, mesh, nets, programs
 from zoo.training.best import Best
 from zoo.training.scoring import Evaluator
 from zoo.training.step import (
@@ -211,13 +211,13 @@ class Trainer:
 
         That is the best, if there is one, and else the last.
         """
-        epochs = jnp.full_like(state.step, last_record["epoch"])  # [] or [seeds]
+        epochs = np.full(state.step.shape, last_record["epoch"])  # [] or [seeds]
         if self.config.validation == "test":  # scored already
             means = {name: last_record[f"val_{name}"] for name in ("loss", "accuracy")}
         else:
             if best is not None:
                 state = state.replace(params=best.params, batch_stats=best.batch_stats)
-                epochs = best.epoch
+                epochs = np.asarray(distributed.at_hand(best.epoch))
             split = self._on_devices(self.dataset.test)
             means = self._evaluate(state, split, "test", after_piece).means()
         return {**means, "num_examples": len(self.dataset.test), "epoch": epochs.tolist()}
@@ -228,16 +228,18 @@ class Trainer:
             epoch, first = divmod(done, self.steps_per_epoch)
             stop = min(self.steps_per_epoch, first + until - done)
             data = self._train_split, self._orders(epoch + 1)
-            state, _ = self._train(state, self._zeros(), *data, first, stop, self._rate)
+            zeros = mesh.place(self.mesh, self._zeros(), self._of_state)
+            state, _ = self._train(state, zeros, *data, first, stop, self._rate)
         return state
 
     def gradients(self, state: TrainState) -> list[tuple[jax.Array, Any]]:
         """For each seed (loss in nats, gradients) of the batch that comes next."""
         epoch, index = divmod(num_steps(state), self.steps_per_epoch)
+        state, split = distributed.at_hand((state, self._train_split))
         found = []
         for number, seed in enumerate(self.seeds):
             own = programs.take_seed(state, number) if len(self.seeds) > 1 else state
-            batch = programs.take_batch(self._train_split, self._order(seed, epoch + 1)[index])
+            batch = programs.take_batch(split, self._order(seed, epoch + 1)[index])
             grads, _, metrics = self._gradients(own, batch)
             found.append((metrics.loss_sum / metrics.num_examples, grads))
         return found
@@ -255,18 +257,19 @@ class Trainer:
     ) -> tuple[TrainState, Progress]:
         began = time.perf_counter()
         data = self._train_split, self._orders(epoch)
-        sums, seconds = progress or (self._zeros(), 0.0)
+        known, seconds = progress or Progress(self._zeros(), 0.0)
+        sums = mesh.place(self.mesh, known, self._of_state)
         began -= seconds
         first = num_steps(state) - (epoch - 1) * self.steps_per_epoch
         images_per_step = len(self.seeds) * self._batch_size
         with self._terminal.progress(title, len(self.seeds) * self.num_train) as show:
-            show(first * images_per_step, sums)
+            show(first * images_per_step, known)
             for start, stop in programs.pieces(first, self.steps_per_epoch):
                 state, sums = self._train(state, sums, *data, start, stop, self._rate)
-                jax.block_until_ready(sums)
-                show((stop - start) * images_per_step, sums)
-                after_piece(state, Progress(sums, time.perf_counter() - began))
-        return state, Progress(sums, time.perf_counter() - began)
+                known = distributed.at_hand(jax.block_until_ready(sums))
+                show((stop - start) * images_per_step, known)
+                after_piece(state, Progress(known, time.perf_counter() - began))
+        return state, Progress(known, time.perf_counter() - began)
 
     def _orders(self, epoch: int) -> jax.Array:
         """The epoch's batches: [steps, batch]; of many seeds, [seeds, steps, batch]."""

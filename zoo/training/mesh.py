@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 
 import jax
 import ml_collections
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from zoo.system.errors import ZooError
 from zoo.system.text import counted
+from zoo.training import distributed
 
 Tree = TypeVar("Tree")
 DATA, SEED = "data", "seed"  # the axes
@@ -46,7 +48,8 @@ def make(
         seeds = math.gcd(config.num_seeds, max(1, len(devices) // max(1, data)))
     if data == -1:
         most = len(devices) // seeds if can_spread else 1
-        data = next((n for n in range(most, 0, -1) if batch_size % n == 0), 1)
+        counts = range(most, 0, -1) if distributed.count() == 1 else [most]
+        data = next((n for n in counts if batch_size % n == 0), counts[0])
     if data > 1 and not can_spread:
         raise ZooError(
             "config.mesh.data must be 1 for a module or layers of one's own: whether they treat a "
@@ -59,10 +62,21 @@ def make(
             f"{counted(len(devices), 'device')} ({devices[0].platform}): "
             f"use --config.mesh.data=-1 for all there are"
         )
+    if seeds * data < len(devices) and distributed.count() > 1:
+        raise ZooError(
+            f"config.mesh takes {seeds * data} of the {len(devices)} devices of "
+            f"{distributed.count()} processes, and some would have nothing to do: start fewer "
+            f"processes, or use --config.mesh.data=-1 and --config.mesh.seed=-1"
+        )
     if config.num_seeds % seeds:
         raise ZooError(
             f"config.num_seeds ({config.num_seeds}) must be a multiple of config.mesh.seed "
             f"({seeds}): use --config.mesh.seed=-1"
+        )
+    if batch_size < data:
+        raise ZooError(
+            f"a batch of {counted(batch_size, 'image')} cannot be spread over {data} devices: use "
+            f"fewer of them, or a larger config.batch_size, if there are as many images"
         )
     if batch_size % data:
         larger = -(-batch_size // data) * data
@@ -88,19 +102,42 @@ def count(mesh: Mesh | None, axis: str) -> int:
 
 
 def facts(mesh: Mesh | None) -> dict[str, Any]:
-    """What the history keeps of it: {"mesh": {"seed": 2, "data": 4}}; of one device {}."""
-    return {"mesh": dict(mesh.shape)} if mesh else {}
+    """What the history keeps of it: {"mesh": {"seed": 2, "data": 4}}; of one device {}.
+
+    Of several processes also their number: {"mesh": ..., "processes": 2}.
+    """
+    processes = {"processes": distributed.count()} if distributed.count() > 1 else {}
+    return {"mesh": dict(mesh.shape)} | processes if mesh else {}
 
 
-def text(facts: Mapping[str, int]) -> str:
-    """Such as "seeds over 2 and batches over 4 devices", of what the history keeps."""
-    spread = [f"{name} over {facts[axis]}" for axis, name in _SPREAD.items() if facts[axis] > 1]
-    return f"{' and '.join(spread)} devices"
+def text(environment: Mapping[str, Any]) -> str:
+    """Such as "seeds over 2 and batches over 4 devices", of a history's environment."""
+    shape = environment["mesh"]
+    spread = [f"{name} over {shape[axis]}" for axis, name in _SPREAD.items() if shape[axis] > 1]
+    processes = f" of {environment['processes']} processes" if "processes" in environment else ""
+    return f"{' and '.join(spread)} devices{processes}"
 
 
 def place(mesh: Mesh | None, tree: Tree, spec: P) -> Tree:
     """The tree's arrays on the devices of a mesh; of one device, as they are."""
-    return jax.device_put(tree, NamedSharding(mesh, spec)) if mesh else tree
+    return place_as(NamedSharding(mesh, spec), tree) if mesh else tree
+
+
+def place_as(sharding: jax.sharding.Sharding, tree: Tree) -> Tree:
+    """The tree's arrays as that sharding lays them.
+
+    On devices of several processes, each of which has the same arrays, it puts its own parts there.
+    """
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+
+    def of_leaf(leaf: Any) -> jax.Array:
+        if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+            return jax.device_put(leaf, sharding)
+        whole = np.asarray(leaf)
+        return jax.make_array_from_callback(whole.shape, sharding, whole.__getitem__)
+
+    return jax.tree.map(of_leaf, tree)
 
 
 def shardings(mesh: Mesh, specs: Any) -> Any:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from zoo.system.settings import usual_settings
+from zoo.training import distributed
 from zoo.training import mesh as meshes
 from zoo.training.step import Batch, Metrics, Stream, TrainState, random_key
 
@@ -76,6 +77,7 @@ def pieces(start: int, num_steps: int) -> Iterator[tuple[int, int]]:
         yield start, stop
         seconds = time.perf_counter() - began
         length = max(1, min(4 * length, int(length * SECONDS_PER_PIECE / seconds)))
+        length = distributed.largest(length)
         start = stop
 
 

@@ -185,7 +185,7 @@ def _read_history(workdir: Path) -> tuple[History | None, list[str]]:
 def _moved_to(history: History, environment: dict[str, Any]) -> list[str]:
     """Makes that the environment in which the run goes on; gives notes on what is not as before."""
     before, history.environment = history.environment, environment
-    keys = {**environment, "mesh": None}  # which only a run on several devices has
+    keys = {**environment, "mesh": None, "processes": None}  # which are there if there are several
     changed = [key for key in keys if before.get(key) != environment.get(key)]
     if not changed:
         return []

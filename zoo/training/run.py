@@ -18,14 +18,14 @@ import zoo.training.workdir
 from zoo.models.layers import Net
 from zoo.system.errors import DivergedError, StoppedError, ZooError
 from zoo.system.files import as_sentence, expanded
-from zoo.system.lock import locked
 from zoo.system.memory import shortage_as_sentence
 from zoo.system.settings import usual_settings
-from zoo.training.beginning import begun, load
+from zoo.training import distributed
+from zoo.training.beginning import begun, check_agreed, load, opened
 from zoo.training.best import Best, better_of
 from zoo.training.checkpoint import Checkpoints
 from zoo.training.ending import draw, say_complete, tell
-from zoo.training.events import Log, log_test, log_whole, open_log
+from zoo.training.events import Log, log_test, log_whole
 from zoo.training.history import History, numbers
 from zoo.training.loop import Trainer
 from zoo.training.nets import choose
@@ -76,20 +76,22 @@ def train_and_evaluate(
     """
     config, net = choose(_on(dataset, config), model)
     workdir, terminal = expanded(workdir), Terminal(quiet)
-    zoo.training.workdir.check(workdir)
-    history = past_history(config, workdir, net, dataset)
-    if history and history.is_complete:
-        say_complete(history, workdir, terminal, log)
-        return history
-    trainer, first = load(config, net, dataset, workdir, history, terminal)
-    zoo.training.workdir.make(workdir)
-    with (
-        locked(workdir),
-        open_log(workdir, log, config.tensorboard) as write,
-        shortage_as_sentence(f"{config.model} with batches of {config.batch_size:,}", _LESS),
-    ):
-        history = Run(workdir, terminal, trainer, should_stop, history).go(first, write)
-        draw(history, workdir, terminal)
+    with distributed.loss_as_sentence():
+        check_agreed(config, workdir)
+        with distributed.first_before_others():
+            zoo.training.workdir.check(workdir)
+            history = past_history(config, workdir, net, dataset)
+        if history and history.is_complete:
+            distributed.on_first(say_complete, history, workdir, terminal, log)
+            return history
+        trainer, first = load(config, net, dataset, workdir, history, terminal)
+        distributed.on_first(zoo.training.workdir.make, workdir)
+        with (
+            opened(workdir, config, log) as write,
+            shortage_as_sentence(f"{config.model} with batches of {config.batch_size:,}", _LESS),
+        ):
+            history = Run(workdir, terminal, trainer, should_stop, history).go(first, write)
+            distributed.on_first(draw, history, workdir, terminal)
     tell(history, workdir, terminal)
     return history
 
@@ -117,10 +119,11 @@ class Run:
         """Opens the run's checkpoints; `past` is the history in workdir, if any."""
         settings = trainer.config.checkpoint
         self._workdir, self._terminal, self._trainer = workdir, terminal, trainer
-        self._should_stop, self._past = should_stop, past
+        self._should_stop = lambda: distributed.any_of(should_stop())
+        self._past = past
         self._every_epochs = settings.every_epochs
         self._every_seconds = 60 * settings.every_minutes or float("inf")
-        with as_sentence(workdir):
+        with distributed.first_before_others(), as_sentence(workdir):
             for left in workdir.glob(".history.*.tmp"):  # by a process that was killed
                 left.unlink()
             self._checkpoints = Checkpoints(
@@ -161,7 +164,7 @@ class Run:
 
     def _start(self, first: Snapshot) -> Snapshot:
         """Where the run goes on; says so."""
-        with as_sentence(self._workdir):
+        with distributed.first_before_others(), as_sentence(self._workdir):
             start, notes = starting_point(
                 self._workdir, self._checkpoints, first, self._trainer.steps_per_epoch
             )
@@ -205,7 +208,8 @@ class Run:
         if not np.all(np.isfinite(progress.sums.loss_sum)):
             raise self._diverged("loss", step)
         stop = self._should_stop()
-        if stop or time.monotonic() - self._saved_at >= self._every_seconds:
+        is_due = time.monotonic() - self._saved_at >= self._every_seconds
+        if stop or distributed.any_of(is_due):
             if not all_finite(state.params):  # by the last step, which the next loss would show
                 raise self._diverged("sum of parameters", step)
             if self._every_epochs and self._saved_step != step:  # once in a validation
@@ -221,12 +225,12 @@ class Run:
             self._stop(self._place(epochs * self._trainer.steps_per_epoch, False))
 
     def _save(self, snapshot: Snapshot) -> None:
-        self._checkpoints.save(snapshot)
+        distributed.on_first(self._checkpoints.save, snapshot.at_hand())
         self._saved_at = time.monotonic()
 
     def _write(self, history: History) -> None:
         with as_sentence(self._workdir):
-            history.write(self._workdir)
+            distributed.on_first(history.write, self._workdir)
 
     def _stop(self, place: str) -> NoReturn:
         if self._every_epochs:
@@ -279,7 +283,8 @@ class Run:
     def _last_good(self) -> TrainState:
         """The state of the newest good checkpoint, or the one at step 0."""
         first = first_snapshot(self._trainer)
-        found, notes = self._checkpoints.newest(like=first)
+        with distributed.first_before_others():
+            found, notes = self._checkpoints.newest(like=first)
         for note in notes:
             self._terminal.note(note)
         return (found or begun(self._trainer, first, self._workdir, self._past)).state

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import ml_collections
 from jax.sharding import Mesh
 
+from zoo.training import distributed
 from zoo.training import mesh as meshes
 from zoo.training.programs import (
     compiled,
@@ -39,6 +40,7 @@ class Evaluator:
         self._num_seeds, self._batch_size = config.num_seeds, config.eval_batch_size
         self._mesh, self._terminal = mesh, terminal
         self._num_groups = meshes.count(mesh, meshes.SEED)  # of devices: as many seeds at once
+        self._of_groups = meshes.SEEDS if self._num_groups > 1 else meshes.WHOLE
         self.program = make_eval_program(eval_step, config.deterministic, mesh)
         self._compiled: tuple[Split, Future[Any]] | None = None
 
@@ -75,13 +77,13 @@ class Evaluator:
         each = []
         with self._terminal.progress(title, self._num_seeds * len(split[1])) as show:
             for variables in self._each_variables(state):
-                sums = self._zeros()
+                sums = meshes.place(self._mesh, self._zeros(), self._of_groups)
                 for start, stop in pieces(0, len(batches)):
                     sums = program(variables, sums, split, batches, start, stop)
-                    jax.block_until_ready(sums)
-                    show((stop - start) * batches.shape[1] * sums.num_examples.size, sums)
+                    known = distributed.at_hand(jax.block_until_ready(sums))
+                    show((stop - start) * batches.shape[1] * known.num_examples.size, known)
                     after_piece()
-                each.append(sums)
+                each.append(known)
         if len(each) == 1:
             return each[0]
         return jax.tree.map(lambda *sums: jnp.stack(sums, axis=-1).ravel(), *each)

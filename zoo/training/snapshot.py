@@ -12,6 +12,7 @@ import numpy as np
 import zoo.training.history
 from zoo.system import forms
 from zoo.system.errors import DamagedError, ZooError
+from zoo.training import distributed
 from zoo.training.best import Best
 from zoo.training.history import History
 from zoo.training.step import Metrics, Progress, TrainState, num_steps
@@ -29,6 +30,11 @@ class Snapshot:
     history: History  # of the epochs that are done
     best: Best | None = None  # of a run that chooses an epoch
     progress: Progress | None = None  # of the epoch after these; None: not begun
+
+    def at_hand(self) -> "Snapshot":
+        """The same with arrays that this process has whole; all processes must call it."""
+        state, best = distributed.at_hand((self.state, self.best))
+        return dataclasses.replace(self, state=state, best=best)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -39,7 +39,10 @@ class TrainState(struct.PyTreeNode):
 
 def num_steps(state: TrainState) -> int:
     """The steps that a state has seen, which are the same for all seeds."""
-    return int(np.ravel(state.step)[0])
+    step = state.step  # [] or [seeds]
+    if isinstance(step, jax.Array) and not step.is_fully_addressable:  # seeds of other processes
+        step = step.addressable_data(0)
+    return int(np.ravel(step)[0])
 
 
 class Metrics(struct.PyTreeNode):

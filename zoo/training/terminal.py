@@ -16,7 +16,7 @@ from tqdm import tqdm
 from zoo.data.names import short
 from zoo.system.text import counted, metric_text
 from zoo.system.waiting import bar_width, waiting
-from zoo.training import mesh
+from zoo.training import distributed, mesh
 from zoo.training.history import History, seeds_text
 from zoo.training.step import Metrics
 
@@ -25,10 +25,14 @@ _BAR = "{desc} {bar} {n_fmt}/{total_fmt}{postfix}, {rate_fmt}, {remaining} left"
 
 
 class Terminal:
-    """Prints for a person; with quiet=True only the result."""
+    """Prints for a person; with quiet=True only the result.
+
+    Of several processes (`zoo.training.distributed`) the first prints.
+    """
 
     def __init__(self, quiet: bool = False) -> None:
-        self._quiet = quiet
+        self._is_silent = not distributed.is_first()
+        self._quiet = quiet or self._is_silent
 
     def say(self, text: str) -> None:
         """A line that --quiet omits."""
@@ -37,11 +41,13 @@ class Terminal:
 
     def note(self, text: str) -> None:
         """What a person should know even with --quiet, on standard error."""
-        print(f"note: {text}", file=sys.stderr, flush=True)
+        if not self._is_silent:
+            print(f"note: {text}", file=sys.stderr, flush=True)
 
     def result(self, text: str) -> None:
         """A line that is always printed."""
-        print(text, flush=True)
+        if not self._is_silent:
+            print(text, flush=True)
 
     @contextlib.contextmanager
     def waiting(self, what: str, plainly: bool = True) -> Iterator[None]:
@@ -115,7 +121,7 @@ def header_text(history: History, workdir: Path) -> str:
 
 
 def _spread_text(environment: dict[str, Any]) -> str:
-    return f"{mesh.text(environment['mesh'])}, " if "mesh" in environment else ""
+    return f"{mesh.text(environment)}, " if "mesh" in environment else ""
 
 
 def _parameters_text(history: History) -> str:
