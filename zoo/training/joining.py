@@ -21,6 +21,7 @@ from zoo.system.errors import DivergedError, StoppedError, ZooError
 from zoo.system.files import as_sentence, write_whole
 from zoo.system.processes import Processes
 from zoo.system.waiting import waiting
+from zoo.training import distributed
 from zoo.training.distributed import AgreedError
 
 _SECONDS_TO_JOIN = 300.0
@@ -140,14 +141,12 @@ def _connect(processes: Processes) -> None:
 
     JAX ends the process with a stack trace if the others do not come, so this gives up before.
     """
-    of_all = (
-        f"the {processes.num_processes} processes" if processes.num_processes else "all processes"
-    )
+    of_all = f"{processes.num_processes} processes" if processes.num_processes else "processes"
 
     def give_up() -> None:
         print(
-            f"zoo: not all {of_all} came within {_SECONDS_TO_JOIN:.0f} s: start each with the "
-            f"same --coordinator and --num_processes",
+            f"zoo: not all {of_all} came together within {_SECONDS_TO_JOIN:.0f} s: start each with "
+            f"the same --coordinator, which all must reach, and the same --num_processes",
             file=sys.stderr,
             flush=True,
         )
@@ -175,6 +174,22 @@ def _connect(processes: Processes) -> None:
         ) from None
     finally:
         timer.cancel()
+    with _silenced_output():
+        distributed.texts("")
+
+
+@contextlib.contextmanager
+def _silenced_output() -> Iterator[None]:
+    """Drops what is written to standard output: Gloo tells there of its first connection."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError, AttributeError, ValueError):  # it may be closed
+            sys.stdout.flush()
+            kept = os.dup(1)
+            stack.callback(os.close, kept)
+            with open(os.devnull, "wb") as nothing:
+                os.dup2(nothing.fileno(), 1)
+            stack.callback(os.dup2, kept, 1)
+        yield
 
 
 def _leave() -> None:

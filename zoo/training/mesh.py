@@ -80,9 +80,10 @@ def make(
         )
     if batch_size % data:
         larger = -(-batch_size // data) * data
+        other = "start fewer processes" if distributed.count() > 1 else "--config.mesh.data=-1"
         raise ZooError(
             f"a batch of {batch_size:,} images cannot be spread evenly over {data} devices: use "
-            f"--config.batch_size={larger} or --config.mesh.data=-1"
+            f"--config.batch_size={larger} or {other}"
         )
     if seeds * data == 1:
         return None
