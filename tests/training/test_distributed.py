@@ -1,7 +1,9 @@
 """Several processes of one run: what they agree on, train and say; real ones, over loopback."""
 
+import contextlib
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -15,7 +17,9 @@ import numpy as np
 import pytest
 from conftest import ROOT, write_idx_dataset
 from processes import member
+from test_training import untimed
 
+import zoo.training.history
 from zoo.system.errors import ZooError
 from zoo.system.processes import Processes, parse
 from zoo.training import distributed, joining
@@ -115,19 +119,16 @@ def losses(content: dict[str, Any]) -> list[list[float]]:
     return [[epoch["loss"], epoch["val_loss"]] for epoch in content["epochs"]]
 
 
-def train(workdir: Path) -> list[subprocess.Popen[str]]:
-    """Two processes that train until they are stopped, and save each second."""
+def train(workdir: Path, count: int = 2, num_epochs: int = 9000) -> list[subprocess.Popen[str]]:
+    """As many processes that train and save each second."""
     return start(
         [
             *(sys.executable, "train.py", "--config=configs/pooling_cnn3.py"),
-            *(
-                "--config.dataset=digits",
-                "--config.num_epochs=9000",
-            ),
+            *("--config.dataset=digits", f"--config.num_epochs={num_epochs}"),
             *("--config.checkpoint.every_minutes=0.02", f"--workdir={workdir}"),
-            *("--coordinator=127.0.0.1:PORT", "--num_processes=2", "--process_id=NUMBER"),
+            *("--coordinator=127.0.0.1:PORT", f"--num_processes={count}", "--process_id=NUMBER"),
         ],
-        2,
+        count,
     )
 
 
@@ -232,3 +233,30 @@ def join(processes: Processes, workdir: Path) -> str:
     with pytest.raises(ZooError) as raised, joining.joined(processes, workdir, quiet=True):
         pytest.fail("joined")
     return str(raised.value)
+
+
+@pytest.mark.full
+def test_ten_kills_lose_nothing(tmp_path: Path) -> None:
+    """kill -9 of one process of four at random moments: start-up, steps, saves."""
+    chance = random.Random(os.environ.get("ZOO_TEST_SEED", "0"))
+    reference, killed = tmp_path / "reference", tmp_path / "killed"
+    for _ in range(10):
+        processes = train(killed, 4)
+        victim, seconds = processes[chance.randrange(4)], chance.uniform(0, 40)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            victim.wait(seconds)
+        victim.kill()
+        began = time.monotonic()
+        for process in processes:
+            process.communicate(timeout=120)
+        assert all(process.returncode for process in processes)
+        saved = sorted(path.name for path in killed.glob("checkpoints/[0-9]*"))
+        waited = time.monotonic() - began
+        print(f"killed after {seconds:.1f} s; all ended within {waited:.1f} s; saved: {saved}")
+    num_epochs = newest(killed) // 6 + 3  # of six steps
+    for workdir in (killed, reference):
+        for process in train(workdir, 4, num_epochs):
+            _, errors = process.communicate(timeout=600)
+            assert process.returncode == 0, errors
+    one, other = (zoo.training.history.read(workdir) for workdir in (reference, killed))
+    assert (untimed(one), one.test) == (untimed(other), other.test)
