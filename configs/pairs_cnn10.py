@@ -4,7 +4,7 @@
 
 Adam, batches of 128, 12 epochs, validated on the test set.
 Published test accuracy 98.87%, loss 0.0447 (one run, no seed).
-Own: not run yet.
+Own: 11.35%, loss 2.3018 (n = 1).
 """
 
 from ml_collections import ConfigDict

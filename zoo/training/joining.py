@@ -24,7 +24,7 @@ from zoo.system.waiting import waiting
 from zoo.training import distributed
 from zoo.training.distributed import AgreedError
 
-_SECONDS_TO_JOIN = 300.0
+_SECONDS_TO_JOIN = 100.0
 _SECONDS_WITHOUT_HEARTBEAT = 20
 _SECONDS_TO_LEAVE = 60
 _FILENAME = ".coordinator"
