@@ -5,6 +5,7 @@ python train.py --config configs/vgg5.py [--config.KEY=VALUE ...] [--workdir DIR
 --config FILE: a configuration file; any key in it can be set by --config.KEY=VALUE.
 --workdir DIR: the directory for history, checkpoints and plots; default: runs/NET-DATASET-SEED.
 --quiet: print nothing but the result on standard output.
+--coordinator HOST:PORT --num_processes N --process_id K: one of several processes of a run.
 """
 
 import sys

@@ -235,6 +235,8 @@ def check_command(words: list[str]) -> None:
             pass
         case ["ruff" | "lint-imports" | "mypy", *_]:
             pass
+        case ["srun", *others]:
+            check_command(others[others.index("zoo") :])
         case _:
             raise AssertionError(f"no test knows the command {shlex.join(words)}")
 
@@ -257,7 +259,8 @@ def check_training(file: str, options: list[str]) -> None:
         elif option == "--workdir":
             next(options)
         else:
-            assert option == "--quiet", option
+            several = r"--(coordinator|num_processes|process_id)=[^ ]+"
+            assert option in ("--quiet", "&") or re.fullmatch(several, option), option
     zoo.config.validate(config)
 
 

@@ -30,7 +30,8 @@ def train(net: str, arguments: Sequence[str]) -> None:
 
     Any key can be set by --config.KEY=VALUE. History, checkpoints and plots go to the directory
     given by --workdir, or to runs/NET-DATASET-SEED. --quiet prints nothing but the result. A run
-    that was interrupted goes on when the same command is given again.
+    that was interrupted goes on when the same command is given again. --coordinator HOST:PORT,
+    --num_processes N and --process_id K make it one of several processes of a run.
     """
     from zoo.cli.arguments import parse_named, start
 

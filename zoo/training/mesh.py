@@ -47,9 +47,9 @@ def make(
     if seeds == -1:
         seeds = math.gcd(config.num_seeds, max(1, len(devices) // max(1, data)))
     if data == -1:
-        most = len(devices) // seeds if can_spread else 1
-        counts = range(most, 0, -1) if distributed.count() == 1 else [most]
-        data = next((n for n in counts if batch_size % n == 0), counts[0])
+        most = max(1, len(devices) // seeds) if can_spread else 1
+        fewest = 1 if distributed.count() == 1 else most  # no process may have nothing to do
+        data = next((n for n in range(most, fewest, -1) if batch_size % n == 0), fewest)
     if data > 1 and not can_spread:
         raise ZooError(
             "config.mesh.data must be 1 for a module or layers of one's own: whether they treat a "
