@@ -3,6 +3,7 @@
     python benchmarks/scaling.py
     python benchmarks/scaling.py --sweeps batch,depth --output results
     python benchmarks/scaling.py --render docs/results/scaling.json
+    python benchmarks/scaling.py --devices     # over devices and processes: devices.py
 
 Every point has a separate process, because its peak memory is measured. Images are random.
 """
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import devices
 import environment
 import measure
 import numpy as np
@@ -220,6 +222,8 @@ def _parse() -> argparse.Namespace:
 
 def main() -> int:
     """Runs the command; returns the exit status."""
+    if "--devices" in sys.argv:
+        return devices.main()
     args = _parse()
     if args.point:
         sweep, value = args.point.split("=")
