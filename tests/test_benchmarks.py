@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import answers
+import devices
+import devices_report
 import inference
 import inference_report
 import jax
@@ -158,3 +160,29 @@ def test_export_asks_files_for_all_test_images(run_python: Run, tmp_path: Path) 
         assert file["seconds"].keys() == {"1", "128"}
     page = (tmp_path / "a.md").read_text()
     assert f"| `pooling_cnn3` | stablehlo | {files['stablehlo']['bytes']:,} | " in page
+
+
+def test_the_model_of_many_devices() -> None:
+    """Against sums done by hand."""
+    chip = devices_report.Chip("test", 1e12, 1e9, 1e8, 8, "")
+    facts = {"parameters": 250_000, "train_flop": 3e8, "batch_size": 64}  # 1 MB of gradients
+    latency = devices_report.STEP_LATENCY
+    assert devices_report.all_reduce_seconds(1e6, 1, chip) == 0
+    assert devices_report.all_reduce_seconds(1e6, 8, chip) == pytest.approx(1.75e-3 + 14 * latency)
+    assert devices_report.all_reduce_seconds(1e6, 16, chip) == pytest.approx(
+        18.75e-3 + 30 * latency
+    )
+    compute = 64 * 3e8 / (1e12 * devices_report.UTILIZATION)  # 64 ms
+    assert devices_report.efficiency(facts, 64, 8, chip) == pytest.approx(
+        compute / (compute + 1.75e-3 + 14 * latency)
+    )
+    assert devices_report.largest_count(facts, chip) == 8  # beyond, the links are slower
+
+
+def test_the_bytes_of_collectives_are_read_off_a_program() -> None:
+    program = """
+      %a = f32[10,2]{1,0} all-reduce(%x), channel_id=1
+      %b = (f32[3]{0}, /*index=1*/s32[]) all-reduce-start(%y), channel_id=2
+      %c = bf16[4]{0} all-gather(%z), dimensions={0}
+    """
+    assert devices.collectives(program) == {"all-reduce": [80, 16], "all-gather": [8]}
