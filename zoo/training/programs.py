@@ -18,6 +18,7 @@ from zoo.training.step import Batch, Metrics, Stream, TrainState, random_key
 Tree = TypeVar("Tree")
 Carry = TypeVar("Carry")
 SECONDS_PER_PIECE = 0.5
+STEPS_AT_ONCE = 16  # on a GPU, between two looks at whether the loop is done
 
 
 def padded_order(order: jax.Array, batch_size: int) -> jax.Array:
@@ -89,12 +90,34 @@ def over_batches(
     start: jax.Array | int,
     stop: jax.Array | int,
 ) -> Carry:
-    """one(carry, batch) for the batches `start` to `stop - 1` of `order`, in one loop."""
+    """one(carry, batch) for the batches `start` to `stop - 1` of `order`, in one loop.
+
+    A GPU runs a loop to `stop`, which is not known when it is compiled, with the host: before each
+    turn, the host waits for the condition. A loop with a fixed number of turns needs no condition.
+    So there it does `STEPS_AT_ONCE` in such a loop, as often as they fit, and single ones at the
+    end. A CPU and a TPU look at the condition themselves.
+    """
 
     def body(index: jax.Array, carry: Carry) -> Carry:
         return one(carry, take_batch(split, order[index]))
 
+    def several(first: jax.Array, carry: Carry) -> Carry:
+        return jax.lax.fori_loop(
+            0, STEPS_AT_ONCE, lambda index, carry: body(first + index, carry), carry
+        )
+
+    if _host_decides():
+        times = (stop - start) // STEPS_AT_ONCE
+        carry = jax.lax.fori_loop(
+            0, times, lambda count, carry: several(start + count * STEPS_AT_ONCE, carry), carry
+        )
+        start = start + times * STEPS_AT_ONCE
     return jax.lax.fori_loop(start, stop, body, carry)
+
+
+def _host_decides() -> bool:
+    """Whether a compiled loop waits for the host to know if it goes on."""
+    return jax.default_backend() not in ("cpu", "tpu")
 
 
 def make_train_program(
