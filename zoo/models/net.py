@@ -19,6 +19,7 @@ from zoo.models.layers import (
     initializer,
     named_layers,
 )
+from zoo.models.layers.layer import with_full_bias
 
 __all__ = [
     "ConvNet",
@@ -227,6 +228,7 @@ class ConvNet(nn.Module):
                 kernel_init=initializer(head.kernel_init),
                 dtype=self.dtype,
                 name="head",
+                promote_dtype=with_full_bias,
             )(x)
         return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 

@@ -25,6 +25,7 @@ from zoo.models.layers import (
     named_layers,
 )
 from zoo.models.layers.convolution import own_conv
+from zoo.models.layers.layer import with_full_bias
 
 _Arrays = TypeVar("_Arrays", bound=tuple[Any, ...])
 
@@ -54,7 +55,7 @@ class Layers(nnx.Module):
             module: Any = getattr(self, name, None)
             match layer:
                 case Conv() | DepthwiseConv() | Dense():
-                    x = activated(module(x), layer.activation)
+                    x = activated(module(x).astype(self.dtype), layer.activation)
                 case BatchNorm():
                     x = module(x, mask=_per_example(mask, x.ndim))
                 case GroupNorm() | LayerNorm():
@@ -151,11 +152,13 @@ def _conv(
         feature_group_count=channels // channels_of_group,
         use_bias=layer.use_bias,
         conv_general_dilated=own_conv,
+        promote_dtype=_with_full_bias,
         **options,
     )
 
 
 def _dense(layer: Dense, channels: int, shapes: dict[str, Shape], **options: Any) -> nnx.Linear:
+    options["promote_dtype"] = _with_full_bias
     return nnx.Linear(channels, layer.features, use_bias=layer.use_bias, **options)
 
 
@@ -174,6 +177,12 @@ def _norm(
 def _as_they_are(arrays: _Arrays, /, *, dtype: Any = None, inexact: bool = True) -> _Arrays:
     """How normalizations convert their arrays: not, so that those of float32 stay, as in Linen."""
     return arrays
+
+
+def _with_full_bias(arrays: _Arrays, /, *, dtype: Any = None, inexact: bool = True) -> _Arrays:
+    """As Linen's layers of the zoo convert theirs."""
+    converted: Any = tuple(with_full_bias(*arrays, dtype=dtype, inexact=inexact))
+    return converted
 
 
 _MAKERS: dict[type[Layer], Callable[..., nnx.Module]] = {

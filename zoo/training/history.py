@@ -15,7 +15,9 @@ parameters were tested. `loss` and `accuracy` are those of the
 training batches, with dropout and before each update, as Keras reports them.
 `seconds` is the wall time of the epoch with its validation, without the compilation before them;
 `images_per_second` is that of training alone. `learning_rate` is that of the epoch's last update.
-With on_nan=skip, `skipped` is the number of images in batches that were left out. `environment` is
+With on_nan=skip, `skipped` is the number of images in batches that were left out. In float16,
+`loss_scale` is the factor of the loss at the epoch's end (`zoo.training.loss_scale`), and
+`skipped_steps` the number of steps since the first that were left out for it. `environment` is
 that of the last start, with the version of the numerics (`zoo.training.numerics`); where a run went
 on with other versions or on another device, the earlier ones follow. `data.sha256` is the checksum
 of all images and labels (`zoo.data.Dataset.sha256`), by which the data is known wherever it lies;

@@ -19,7 +19,7 @@ import zoo.training.optim
 from zoo.data.dataset import note_untrained_classes
 from zoo.models.paths import PatternError
 from zoo.system.errors import ZooError
-from zoo.training import distributed, init_from, mesh, nets, programs
+from zoo.training import distributed, init_from, loss_scale, mesh, nets, programs
 from zoo.training.best import Best
 from zoo.training.scoring import Evaluator
 from zoo.training.step import (
@@ -179,10 +179,13 @@ class Trainer:
         pause = functools.partial(after_piece, state, progress)
         val = self._evaluate(state, self._val_split, "validation", pause).means()
         step = num_steps(state)
-        skipped = {}
+        skipped: dict[str, Any] = {}
         if self.config.on_nan == "skip":
             total = len(self.seeds) * self.num_train
             skipped["skipped"] = total - int(np.sum(progress.sums.num_examples))
+        if isinstance(scaled := state.opt_state, loss_scale.ScaledState):
+            skipped["skipped_steps"] = scaled.num_skipped.tolist()
+            skipped["loss_scale"] = scaled.factor.tolist()
         num_trained = int(np.sum(progress.sums.num_examples))  # of all seeds, less what was skipped
         return state, {
             "epoch": epoch,
@@ -233,7 +236,10 @@ class Trainer:
         return state
 
     def gradients(self, state: TrainState) -> list[tuple[jax.Array, Any]]:
-        """For each seed (loss in nats, gradients) of the batch that comes next."""
+        """For each seed (loss in nats, gradients) of the batch that comes next.
+
+        The gradients are {} where the scale of the loss may be why some are not finite.
+        """
         epoch, index = divmod(num_steps(state), self.steps_per_epoch)
         state, split = distributed.at_hand((state, self._train_split))
         found = []
@@ -241,6 +247,9 @@ class Trainer:
             own = programs.take_seed(state, number) if len(self.seeds) > 1 else state
             batch = programs.take_batch(split, self._order(seed, epoch + 1)[index])
             grads, _, metrics = self._gradients(own, batch)
+            scaled = own.opt_state
+            if isinstance(scaled, loss_scale.ScaledState) and loss_scale.may_be_too_large(scaled):
+                grads = {}
             found.append((metrics.loss_sum / metrics.num_examples, grads))
         return found
 

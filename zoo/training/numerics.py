@@ -13,6 +13,12 @@ CHANGES = {  # what a version changed
     "gradient of the blank background too.",
 }
 VERSION = max(CHANGES)
+_OF_HALF = 2  # in bfloat16 and float16, since biases and their gradients are float32
+
+
+def facts(dtype: str) -> dict[str, int]:
+    """What else an environment tells, of a run that computes in that type; of float32 {}."""
+    return {} if dtype == "float32" else {"mixed_precision": _OF_HALF}
 
 
 def version_of(environment: Mapping[str, Any]) -> int:

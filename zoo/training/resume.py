@@ -216,7 +216,9 @@ def first_snapshot(trainer: Trainer) -> Snapshot:
         model["init_from"] = trainer.source.facts
     history = History(
         config=zoo.config.to_keep(config),
-        environment=zoo.training.history.environment() | mesh.facts(trainer.mesh),
+        environment=zoo.training.history.environment()
+        | numerics.facts(config.dtype)
+        | mesh.facts(trainer.mesh),
         model=model | trainer.net.about,
         data=trainer.data_sizes,
         framing=framing.to_content() if framing else {},

@@ -32,7 +32,7 @@ from zoo.training.nets import choose
 from zoo.training.resume import first_snapshot, past_history, starting_point
 from zoo.training.snapshot import Snapshot
 from zoo.training.step import Progress, TrainState, all_finite, num_steps
-from zoo.training.terminal import Terminal, header_text
+from zoo.training.terminal import Terminal, header_text, left_out_notes
 
 _LESS = (
     "use a smaller config.batch_size or config.eval_batch_size, and the same command goes on from "
@@ -191,11 +191,8 @@ class Run:
         if every and (epoch % every == 0 or epoch == num_epochs or stop):
             self._save(snapshot)
         self._terminal.epoch(record, num_epochs)
-        if record.get("skipped"):
-            self._terminal.note(
-                f"{record['skipped']:,} images were left out: the loss or the gradients of "
-                f"their batches were not finite"
-            )
+        for note in left_out_notes(history):
+            self._terminal.note(note)
         write(numbers(history, record), record["step"])
         if stop:
             self._stop(self._place(record["step"], False))

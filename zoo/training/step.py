@@ -16,6 +16,7 @@ import optax
 from flax import struct
 
 import zoo.models
+from zoo.training import loss_scale
 from zoo.training.fine_tuning import (
     frozen_statistics,
     given_variables,
@@ -34,7 +35,7 @@ class TrainState(struct.PyTreeNode):
     seed: jax.Array  # [] uint32
     params: Any  # those that are frozen, too
     batch_stats: Any  # {} for nets without batch normalization
-    opt_state: Any  # of those that are trained
+    opt_state: Any  # of those that are trained; in float16, a `loss_scale.ScaledState`
 
 
 def num_steps(state: TrainState) -> int:
@@ -123,12 +124,13 @@ def create_train_state(
         fresh = given_variables(variables, fresh)
     params = fresh["params"]
     trained, _ = split_params(params, freeze)
+    opt_state = _init_optimizer(tx, trained)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         seed=jnp.uint32(seed),
         params=params,
         batch_stats=fresh.get("batch_stats", {}),
-        opt_state=_init_optimizer(tx, trained),
+        opt_state=loss_scale.first_state(opt_state) if loss_scale.is_needed(model) else opt_state,
     )
 
 
@@ -169,12 +171,14 @@ def make_gradients(
     each label spread over all classes. The metrics are those of the batch, with dropout. There are
     gradients of the parameters that `freeze` does not match, and no others are computed. With
     `axis_name`, the batch is spread over that axis of a mesh, and all are those of the whole batch.
+    With a factor of the loss in the state, the gradients are divided by it again.
     """
     if axis_name:
         model = model.clone(axis_name=axis_name)
 
     def gradients(state: TrainState, batch: Batch) -> tuple[Any, Any, Metrics]:
         trained, frozen = split_params(state.params, freeze)
+        is_scaled = isinstance(state.opt_state, loss_scale.ScaledState)
 
         def loss_fn(trained: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:
             with frozen_statistics(trained, frozen):
@@ -191,11 +195,14 @@ def make_gradients(
             num_examples = metrics.num_examples
             if axis_name:
                 num_examples = jax.lax.psum(num_examples, axis_name)
-            return metrics.loss_sum / num_examples, (batch_stats, metrics)
+            loss = metrics.loss_sum / num_examples
+            return loss * state.opt_state.factor if is_scaled else loss, (batch_stats, metrics)
 
         grads, (batch_stats, metrics) = jax.grad(loss_fn, has_aux=True)(trained)
         if axis_name:
             grads, metrics = jax.lax.psum((grads, metrics), axis_name)
+        if is_scaled:
+            grads = jax.tree.map(lambda grad: grad / state.opt_state.factor, grads)
         return grads, batch_stats, metrics
 
     return gradients
@@ -213,6 +220,9 @@ def make_train_step(
 
     The loss is that of `make_gradients`; the metrics are those of the batch before the update, with
     dropout, as Keras reports them. Compile it with `jax.jit(train_step, donate_argnums=0)`.
+
+    In float16 the loss is scaled (`zoo.training.loss_scale`): where a gradient is not finite, the
+    step is counted, the scale is halved, and nothing else changes; the metrics count the batch.
 
     Args:
         model: the net.
@@ -235,6 +245,9 @@ def make_train_step(
         grads, batch_stats, metrics = gradients(state, batch)
         trained, frozen = split_params(state.params, freeze)
         optimizer = tx(*numbers) if callable(tx) else tx
+        is_scaled = isinstance(state.opt_state, loss_scale.ScaledState)
+        if is_scaled:
+            optimizer = loss_scale.scaled(optimizer)
         updates, opt_state = optimizer.update(grads, state.opt_state, trained)
         new = state.replace(
             step=state.step + 1,
@@ -242,13 +255,23 @@ def make_train_step(
             batch_stats=batch_stats,
             opt_state=opt_state,
         )
-        if not skip_non_finite:
+        if not skip_non_finite and not is_scaled:
             return new, metrics
         is_good = all_finite((metrics.loss_sum, grads, new))
-        skipped = (state.replace(step=new.step), Metrics.zeros())
-        return jax.tree.map(lambda a, b: jnp.where(is_good, a, b), (new, metrics), skipped)
+        is_counted = is_good
+        skipped = state.replace(step=new.step)
+        if is_scaled:
+            skipped = skipped.replace(opt_state=loss_scale.lowered(state.opt_state))
+            is_counted |= loss_scale.may_be_too_large(state.opt_state)
+            is_finite = jnp.isfinite(metrics.loss_sum)
+            is_counted = jnp.where(is_finite, is_counted, not skip_non_finite)
+        return _where(is_good, new, skipped), _where(is_counted, metrics, Metrics.zeros())
 
     return train_step
+
+
+def _where(condition: jax.Array, tree: Any, other: Any) -> Any:
+    return jax.tree.map(lambda one, two: jnp.where(condition, one, two), tree, other)
 
 
 def all_finite(tree: Any) -> jax.Array:

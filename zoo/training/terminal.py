@@ -143,6 +143,23 @@ def _source_lines(history: History) -> list[str]:
     return [f"starts from {facts['source']}{dataset}, with {head} (sha256 {facts['sha256'][:12]}…)"]
 
 
+def left_out_notes(history: History) -> list[str]:
+    """What is told of the last epoch's images and steps that were left out, if any were."""
+    before, last = [{}, *history.epochs][-2:]
+    notes = []
+    if images := last.get("skipped"):
+        notes.append(
+            f"{images:,} images were left out: the loss or the gradients of their batches were not "
+            f"finite"
+        )
+    if steps := int(np.sum(last.get("skipped_steps", 0)) - np.sum(before.get("skipped_steps", 0))):
+        notes.append(
+            f"{counted(steps, 'step')} left out: gradients were too large for float16, and the "
+            f"scale of the loss was lowered"
+        )
+    return notes
+
+
 def result_text(history: History) -> str:
     """What a run says at its end; it must be complete."""
     test = history.test

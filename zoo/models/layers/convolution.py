@@ -20,6 +20,7 @@ from zoo.models.layers.layer import (
     window_size,
     windows_text,
     with_activation,
+    with_full_bias,
 )
 from zoo.ops.windows import Padding
 
@@ -90,8 +91,9 @@ class Conv(Layer):
             dtype=context.dtype,
             name=context.name,
             conv_general_dilated=own_conv,
+            promote_dtype=with_full_bias,
         )(x)
-        return activated(x, self.activation)
+        return activated(x.astype(context.dtype), self.activation)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -18,6 +18,7 @@ from zoo.models.layers.layer import (
     initializer,
     kernel_and_bias,
     with_activation,
+    with_full_bias,
 )
 
 
@@ -51,8 +52,9 @@ class Dense(Layer):
             kernel_init=initializer(self.kernel_init),
             dtype=context.dtype,
             name=context.name,
+            promote_dtype=with_full_bias,
         )(x)
-        return activated(x, self.activation)
+        return activated(x.astype(context.dtype), self.activation)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -7,7 +7,9 @@ from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
+from flax.linen.dtypes import promote_dtype
 
 from zoo.ops.windows import Padding
 
@@ -127,6 +129,19 @@ def activated(x: jax.Array, name: ActivationName) -> jax.Array:
             f"unknown activation {name!r}: known are {', '.join(ACTIVATIONS)}, and None for none"
         )
     return ACTIVATIONS[name](x)
+
+
+def with_full_bias(*arrays: Any, dtype: Any = None, inexact: bool = True) -> list[Any]:
+    """How Flax's convolutions and dense layers convert x, kernel, bias: the bias is not rounded.
+
+    The sum with it is float32 at least, and so is its gradient, a sum over all pixels and images:
+    bfloat16 cannot count to 300.
+    """
+    x, kernel, bias = arrays
+    x, kernel = promote_dtype(x, kernel, dtype=dtype, inexact=inexact)
+    if bias is not None:
+        bias = bias.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return [x, kernel, bias]
 
 
 def kernel_and_bias(kernel: Shape, use_bias: bool) -> Variables:
