@@ -16,6 +16,7 @@ def get_config() -> ConfigDict:
 
     config.model = "pooling_cnn3"  # zoo.models.list_models(), or FILE.py:NAME
     config.dtype = "float32"  # type of the computation: float32, bfloat16, float16
+    config.remat = False  # compute activations again for the gradient: less memory, more time
     config.seed = 0  # determines initialization, data order and dropout
     config.num_seeds = 1  # independent copies in one run, with seeds seed, seed + 1, ...
 

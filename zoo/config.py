@@ -82,6 +82,7 @@ _LARGEST = 1e38  # nearly the largest float32
 _KEYS = {
     "model": _Key(str, str.isprintable, "the name of a net or FILE.py:NAME"),
     "dtype": _one_of(*DTYPES),
+    "remat": _bool(is_free=True, before=False),
     "seed": _whole(0, 2**32 - 1),
     "num_seeds": _whole(1, 10_000),
     "init_from": _line(before=""),

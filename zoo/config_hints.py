@@ -20,6 +20,7 @@ _SYNONYMS = {  # what other programs call a key, in lower case and without under
     "data.test_share": "testsize testsplit testfraction",
     "data.fields": "columns keys labelcolumn",
     "validation": "val valsplit validationsplit holdout split",
+    "remat": "rematerialize gradientcheckpointing activationcheckpointing checkpointing",
     "num_epochs": "epochs epoch nepochs maxepochs steps numsteps trainsteps totalsteps iterations",
     "batch_size": "bs batch trainbatchsize minibatchsize",
     "eval_batch_size": "evalbatch testbatchsize valbatchsize",

@@ -1,4 +1,4 @@
-"""Computing in half the bits: what stays float32, and the scale of the loss in float16."""
+"""Half the bits: what stays float32, and the scale of the loss; activations computed again."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +13,28 @@ from ml_collections import ConfigDict
 from test_training import untimed
 
 from zoo.models import ConvNet
-from zoo.models.layers import BatchNorm, Conv, Dense, Dropout, Flatten, Head, MaxPool
+from zoo.models.layers import (
+    BatchNorm,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    Head,
+    LayerNorm,
+    MaxPool,
+    Residual,
+)
 from zoo.system.errors import StoppedError
 from zoo.training import loss_scale, train_and_evaluate
 from zoo.training.history import History
-from zoo.training.step import Batch, TrainState, create_train_state, make_train_step
+from zoo.training.step import (
+    Batch,
+    TrainState,
+    create_train_state,
+    make_gradients,
+    make_train_step,
+)
 
 NET = (Conv(4, 3), BatchNorm(), MaxPool(2), Dropout(0.25), Flatten(), Dense(8), Head())
 TX = optax.adam(1e-2)
@@ -143,3 +160,38 @@ def test_a_run_in_float16_keeps_its_scale_and_goes_on_bit_for_bit(
     assert history.environment["mixed_precision"] == 2
     said = capsys.readouterr().err
     assert f"{sum(first['skipped_steps'])} steps left out: gradients were too large" in said
+
+
+def test_activations_that_are_computed_again_are_the_same(batch: Batch) -> None:
+    """With dropout, and statistics of a layer that is frozen; each convolution is there twice."""
+    net = (Residual((Conv(2, 1), BatchNorm())), Dropout(0.5), Flatten(), Head())
+    model, freeze = ConvNet(net, 3), "residual_1/batch_norm_1"
+    state = create_train_state(model, TX, 0, (8, 8, 1), freeze=freeze)
+    gradients = [make_gradients(each, freeze=freeze) for each in (model, model.clone(remat=True))]
+    counts = []
+    for each in gradients:
+        program = jax.make_jaxpr(each)(state, batch).jaxpr
+        names = [equation.primitive.name for equation in equations(program)]
+        counts.append(names.count("conv_output"))
+    assert counts == [2, 4]  # one is of the shortcut
+    kept, again = (jax.jit(each)(state, batch) for each in gradients)
+    jax.tree.map(
+        lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6), again, kept
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(jax.__version_info__ < (0, 11), reason="XLA undoes it on a CPU")
+def test_activations_that_are_computed_again_take_less_memory() -> None:
+    model = ConvNet((*(Conv(8, 1, activation="gelu"), LayerNorm()) * 6, GlobalAvgPool(), Head()))
+    state = jax.eval_shape(lambda: create_train_state(model, TX, 0, (20, 20, 1)))
+    batch = {
+        "image": jax.ShapeDtypeStruct((64, 20, 20, 1), jnp.uint8),
+        "label": jax.ShapeDtypeStruct((64,), jnp.int32),
+        "mask": jax.ShapeDtypeStruct((64,), jnp.bool),
+    }
+    kept, again = (
+        jax.jit(make_gradients(each)).lower(state, batch).compile().memory_analysis()
+        for each in (model, model.clone(remat=True))
+    )
+    assert again.temp_size_in_bytes < 0.6 * kept.temp_size_in_bytes

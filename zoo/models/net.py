@@ -177,12 +177,16 @@ class ConvNet(nn.Module):
         axis_name: in `jax.shard_map`, the axis of the mesh over which a batch is spread: each
             device has a part, of one size. In training, the statistics of batch normalization are
             then those of the whole batch, and dropout is as it would be on one device.
+        remat: in training, compute what lies within a block of layers of images (a convolution or
+            a residual connection, and what follows it) again for the gradient, and keep the
+            blocks' inputs alone: less memory, more time, the same numbers up to rounding.
     """
 
     net: Net
     num_classes: int = 10
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    remat: bool = False
 
     def init(self, rngs: Any, *args: Any, **options: Any) -> Any:
         """The variables, as `flax.linen.Module.init` gives them.
@@ -220,7 +224,7 @@ class ConvNet(nn.Module):
         x = as_floats(images, self.dtype)
         layer_shapes(self.net, images.shape[1:])  # a clearer error than those of the layers
         context = Context("", train, mask, self.dtype, self.axis_name)
-        x = apply_layers(self, self.net, x, context)
+        x = apply_layers(self, self.net, x, context, remat=self.remat and train)
         head = self.net[-1]
         if self.num_classes and isinstance(head, Head):
             x = nn.Dense(

@@ -70,7 +70,7 @@ class Trainer:
         self.framing = zoo.data.framing.learn(train_split.images) if is_ink else None
         self._batch_size = min(config.batch_size, self.num_train)
         self.net = net or nets.choose(config, None)[1]
-        self.model = nets.make(self.net, dataset.num_classes, config.dtype)
+        self.model = nets.make(self.net, dataset.num_classes, config.dtype, config.remat)
         self.mesh = mesh.make(config, self._batch_size, can_spread=self.net.is_of_our_layers)
         self._of_state, self._of_orders = mesh.of_state_and_orders(config.num_seeds)
         self._train_split = self._on_devices(train_split)

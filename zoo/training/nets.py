@@ -99,11 +99,21 @@ def _described(value: Any) -> str:
     return getattr(value, "__name__", type(value).__name__)  # a function; an array, ...
 
 
-def make(chosen: ChosenNet, num_classes: int, dtype: str) -> Any:
-    """The Flax module of a run."""
-    if isinstance(chosen.net, nn.Module):
-        return chosen.net
-    return zoo.models.create_model(chosen.net, num_classes, jnp.dtype(dtype))
+def make(chosen: ChosenNet, num_classes: int, dtype: str, remat: bool = False) -> Any:
+    """The Flax module of a run.
+
+    Raises:
+        ZooError: `remat` is asked for of a module that is not of the zoo's layers.
+    """
+    model = chosen.net
+    if not isinstance(model, nn.Module):
+        model = zoo.models.create_model(model, num_classes, jnp.dtype(dtype))
+    if remat and not isinstance(model, zoo.models.ConvNet):
+        raise ZooError(
+            f"config.remat is for nets of the zoo's layers, not for {type(model).__name__}: use "
+            f"flax.linen.remat in the module"
+        )
+    return model.clone(remat=True) if remat else model
 
 
 def check_logits(model: Any, dataset: Dataset, config: ml_collections.ConfigDict) -> None:

@@ -6,8 +6,11 @@ from typing import Any, ClassVar
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from zoo.models.layers.layer import Context, Layer, Shape, Variables
+
+STATISTICS = "statistics"  # of a batch over devices, by which a checkpoint policy knows them
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -65,15 +68,19 @@ class _SpreadBatchNorm(nn.BatchNorm):
         bias = self.param("bias", nn.initializers.zeros, channels)
         full = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         is_used = jnp.ones((), bool) if mask is None else mask
-        count = jax.lax.psum(jnp.sum(jnp.broadcast_to(is_used, (*x.shape[:-1], 1))), self.axis_name)
-        mean = jax.lax.psum(jnp.sum(full, axes, where=is_used), self.axis_name) / count
-        squares = jnp.sum(jnp.square(full - mean), axes, where=is_used)
-        variance = jax.lax.psum(squares, self.axis_name) / count
+        count = self._over_devices(jnp.broadcast_to(is_used, (*x.shape[:-1], 1)))
+        mean = self._over_devices(full, axes, is_used) / count
+        variance = self._over_devices(jnp.square(full - mean), axes, is_used) / count
         if not self.is_initializing():
             means.value = self.momentum * means.value + (1 - self.momentum) * mean
             variances.value = self.momentum * variances.value + (1 - self.momentum) * variance
         normalized = (full - mean) * (jax.lax.rsqrt(variance + self.epsilon) * scale) + bias
         return normalized.astype(self.dtype)
+
+    def _over_devices(self, x: jax.Array, axes: Any = None, where: Any = None) -> jax.Array:
+        """A sum over all devices, by a name by which it is kept for the gradient."""
+        total = jax.lax.psum(jnp.sum(x, axes, where=where), self.axis_name)
+        return checkpoint_name(total, STATISTICS)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -3,14 +3,16 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
 
-from zoo.models.layers.convolution import Conv
+from zoo.models.layers.convolution import Conv, DepthwiseConv
 from zoo.models.layers.dense import Dense, Head
 from zoo.models.layers.layer import ActivationName, Context, Layer, Shape, activated
+from zoo.models.layers.normalization import STATISTICS
+from zoo.models.layers.pooling import Flatten, GlobalAvgPool
 
 Net = tuple[Layer | Head, ...]
 
@@ -35,15 +37,43 @@ def every_layer(net: Iterable[Layer | Head]) -> Iterator[Layer | Head]:
         yield layer
 
 
-def apply_layers(module: nn.Module, net: Net, x: jax.Array, context: Context) -> jax.Array:
+def apply_layers(
+    module: nn.Module, net: Net, x: jax.Array, context: Context, remat: bool = False
+) -> jax.Array:
     """The output of the layers before the head, whose variables become those of the module.
 
-    Each layer's output is sown as an intermediate value, such as `conv_1_output`.
+    Each layer's output is sown as an intermediate value, such as `conv_1_output`. With `remat`,
+    of the layers of images only the inputs of blocks are kept for the gradient.
     """
-    for name, layer in named_layers(net):
-        x = layer(x, dataclasses.replace(context, name=name))
-        module.sow("intermediates", f"{name}_output", x)
+    blocks = _blocks(net) if remat else [[*named_layers(net)]]
+    for block in blocks:
+
+        def apply(module: nn.Module, x: jax.Array, block: Any = block) -> jax.Array:
+            for name, layer in block:
+                x = layer(x, dataclasses.replace(context, name=name))
+                module.sow("intermediates", f"{name}_output", x)
+            return x
+
+        x = (nn.remat(apply, policy=_KEPT) if remat and x.ndim == 4 else apply)(module, x)
     return x
+
+
+# What is kept within a block: sums over devices, which would be communicated again.
+_KEPT = jax.checkpoint_policies.save_only_these_names(STATISTICS)
+
+
+def _blocks(net: Net) -> list[list[tuple[str, Layer]]]:
+    """The named layers, cut before each convolution, each residual connection, and the vectors.
+
+    So of a convolution its input is kept alone. Larger blocks, up to the next pool, keep less, but
+    while the gradient of one is computed, all that is in it is there: nothing was gained by them.
+    """
+    blocks: list[list[tuple[str, Layer]]] = [[]]
+    for name, layer in named_layers(net):
+        if isinstance(layer, Conv | DepthwiseConv | Residual | Flatten | GlobalAvgPool):
+            blocks.append([])
+        blocks[-1].append((name, layer))
+    return [block for block in blocks if block]
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
