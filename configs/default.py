@@ -52,6 +52,7 @@ def get_config() -> ConfigDict:
     optimizer = config.optimizer = ConfigDict()
     optimizer.name = "adam"  # adam, adamw, adadelta, sgd, rmsprop, lion, muon
     optimizer.learning_rate = 1e-3  # peak value, per update
+    optimizer.rate_for_batch = 0  # images in the batch that learning_rate is for; 0: any, as it is
     optimizer.schedule = "constant"  # constant, cosine (to 0), one_cycle
     optimizer.warmup_epochs = 0.0  # epochs of linear warm-up; not for one_cycle
     optimizer.b1 = 0.9  # adam, adamw, lion, muon: decay of the gradient's mean, per update

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 import zoo.models
-from zoo import config_hints
+from zoo import config_hints, config_rates
 from zoo.data import DATASETS, FORMS, Options
 from zoo.data.names import absolute, is_known, is_place, kind_of
 from zoo.models import hub, net_files, paths
@@ -104,6 +104,7 @@ _KEYS = {
     "label_smoothing": _decay(before=0.0),
     "optimizer.name": _one_of(*OPTIMIZERS),
     "optimizer.learning_rate": _positive(),
+    "optimizer.rate_for_batch": _whole(0, before=0),
     "optimizer.schedule": _one_of(*SCHEDULES),
     "optimizer.warmup_epochs": _not_negative(),
     "optimizer.b1": _decay(),
@@ -173,6 +174,7 @@ def validate(config: ConfigDict, *, with_model: bool = True) -> None:
         paths.rate_patterns(values["optimizer.rates"])
     except paths.PatternError as error:
         raise ZooError(wrong_patterns(error)) from None
+    config_rates.check(values)
     if values["seed"] + values["num_seeds"] > 2**32:
         raise ZooError(f"config.seed + config.num_seeds must be at most {2**32:,}")
     if values["optimizer.schedule"] == "one_cycle" and values["optimizer.warmup_epochs"]:

@@ -27,6 +27,7 @@ _SYNONYMS = {  # what other programs call a key, in lower case and without under
     "label_smoothing": "smoothing smooth labelsmooth smoothlabels",
     "optimizer.name": "optim opt optimizer optimiser",
     "optimizer.learning_rate": "lr eta stepsize baselr maxlr peaklr",
+    "optimizer.rate_for_batch": "scalelr scalelearningrate lrscaling linearscaling autoscalelr",
     "optimizer.schedule": "scheduler lrschedule lrscheduler decay",
     "optimizer.warmup_epochs": "warmup warmupsteps",
     "optimizer.b1": "beta1 betas",

@@ -9,9 +9,15 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
+import zoo.config
+import zoo.data
+from zoo import config_rates
 from zoo.config import OPTIMIZERS
 from zoo.configs import default
+from zoo.system.errors import ZooError
+from zoo.training.loop import Trainer
 from zoo.training.optim import make_optimizer, make_schedule
+from zoo.training.terminal import Terminal
 
 PARAMS = {
     "conv_1": {"kernel": jnp.full((2, 2, 1, 3), 0.5), "bias": jnp.full(3, 0.5)},
@@ -112,3 +118,40 @@ def test_schedules(changes: dict[str, Any], by_update: dict[int, float]) -> None
     assert {update: float(schedule(update)) for update in by_update} == pytest.approx(
         by_update, abs=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "accumulate_steps", "rate", "factor"),
+    [("sgd", 1, 0.4, "64 / 16"), ("sgd", 2, 0.8, "128 / 16"), ("adamw", 1, 0.2, "sqrt(64 / 16)")],
+)
+def test_a_rate_for_another_batch_is_scaled_and_told(
+    tiny_config: ConfigDict, name: str, accumulate_steps: int, rate: float, factor: str
+) -> None:
+    """Linear: Goyal et al. (2017); with a root: Malladi et al. (2022)."""
+    tiny_config.batch_size = 64
+    tiny_config.optimizer.update(
+        name=name, learning_rate=0.1, rate_for_batch=16, accumulate_steps=accumulate_steps
+    )
+    dataset = zoo.data.load("idx", manual_dir=tiny_config.manual_dir)
+    trainer = Trainer(tiny_config, dataset, Terminal(quiet=True))
+    assert trainer.learning_rate(1) == pytest.approx(rate)
+    assert trainer._rate == (np.float32(rate),)  # of which the program is called
+    told = config_rates.text(tiny_config.to_dict())
+    assert told == f"learning rate {rate:g}: 0.1 for batches of 16, times {factor}"
+
+
+@pytest.mark.parametrize("name", ["adadelta", "lion", "muon"])
+def test_without_a_rule_no_rate_is_scaled(tiny_config: ConfigDict, name: str) -> None:
+    tiny_config.optimizer.update(name=name, rate_for_batch=16)
+    with pytest.raises(ZooError, match=f"rate_for_batch has no rule for {name}, only for sgd, ad"):
+        zoo.config.validate(tiny_config)
+
+
+def test_a_run_of_before_goes_on_with_its_rate_alone(tiny_config: ConfigDict) -> None:
+    before = tiny_config.to_dict()
+    del before["optimizer"]["rate_for_batch"], before["remat"]
+    tiny_config.remat = True  # changes no number
+    zoo.config.check_same_run(before, tiny_config.to_dict(), "runs/old")
+    tiny_config.optimizer.rate_for_batch = 16
+    with pytest.raises(ZooError, match=r"optimizer\.rate_for_batch \(0 there, 16 here\)"):
+        zoo.config.check_same_run(before, tiny_config.to_dict(), "runs/old")

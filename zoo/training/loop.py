@@ -16,6 +16,7 @@ import zoo.data
 import zoo.data.framing
 import zoo.system.memory
 import zoo.training.optim
+from zoo import config_rates
 from zoo.data.dataset import note_untrained_classes
 from zoo.models.paths import PatternError
 from zoo.system.errors import ZooError
@@ -76,13 +77,14 @@ class Trainer:
         self._train_split = self._on_devices(train_split)
         self._val_split = self._on_devices(val_split)
         self.steps_per_epoch = math.ceil(self.num_train / self._batch_size)
+        optimizer = config_rates.resolved(config)
         self._schedule = zoo.training.optim.make_schedule(
-            config.optimizer, self.steps_per_epoch, config.num_epochs
+            optimizer, self.steps_per_epoch, config.num_epochs
         )
-        self._tx = zoo.training.optim.make_optimizer(config.optimizer, self._schedule)
+        self._tx = zoo.training.optim.make_optimizer(optimizer, self._schedule)
         self.source: init_from.Source | None = None  # that `init` starts from
         skips, smoothing, freeze = config.on_nan == "skip", config.label_smoothing, config.freeze
-        tx, self._rate = zoo.training.optim.with_arguments(config.optimizer, self._tx)
+        tx, self._rate = zoo.training.optim.with_arguments(optimizer, self._tx)
         axis = mesh.DATA if mesh.count(self.mesh, mesh.DATA) > 1 else None
         train_step = make_train_step(self.model, tx, skips, smoothing, freeze, axis)
         self._train = programs.make_train_program(
