@@ -174,14 +174,9 @@ def validate(config: ConfigDict, *, with_model: bool = True) -> None:
         paths.rate_patterns(values["optimizer.rates"])
     except paths.PatternError as error:
         raise ZooError(wrong_patterns(error)) from None
-    config_rates.check(values)
     if values["seed"] + values["num_seeds"] > 2**32:
         raise ZooError(f"config.seed + config.num_seeds must be at most {2**32:,}")
-    if values["optimizer.schedule"] == "one_cycle" and values["optimizer.warmup_epochs"]:
-        raise ZooError(
-            "config.optimizer.warmup_epochs must be 0 with the one_cycle schedule, which warms up "
-            f"by itself, not {values['optimizer.warmup_epochs']!r}"
-        )
+    config_rates.check(values)
 
 
 def check_values(config: Mapping[str, Any], but: Sequence[str] = ()) -> None:

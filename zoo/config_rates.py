@@ -1,4 +1,4 @@
-"""The learning rate for the size of a batch, where a configuration asks for it.
+"""The learning rate that a configuration asks for, also for another size of the batch.
 
 With k times the images in a batch, SGD takes k times the rate (Goyal et al., arXiv 1706.02677,
 section 2.1), and an optimizer that divides by the root of the gradients' mean square takes sqrt(k)
@@ -14,7 +14,12 @@ _POWERS = {"sgd": 1.0, "adam": 0.5, "adamw": 0.5, "rmsprop": 0.5}  # of k
 
 
 def check(values: Mapping[str, Any]) -> None:
-    """Raises ZooError if a flat configuration asks for a rate for which there is no rule."""
+    """Raises ZooError if a flat configuration asks for a rate that cannot be had."""
+    if values["optimizer.schedule"] == "one_cycle" and values["optimizer.warmup_epochs"]:
+        raise ZooError(
+            "config.optimizer.warmup_epochs must be 0 with the one_cycle schedule, which warms up "
+            f"by itself, not {values['optimizer.warmup_epochs']!r}"
+        )
     name = values["optimizer.name"]
     if values["optimizer.rate_for_batch"] and name not in _POWERS:
         raise ZooError(

@@ -1,6 +1,5 @@
 """The pure step: what it computes, and that it depends on its arguments alone."""
 
-import re
 from typing import Any
 
 import flax.linen as nn
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 
 from zoo.models import ConvNet, create_model
 from zoo.models.layers import BatchNorm, Conv, Dense, Dropout, Flatten, Head, MaxPool
-from zoo.training import programs
 from zoo.training.programs import make_train_program, padded_order, take_batch
 from zoo.training.scoring import make_eval_program
 from zoo.training.step import (
@@ -246,37 +244,6 @@ def test_the_cuts_of_an_epoch_do_not_change_a_bit() -> None:
     one_batch = padded_order(jnp.arange(10), 10)
     single = evaluate(variables, Metrics.zeros(), split, one_batch, 0, 1)
     assert_trees_close(whole, single)
-
-
-def trip_counts(compiled: Any) -> list[int | None]:
-    """The number of turns of each loop of a compiled program; None: XLA does not know it."""
-    loops = [line for line in compiled.as_text().splitlines() if " while(" in line]
-    found = [re.search(r'"known_trip_count":\{"n":"(\d+)"\}', line) for line in loops]
-    return [int(match[1]) if match else None for match in found]
-
-
-def test_where_the_host_decides_steps_are_done_in_loops_of_known_length(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """As on a GPU, here compiled for a CPU; and with the same bits."""
-    model, tx, num_steps = ConvNet((Conv(2, 3), Flatten(), Head()), 3), optax.sgd(0.1), 2 * 16 + 3
-    order = padded_order(jnp.arange(num_steps), 1)
-    variables = {"params": state_of(model, tx).params}
-    found, loops = [], []
-    for host_decides in (False, True):
-        monkeypatch.setattr(programs, "_host_decides", lambda decides=host_decides: decides)
-        for program, carry in (
-            (make_train_program(make_train_step(model, tx)), [state_of(model, tx)]),
-            (make_eval_program(make_eval_step(model)), [variables]),
-        ):
-            call = (*carry, Metrics.zeros(), split_of(num_steps), order, 0, num_steps)
-            compiled = program.lower(*call).compile()
-            loops.append(trip_counts(compiled))
-            found.append(compiled(*call))
-    assert loops[:2] == [[None], [None]]
-    for counts in loops[2:]:
-        assert sorted(counts, key=str) == [programs.STEPS_AT_ONCE, None, None]
-    assert_trees_equal(found[:2], found[2:])
 
 
 def test_a_net_overfits_64_images() -> None:

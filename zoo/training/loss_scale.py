@@ -56,6 +56,17 @@ def lowered(state: ScaledState) -> ScaledState:
     return ScaledState(factor, jnp.int32(0), state.num_skipped + 1, state.inner)
 
 
+def is_counted(
+    is_good: jax.Array, loss: jax.Array, state: ScaledState, skip_non_finite: bool
+) -> jax.Array:
+    """Whether the metrics of a step count: [] bool.
+
+    They do where the factor alone may be why the step is left out. A loss that is not finite counts
+    as well, so that the run stops, unless such steps are skipped.
+    """
+    return jnp.where(jnp.isfinite(loss), is_good | may_be_too_large(state), not skip_non_finite)
+
+
 def may_be_too_large(state: ScaledState) -> jax.Array:
     """Whether gradients that are not finite may be the factor's fault: [] bool."""
     return state.factor > SMALLEST

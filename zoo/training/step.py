@@ -221,16 +221,14 @@ def make_train_step(
     The loss is that of `make_gradients`; the metrics are those of the batch before the update, with
     dropout, as Keras reports them. Compile it with `jax.jit(train_step, donate_argnums=0)`.
 
-    In float16 the loss is scaled (`zoo.training.loss_scale`): where a gradient is not finite, the
-    step is counted, the scale is halved, and nothing else changes; the metrics count the batch.
+    In float16 the loss is scaled (`zoo.training.loss_scale`).
 
     Args:
         model: the net.
         tx: the optimizer, or a function that makes it of the step's numbers, such as a learning
             rate, which are then no constants of the compiled step.
         skip_non_finite: leave out a batch whose loss or gradients are not finite, or after which
-            the state would not be: the step is counted, and nothing else changes, the metrics
-            included.
+            the state would not be: only the step is counted.
         label_smoothing: share of each label that is spread over all classes.
         freeze: the parameters that are not trained: regular expressions over their paths, separated
             by commas, such as `conv_.*` (`zoo.models.paths`). They have no gradient and no
@@ -245,8 +243,7 @@ def make_train_step(
         grads, batch_stats, metrics = gradients(state, batch)
         trained, frozen = split_params(state.params, freeze)
         optimizer = tx(*numbers) if callable(tx) else tx
-        is_scaled = isinstance(state.opt_state, loss_scale.ScaledState)
-        if is_scaled:
+        if is_scaled := isinstance(state.opt_state, loss_scale.ScaledState):
             optimizer = loss_scale.scaled(optimizer)
         updates, opt_state = optimizer.update(grads, state.opt_state, trained)
         new = state.replace(
@@ -262,9 +259,9 @@ def make_train_step(
         skipped = state.replace(step=new.step)
         if is_scaled:
             skipped = skipped.replace(opt_state=loss_scale.lowered(state.opt_state))
-            is_counted |= loss_scale.may_be_too_large(state.opt_state)
-            is_finite = jnp.isfinite(metrics.loss_sum)
-            is_counted = jnp.where(is_finite, is_counted, not skip_non_finite)
+            is_counted = loss_scale.is_counted(
+                is_good, metrics.loss_sum, state.opt_state, skip_non_finite
+            )
         return _where(is_good, new, skipped), _where(is_counted, metrics, Metrics.zeros())
 
     return train_step

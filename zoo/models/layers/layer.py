@@ -135,7 +135,7 @@ def with_full_bias(*arrays: Any, dtype: Any = None, inexact: bool = True) -> lis
     """How Flax's convolutions and dense layers convert x, kernel, bias: the bias is not rounded.
 
     The sum with it is float32 at least, and so is its gradient, a sum over all pixels and images:
-    bfloat16 cannot count to 300.
+    bfloat16 counts to 256 only.
     """
     x, kernel, bias = arrays
     x, kernel = promote_dtype(x, kernel, dtype=dtype, inexact=inexact)
