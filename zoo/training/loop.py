@@ -186,8 +186,10 @@ class Trainer:
             total = len(self.seeds) * self.num_train
             skipped["skipped"] = total - int(np.sum(progress.sums.num_examples))
         if isinstance(scaled := state.opt_state, loss_scale.ScaledState):
-            skipped["skipped_steps"] = scaled.num_skipped.tolist()
-            skipped["loss_scale"] = scaled.factor.tolist()
+            known = distributed.at_hand(
+                {"skipped_steps": scaled.num_skipped, "loss_scale": scaled.factor}
+            )
+            skipped |= {name: np.asarray(value).tolist() for name, value in known.items()}
         num_trained = int(np.sum(progress.sums.num_examples))  # of all seeds, less what was skipped
         return state, {
             "epoch": epoch,
