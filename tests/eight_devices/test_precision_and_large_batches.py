@@ -20,6 +20,7 @@ NET = (Conv(4, 3), BatchNorm(), Flatten(), Head())
 SHAPE = (8, 8, 1)
 
 
+@pytest.mark.slow
 def test_accumulated_gradients_are_those_of_one_device() -> None:
     """Three updates of two batches each, of which the third and the sixth are half empty."""
     config = default.get_config().optimizer
