@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,8 +26,8 @@ from zoo.models.layers import (
     MaxPool,
     Residual,
 )
-from zoo.system.errors import StoppedError
-from zoo.training import loss_scale, train_and_evaluate
+from zoo.system.errors import StoppedError, ZooError
+from zoo.training import loss_scale, nets, train_and_evaluate
 from zoo.training.history import History
 from zoo.training.step import (
     Batch,
@@ -178,6 +179,13 @@ def test_activations_that_are_computed_again_are_the_same(batch: Batch) -> None:
     jax.tree.map(
         lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6), again, kept
     )
+
+
+def test_a_module_of_ones_own_says_itself_what_is_computed_again() -> None:
+    chosen = nets.ChosenNet(nn.Dense(3), "Dense", {"layers": None})
+    assert nets.make(chosen, 3, "float32") is chosen.net
+    with pytest.raises(ZooError, match="not for Dense: use flax.linen.remat in the module"):
+        nets.make(chosen, 3, "float32", remat=True)
 
 
 @pytest.mark.slow
