@@ -184,7 +184,7 @@ def test_activations_that_are_computed_again_are_the_same(batch: Batch) -> None:
 def test_a_module_of_ones_own_says_itself_what_is_computed_again() -> None:
     chosen = nets.ChosenNet(nn.Dense(3), "Dense", {"layers": None})
     assert nets.make(chosen, 3, "float32") is chosen.net
-    with pytest.raises(ZooError, match="not for Dense: use flax.linen.remat in the module"):
+    with pytest.raises(ZooError, match=r"not for Dense: use flax\.linen\.remat in the module"):
         nets.make(chosen, 3, "float32", remat=True)
 
 
