@@ -10,6 +10,7 @@ from zoo.data.dataset import DEFAULTS, Dataset, Options, Pictures, Split, check
 from zoo.data.fitting import fit
 from zoo.data.names import MEMORY
 from zoo.data.splitting import mixed, split_off_test
+from zoo.data.stored import StoredImages
 from zoo.system.errors import ZooError
 from zoo.system.text import counted
 
@@ -105,12 +106,16 @@ def assemble(name: str, found: Arrays, options: Options, pictures: Pictures) -> 
     return dataset
 
 
-def as_images(images: Any, what: str) -> np.ndarray:
+def as_images(images: Any, what: str) -> Any:
     """[N, height, width, channels] uint8 of images in one of the usual forms; `what` they are.
+
+    Those that stay on disk are given back as they are.
 
     Raises:
         ZooError: they have another type or shape, or values that are not 0 to 255.
     """
+    if isinstance(images, StoredImages):
+        return images
     try:
         array = np.asarray(images)
     except ValueError:  # a list of arrays of several shapes

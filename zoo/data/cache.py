@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from zoo.data.dataset import Split
+from zoo.data.readers import in_decoded_copy
 from zoo.system import forms
 from zoo.system.errors import ZooError
 from zoo.system.files import write_whole
@@ -51,6 +53,15 @@ def write(cache_dir: Path, arrays: Arrays, about: Any = None) -> None:
     write_whole(cache_dir / "manifest.json", json.dumps(manifest, indent=2))
 
 
+def splits(arrays: Arrays, stream: bool = False) -> tuple[Split, Split]:
+    """(training, test) splits of what `read` gave; with `stream`, the images stay on disk."""
+    train, test = (
+        Split(in_decoded_copy(images) if stream else images, labels)
+        for images, labels in (arrays["train"], arrays["test"])
+    )
+    return train, test
+
+
 def read(cache_dir: Path, about: Any = None) -> Arrays | None:
     """The memory-mapped arrays, or None if there is no cache, or it is not valid or not of that."""
     try:
@@ -67,8 +78,9 @@ def read(cache_dir: Path, about: Any = None) -> Arrays | None:
             path = cache_dir / filename
             if not path.is_file():  # reading a pipe would block
                 return None
-            if hashlib.sha256(path.read_bytes()).hexdigest() != manifest[filename]:
-                return None
+            with open(path, "rb") as file:  # it may be larger than the memory
+                if hashlib.file_digest(file, "sha256").hexdigest() != manifest[filename]:
+                    return None
             found[path.stem] = np.load(path, mmap_mode="r", allow_pickle=False)
     except _INVALID:
         return None

@@ -1,4 +1,4 @@
-"""A dataset in memory: images and labels for training and testing, and what is known of them."""
+"""A dataset: images and labels for training and testing, and what is known of them."""
 
 import dataclasses
 import functools
@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from zoo.data.stored import contents
 from zoo.system.errors import ZooError
 from zoo.system.text import counted
 
@@ -47,7 +48,7 @@ DEFAULTS = Options()
 class Split:
     """Images and their labels."""
 
-    images: np.ndarray  # [N, height, width, channels] uint8
+    images: Any  # [N, height, width, channels] uint8: an array, or `StoredImages`
     labels: np.ndarray  # [N] int32
 
     def __len__(self) -> int:
@@ -70,15 +71,19 @@ class Dataset:
     # How a person's own picture is prepared for a net trained on it: what is drawn is found and
     # placed as in these images (ink), or it is resized as they were (resized).
     pictures: Pictures = "ink"
+    known_sha256: str = ""  # of images that stay on disk, once they have all been read
 
     @functools.cached_property
     def sha256(self) -> str:
         """The checksum of its images and labels, wherever they lie and however they are stored."""
+        if self.known_sha256:
+            return self.known_sha256
         digest = hashlib.sha256()
         for split in (self.train, self.test):
             for array in (split.images, split.labels.astype("<i4", copy=False)):
                 digest.update(f"{array.dtype.str} {array.shape}".encode())
-                digest.update(np.ascontiguousarray(array).reshape(-1).data)
+                for piece in contents(array, "Reading"):
+                    digest.update(piece.reshape(-1).data)
         return digest.hexdigest()
 
     @property

@@ -20,7 +20,7 @@ import numpy as np
 
 from zoo.data import cache
 from zoo.data.dataset import DEFAULTS, Dataset, Options, Split
-from zoo.data.fitting import fitted
+from zoo.data.fitting import fitted, has_form
 from zoo.data.idx import FILENAMES, FILES, read_idx, read_images
 from zoo.data.idx_files import all_idx_files, are_transposed
 from zoo.data.names import MEMORY, check_name, is_place, kind_of, path_of, place_of
@@ -37,6 +37,7 @@ def load(
     data_dir: str | Path | None = None,
     manual_dir: str | Path | None = None,
     options: Options = DEFAULTS,
+    stream: bool = False,
 ) -> Dataset:
     """Returns the dataset of that name and prepares it first if necessary.
 
@@ -47,6 +48,8 @@ def load(
         manual_dir: directory of IDX files that are already downloaded; None or "": for mnist,
             the environment variable ZOO_MNIST_DIR if it is set.
         options: the size and the channels to which images are brought, and others.
+        stream: whether images stay on disk where they can be read from there in any order: those of
+            TFDS, of "images:DIRECTORY", and decoded copies.
 
     Raises:
         ZooError: unknown name; the dataset is missing and cannot be downloaded; damaged files, or
@@ -62,15 +65,16 @@ def load(
         manual_dir = os.environ.get("ZOO_MNIST_DIR")
     manual_path = expanded(manual_dir) if manual_dir else None
     if is_place(name):
-        return load_place(kind_of(name), path_of(name), options)
+        return load_place(kind_of(name), path_of(name), options, stream)
     if name == "digits":
         return fitted(_load_digits(), options)
     if name == "idx":
         return fitted(_load_idx(manual_path, options), options)
-    return _load_prepared(name, expanded(data_dir or _default_data_dir()), manual_path, options)
+    folder = expanded(data_dir or _default_data_dir())
+    return _load_prepared(name, folder, manual_path, options, stream)
 
 
-def load_place(kind: str, path: Path, options: Options) -> Dataset:
+def load_place(kind: str, path: Path, options: Options, stream: bool = False) -> Dataset:
     """The dataset in a file or a directory, of one of the kinds `zoo.data.names.PLACES`.
 
     Raises:
@@ -81,7 +85,7 @@ def load_place(kind: str, path: Path, options: Options) -> Dataset:
     if kind == "images":
         from zoo.data.image_files import from_directory
 
-        return from_directory(path, options)
+        return from_directory(path, options, stream)
     if kind == "csv":
         from zoo.data.csv_files import load_csv
 
@@ -95,7 +99,9 @@ def load_place(kind: str, path: Path, options: Options) -> Dataset:
     return (npz_files.load_npz if kind == "npz" else npz_files.load_npy)(path, options)
 
 
-def _load_prepared(name: str, data_dir: Path, manual_dir: Path | None, options: Options) -> Dataset:
+def _load_prepared(
+    name: str, data_dir: Path, manual_dir: Path | None, options: Options, stream: bool
+) -> Dataset:
     """A dataset that TFDS prepares, which is done first if necessary."""
     if is_address(data_dir):
         raise ZooError(
@@ -103,20 +109,22 @@ def _load_prepared(name: str, data_dir: Path, manual_dir: Path | None, options: 
             f"with --config.data_dir=DIR or TFDS_DATA_DIR"
         )
     if kind_of(name) == "tfds":
-        return _load_tfds(name, data_dir, manual_dir, options)
-    dataset = read_prepared(name, data_dir, options)
+        return _load_tfds(name, data_dir, manual_dir, options, stream)
+    dataset = read_prepared(name, data_dir, options, stream)
     if dataset is None:
         from zoo.data import mnist_tfds
 
         mnist_tfds.prepare(name, _TFDS_VERSION, data_dir, manual_dir)
-        dataset = read_prepared(name, data_dir, options)
+        dataset = read_prepared(name, data_dir, options, stream)
     assert dataset is not None
     return dataset
 
 
-def _load_tfds(name: str, data_dir: Path, manual_dir: Path | None, options: Options) -> Dataset:
+def _load_tfds(
+    name: str, data_dir: Path, manual_dir: Path | None, options: Options, stream: bool
+) -> Dataset:
     """A dataset that TFDS prepared, or that is prepared now from published files."""
-    if dataset := read_prepared(name, data_dir, options):
+    if dataset := read_prepared(name, data_dir, options, stream):
         return dataset
     from zoo.data import tfds_published  # only now: it imports TFDS's own builders
 
@@ -125,7 +133,7 @@ def _load_tfds(name: str, data_dir: Path, manual_dir: Path | None, options: Opti
     if tfds_published.can_prepare(name):
         if manual_dir:
             tfds_published.prepare(name, data_dir, manual_dir)
-            if dataset := read_prepared(name, data_dir, options):
+            if dataset := read_prepared(name, data_dir, options, stream):
                 return dataset
         advice = "unpack its published files and name their directory, --config.manual_dir=DIR"
     raise ZooError(
@@ -215,10 +223,12 @@ def read_prepared(
     name: str,
     data_dir: Path,
     options: Options = DEFAULTS,
+    stream: bool = False,
 ) -> Dataset | None:
     """The TFDS dataset of that name, also "tfds:NAME", None if it is not prepared in data_dir.
 
-    Writes nothing but the cache beside it.
+    Writes nothing but the cache beside it. With `stream`, images stay on disk: decoded, where that
+    was done before.
 
     Raises:
         ZooError: it is damaged.
@@ -227,18 +237,22 @@ def read_prepared(
         from zoo.data import tfds_files
 
         prepared = tfds_files.find_prepared(name, data_dir)
-        return tfds_files.read(name, prepared, options) if prepared else None
+        return tfds_files.read(name, prepared, options, stream) if prepared else None
     version_dir = data_dir / name / _TFDS_VERSION
     cache_dir = version_dir / "decoded"
     arrays = cache.read(cache_dir)
+    if arrays is None and not os.path.exists(version_dir / "dataset_info.json"):
+        return None
+    if arrays is None and os.path.exists(cache_dir / "manifest.json"):
+        warnings.warn(f"{cache_dir} is damaged: images are decoded again", stacklevel=2)
+    if stream and (arrays is None or not has_form(arrays["train"][0], options)):
+        from zoo.data import tfds_stored
+
+        return tfds_stored.stored_mnist(name, version_dir, options)
     if arrays is None:
-        if not os.path.exists(version_dir / "dataset_info.json"):
-            return None
         from zoo.data import mnist_tfds
 
-        if os.path.exists(cache_dir / "manifest.json"):
-            warnings.warn(f"{cache_dir} is damaged: images are decoded again", stacklevel=2)
         arrays = mnist_tfds.read_prepared(version_dir)
         cache.keep(cache_dir, arrays)
-    dataset = Dataset(name, Split(*arrays["train"]), Split(*arrays["test"]), num_classes=10)
-    return fitted(dataset, options)
+    train, test = cache.splits(arrays, stream)
+    return fitted(Dataset(name, train, test, num_classes=10), options)

@@ -46,22 +46,50 @@ def decode_all(sources: Sequence[Source], options: Options, way_out: str) -> np.
 
 
 def _decode_all(sources: Sequence[Source], options: Options, way_out: str) -> np.ndarray:
-    first = _read(sources[0], way_out)
-    shape = _shape_of(first, options)
+    shape = shape_of(sources[0], options, way_out)
     result = empty_images(len(sources), shape)
-    height, width, channels = shape
 
     def decode_one(index: int) -> None:
-        source = sources[index]
-        image = _read(source, way_out)
-        own = _shape_of(image, options)
-        if own != shape:
-            raise ZooError(_differing(sources[0].name, shape, source.name, own))
-        result[index] = images.to_pixels(image, height, width, channels)
+        result[index] = decode(sources[index], shape, options, way_out, sources[0].name)
 
     for _ in in_threads(decode_one, range(len(sources)), "Decoding"):
         pass
     return result
+
+
+def shape_of(source: Source, options: Options, way_out: str) -> tuple[int, int, int]:
+    """(height, width, channels) that an image has, or that the options give it.
+
+    Raises:
+        ZooError: as `decode`.
+    """
+    return _shape_of(_read(source, way_out), options)
+
+
+def decode(
+    source: Source,
+    shape: tuple[int, int, int],
+    options: Options,
+    way_out: str,
+    first: str = "the first image",
+) -> np.ndarray:
+    """[height, width, channels] uint8 of one image of several, for a thread or a process of many.
+
+    Args:
+        source: the image.
+        shape: that all must have where the options give none.
+        options: size and channels.
+        way_out: as in `decode_all`.
+        first: the name of the image that has that shape.
+
+    Raises:
+        ZooError: as `decode_all`.
+    """
+    image = _read(source, way_out)
+    own = _shape_of(image, options)
+    if own != shape:
+        raise ZooError(_differing(first, shape, source.name, own))
+    return images.to_pixels(image, *shape)
 
 
 def _read(source: Source, way_out: str) -> Image.Image:

@@ -5,7 +5,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -34,13 +34,14 @@ def fitted(dataset: Dataset, options: Options) -> Dataset:
     )
 
 
-def fit(images: np.ndarray, options: Options) -> np.ndarray:
-    """Images [N, height, width, 1 or 3] uint8 with the size and the channels of the options."""
-    height, width, channels = images.shape[1:]
-    size = (options.image_size or height, options.image_size or width)
-    wanted = (*size, options.channels or channels)
-    if wanted == images.shape[1:]:
+def fit(images: Any, options: Options) -> Any:
+    """Images [N, height, width, 1 or 3] uint8 with the size and the channels of the options.
+
+    Those that have them, as images that stay on disk do, are given back as they are.
+    """
+    if has_form(images, options):
         return images
+    wanted, channels = _form(images, options), images.shape[-1]
     result = empty_images(len(images), wanted)
 
     def fit_one(index: int) -> None:
@@ -51,6 +52,17 @@ def fit(images: np.ndarray, options: Options) -> np.ndarray:
     for _ in in_threads(fit_one, range(len(images)), "Resizing"):
         pass
     return result
+
+
+def has_form(images: Any, options: Options) -> bool:
+    """Whether images [N, height, width, channels] have the size and the channels of the options."""
+    return _form(images, options) == images.shape[1:]
+
+
+def _form(images: Any, options: Options) -> tuple[int, int, int]:
+    height, width, channels = images.shape[1:]
+    size = options.image_size
+    return size or height, size or width, options.channels or channels
 
 
 def empty_images(count: int, shape: tuple[int, int, int]) -> np.ndarray:

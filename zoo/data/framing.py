@@ -6,6 +6,7 @@ digits, for example, have boxes of 20 of 28 pixels, white on black, centred by t
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -125,15 +126,15 @@ def from_content(content: Any) -> Framing:
     return found
 
 
-def learn(images: np.ndarray) -> Framing | None:
-    """The framing of training images [N, height, width, channels] uint8.
+def learn(images: Any) -> Framing | None:
+    """The framing of training images [N, height, width, channels] uint8, which may stay on disk.
 
     None if they are in colour, or are not drawings on a ground of one level.
     """
     if images.shape[-1] != 1:
         return None
-    count = max(1, min(_SAMPLE, _SAMPLE_PIXELS // images[0].size))
-    greys = images[:: -(-len(images) // count), ..., 0] / 255  # [n, height, width]
+    count = max(1, min(_SAMPLE, _SAMPLE_PIXELS // math.prod(images.shape[1:])))
+    greys = np.asarray(images[:: -(-len(images) // count)])[..., 0] / 255  # [n, height, width]
     edges = np.concatenate([greys[:, 0], greys[:, -1], greys[:, :, 0], greys[:, :, -1]], axis=1)
     grounds = np.median(edges, axis=1)
     ground = float(np.median(grounds))

@@ -10,14 +10,16 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from zoo.data import cache
+from zoo.data import cache, passes
 from zoo.data.assembly import Arrays, assemble
-from zoo.data.dataset import DEFAULTS, Dataset, Options, Split, check
+from zoo.data.dataset import DEFAULTS, Dataset, Options, check
 from zoo.data.decoding import Source, decode_all
 from zoo.data.idx import archive_kind
+from zoo.data.readers import Files
 from zoo.system.errors import ZooError
 from zoo.system.files import as_text, expanded, is_address, shown, unreadable
 
@@ -35,7 +37,9 @@ class _Files:
     labels: dict[str, list[int]]
 
 
-def from_directory(directory: str | Path, options: Options = DEFAULTS) -> Dataset:
+def from_directory(
+    directory: str | Path, options: Options = DEFAULTS, stream: bool = False
+) -> Dataset:
     """Returns the dataset of image files that a directory has, by classes.
 
     They lie in `train/CLASS/` and `test/CLASS/`, or in `CLASS/`; where there is no `test`, a share
@@ -46,6 +50,7 @@ def from_directory(directory: str | Path, options: Options = DEFAULTS) -> Datase
     Args:
         directory: PNG, JPEG, GIF, BMP or WebP files in a directory for each class.
         options: the size and the channels to which images are brought, and the split.
+        stream: whether images stay in their files, or in a decoded copy that was made before.
 
     Raises:
         ZooError: something in the directory is not as described, or an image cannot be read, or
@@ -59,8 +64,7 @@ def from_directory(directory: str | Path, options: Options = DEFAULTS) -> Datase
     if arrays is not None:
         dataset = Dataset(
             name,
-            Split(*arrays["train"]),
-            Split(*arrays["test"]),
+            *cache.splits(arrays, stream),
             len(files.names),
             files.names,
             options,
@@ -68,7 +72,9 @@ def from_directory(directory: str | Path, options: Options = DEFAULTS) -> Datase
         )
         check(dataset)
         return dataset
-    dataset = assemble(name, _decoded(files, options), options, "resized")
+    dataset = assemble(name, _arrays(files, options, stream), options, "resized")
+    if stream:
+        return passes.find(root / CACHE, about, 0).completed(dataset, np.empty(0, np.int32))
     splits = {"train": dataset.train, "test": dataset.test}
     cache.keep(
         root / CACHE, {key: (each.images, each.labels) for key, each in splits.items()}, about
@@ -76,9 +82,14 @@ def from_directory(directory: str | Path, options: Options = DEFAULTS) -> Datase
     return dataset
 
 
-def _decoded(files: _Files, options: Options) -> Arrays:
-    paths = [path for split in files.paths.values() for path in split]
-    images = decode_all([Source(shown(path), path) for path in paths], options, _WAY_OUT)
+def _arrays(files: _Files, options: Options, stream: bool) -> Arrays:
+    """The images, decoded; with `stream`, they are decoded when they are read."""
+    paths = tuple(path for split in files.paths.values() for path in split)
+    images: Any
+    if stream:
+        images = Files(options, _WAY_OUT, paths=paths).images(np.arange(len(paths)))
+    else:
+        images = decode_all([Source(shown(path), path) for path in paths], options, _WAY_OUT)
     train, test = (np.array(files.labels[split], np.int32) for split in ("train", "test"))
     found = (images[: len(train)], train), (images[len(train) :], test)
     return Arrays(found[0], found[1] if len(test) else None, files.names)

@@ -19,7 +19,6 @@ import requests
 import tensorflow_datasets as tfds
 from google.protobuf.json_format import ParseError
 from PIL import Image
-from tensorflow_datasets.core import hashing
 from tensorflow_datasets.core.download.checksums import compute_url_info, get_all_url_infos
 from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 from tensorflow_datasets.core.download.util import DownloadError
@@ -30,6 +29,7 @@ from zoo.data.cache import Arrays
 from zoo.data.idx import FILENAMES, FILES, content_sha256, read_idx
 from zoo.data.idx_files import find_idx_files
 from zoo.data.tfds_files import NO_MATTER, examples
+from zoo.data.tfds_stored import damaged, idx_order
 from zoo.system.errors import ZooError
 from zoo.system.files import shown
 from zoo.system.notes import noted
@@ -232,11 +232,7 @@ def read_prepared(version_dir: Path) -> Arrays:
         with noted("TFDS", NO_MATTER):
             return _decode(version_dir)
     except (RuntimeError, OSError, ValueError, KeyError, ParseError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ZooError(
-            f"the prepared dataset in {version_dir} is damaged ({reason}): delete this "
-            f"directory, and the next training prepares the dataset again"
-        ) from None
+        raise damaged(version_dir, error) from None
 
 
 def _decode(version_dir: Path) -> Arrays:
@@ -246,8 +242,7 @@ def _decode(version_dir: Path) -> Arrays:
         count = builder.info.splits[split].num_examples
         images = np.empty((count, *builder.info.features["image"].shape), np.uint8)
         labels = np.empty(count, np.int32)
-        hasher = hashing.Hasher(split)
-        order = sorted(range(count), key=hasher.hash_key)
+        order = idx_order(split, count)
         shown_examples = tqdm(
             examples(builder, split),
             total=count,

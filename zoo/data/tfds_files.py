@@ -19,10 +19,11 @@ from google.protobuf.json_format import ParseError
 
 from zoo.data import cache
 from zoo.data.assembly import Arrays, assemble
-from zoo.data.dataset import Dataset, Options, Split, check
+from zoo.data.dataset import Dataset, Options, check
 from zoo.data.decoding import Source, decode_all
 from zoo.data.names import place_of
 from zoo.data.splitting import use_of_validation
+from zoo.data.tfds_stored import stored
 from zoo.system.errors import ZooError
 from zoo.system.files import check_is_file, shown
 from zoo.system.notes import noted
@@ -61,10 +62,11 @@ def find_prepared(name: str, data_dir: Path) -> Path | None:
     return found[newest] if newest else None
 
 
-def read(name: str, version_dir: Path, options: Options) -> Dataset:
+def read(name: str, version_dir: Path, options: Options, stream: bool = False) -> Dataset:
     """The dataset that TFDS prepared in that directory; decoded images are kept beside it.
 
-    Its examples come in the order on disk. Splits "train" and "test" are taken, and "validation" as
+    With `stream`, images stay on disk, and are not decoded where that was not done before. Its
+    examples come in the order on disk. Splits "train" and "test" are taken, and "validation" as
     `zoo.data.splitting.use_of_validation` says; others are left out, which is said.
 
     Raises:
@@ -78,6 +80,9 @@ def read(name: str, version_dir: Path, options: Options) -> Dataset:
             splits = _splits(name, builder)
             about = {"options": dataclasses.asdict(options), "splits": splits}
             arrays = cache.read(cache_dir, about)
+            if arrays is None and stream:
+                turned = _are_transposed(name, options)
+                return stored(name, builder, splits, (image, label), options, class_names, turned)
             if arrays is None:
                 found = Arrays(*_decoded(name, builder, splits, image, label, options), class_names)
     except _ERRORS as error:
@@ -86,9 +91,8 @@ def read(name: str, version_dir: Path, options: Options) -> Dataset:
             f"the prepared dataset in {shown(version_dir)} is damaged ({reason}): prepare it again"
         ) from None
     if arrays is not None:
-        pairs = Split(*arrays["train"]), Split(*arrays["test"])
         pictures = options.prepared_as("resized")
-        dataset = Dataset(name, *pairs, len(class_names), class_names, options, pictures)
+        dataset = Dataset(name, *cache.splits(arrays, stream), len(class_names), class_names, options, pictures)
         check(dataset)
         return dataset
     dataset = assemble(name, found, options, "resized")

@@ -1,4 +1,7 @@
-"""How much memory is free, and how much a compiled program needs."""
+"""How much memory is free, and how much a compiled program needs.
+
+Processes that only read data import this without JAX, which takes a second and 200 MB.
+"""
 
 import contextlib
 import ctypes
@@ -7,8 +10,6 @@ import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import jax
 
 from zoo.system.errors import ZooError
 
@@ -46,6 +47,8 @@ def available_bytes() -> float:
 
 def device_bytes() -> float:
     """Memory that is free on the first device of this process; on a CPU, on the host."""
+    import jax
+
     stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return float(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
@@ -107,6 +110,8 @@ def shortage_as_sentence(what: str, advice: str) -> Iterator[None]:
         what: what it has too little memory for.
         advice: what to do.
     """
+    import jax
+
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
