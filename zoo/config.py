@@ -97,6 +97,8 @@ _KEYS = {
     "data.fields": _text(before=""),
     "data.transposed": _one_of("auto", "yes", "no", before="auto"),
     "data.pictures": _one_of("auto", "ink", "resized", before="auto"),
+    "data.stream": _bool(is_free=True, before=False),
+    "data.workers": _whole(-1, 1000, is_free=True, before=-1),
     "validation": _one_of("holdout", "holdout_last", "test"),
     "num_epochs": _whole(1, is_free=True),  # may grow
     "batch_size": _whole(1),

@@ -19,6 +19,8 @@ _SYNONYMS = {  # what other programs call a key, in lower case and without under
     "data.channels": "numchannels color colour grayscale greyscale",
     "data.test_share": "testsize testsplit testfraction",
     "data.fields": "columns keys labelcolumn",
+    "data.stream": "streaming lazy outofcore",
+    "data.workers": "numworkers nworkers loaders prefetchworkers",
     "validation": "val valsplit validationsplit holdout split",
     "remat": "rematerialize gradientcheckpointing activationcheckpointing checkpointing",
     "num_epochs": "epochs epoch nepochs maxepochs steps numsteps trainsteps totalsteps iterations",

@@ -84,7 +84,6 @@ class Records(Pictures):
                 raise ZooError(f"record {number} of {self.name} has no image: {self.way_out}")
             yield Source(f"record {number} of {self.name}", values[0])
 
-
     def labels(self, count: int, feature: str) -> np.ndarray:
         """The labels [count] int32 of all records, which are the feature of that name."""
         result = np.empty(count, np.int32)

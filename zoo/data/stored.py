@@ -22,9 +22,7 @@ class StoredImages:
     dtype = np.dtype(np.uint8)
     ndim = 4
 
-    def __init__(
-        self, read: Read, image_shape: tuple[int, int, int], indices: np.ndarray
-    ) -> None:
+    def __init__(self, read: Read, image_shape: tuple[int, int, int], indices: np.ndarray) -> None:
         """Images that `read` gives for those indices [N]; it can be pickled."""
         self._read, self._indices = read, indices
         self.shape = (len(indices), *image_shape)

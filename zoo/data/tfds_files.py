@@ -92,7 +92,9 @@ def read(name: str, version_dir: Path, options: Options, stream: bool = False) -
         ) from None
     if arrays is not None:
         pictures = options.prepared_as("resized")
-        dataset = Dataset(name, *cache.splits(arrays, stream), len(class_names), class_names, options, pictures)
+        dataset = Dataset(
+            name, *cache.splits(arrays, stream), len(class_names), class_names, options, pictures
+        )
         check(dataset)
         return dataset
     dataset = assemble(name, found, options, "resized")

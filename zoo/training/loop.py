@@ -20,7 +20,7 @@ from zoo import config_rates
 from zoo.data.dataset import note_untrained_classes
 from zoo.models.paths import PatternError
 from zoo.system.errors import ZooError
-from zoo.training import distributed, init_from, loss_scale, mesh, nets, programs
+from zoo.training import distributed, feeding, init_from, loss_scale, mesh, nets, programs
 from zoo.training.best import Best
 from zoo.training.scoring import Evaluator
 from zoo.training.step import (
@@ -73,10 +73,12 @@ class Trainer:
         self.net = net or nets.choose(config, None)[1]
         self.model = nets.make(self.net, dataset.num_classes, config.dtype, config.remat)
         self.mesh = mesh.make(config, self._batch_size, can_spread=self.net.is_of_our_layers)
-        self._of_state, self._of_orders = mesh.of_state_and_orders(config.num_seeds)
-        self._train_split = self._on_devices(train_split)
-        self._val_split = self._on_devices(val_split)
+        self._of_state, _ = mesh.of_state_and_orders(config.num_seeds)
         self.steps_per_epoch = math.ceil(self.num_train / self._batch_size)
+        splits = {"train": train_split, "validation": val_split}
+        if config.validation != "test":
+            splits["test"] = dataset.test
+        self.feed = feeding.make(config, splits, self._batch_size, self.mesh, self._orders)
         optimizer = config_rates.resolved(config)
         self._schedule = zoo.training.optim.make_schedule(
             optimizer, self.steps_per_epoch, config.num_epochs
@@ -134,23 +136,29 @@ class Trainer:
             ZooError: as `init`.
         """
         one = self.state_shapes()
-        sums, order = jax.eval_shape(lambda: (Metrics.zeros(), self._order(0, 1)))
-        state, sums_of_all, orders = programs.seeds_shapes((one, sums, order), len(self.seeds))
+        sums = jax.eval_shape(Metrics.zeros)
+        state, sums_of_all = programs.seeds_shapes((one, sums), len(self.seeds))
+        training, validation = self.feed.shapes()
         self._compiler = programs.Compiler(
-            (self._train, (state, sums_of_all, self._train_split, orders, 0, 0, self._rate)),
-            (self._evaluate.program, self._evaluate.shapes(one, self._val_split)),
+            (self._train, (state, sums_of_all, *training.piece(0, 0), self._rate)),
+            (self._evaluate.program, self._evaluate.shapes(one, validation)),
             before=lambda: self._orders(1),  # so that it is compiled
         )
 
-    def compile(self) -> None:
+    def compile(self, done: int = 0) -> None:
         """Compiles training; validation goes on to be compiled beside the first epoch.
+
+        Args:
+            done: the steps that are done: data is read ahead from there, if it is streamed.
 
         Raises:
             ZooError: training needs more memory than the device has free.
         """
+        epoch, step = divmod(done, self.steps_per_epoch)
+        self.feed.begin(epoch + 1, step)
         with self._terminal.waiting("compiling"):
             training, validation = self._compiler.compile()
-            self._evaluate.use(self._val_split, validation)
+            self._evaluate.use(self.feed.shapes()[1], validation)
             compiled = training.result()
         zoo.system.memory.check_fits(
             zoo.system.memory.program_bytes(compiled),
@@ -179,7 +187,9 @@ class Trainer:
         state, progress = self._train_epoch(state, epoch, title, progress, after_piece)
         start = time.perf_counter()
         pause = functools.partial(after_piece, state, progress)
-        val = self._evaluate(state, self._val_split, "validation", pause).means()
+        val = self._evaluate(
+            state, self.feed.scoring("validation", epoch), "validation", pause
+        ).means()
         step = num_steps(state)
         skipped: dict[str, Any] = {}
         if self.config.on_nan == "skip":
@@ -225,18 +235,20 @@ class Trainer:
             if best is not None:
                 state = state.replace(params=best.params, batch_stats=best.batch_stats)
                 epochs = np.asarray(distributed.at_hand(best.epoch))
-            split = self._on_devices(self.dataset.test)
-            means = self._evaluate(state, split, "test", after_piece).means()
+            phase = self.feed.scoring("test", last_record["epoch"])
+            means = self._evaluate(state, phase, "test", after_piece).means()
         return {**means, "num_examples": len(self.dataset.test), "epoch": epochs.tolist()}
 
     def replay(self, state: TrainState, until: int) -> TrainState:
         """Trains until so many steps are done, without a look at metrics; `state` is used up."""
         while (done := num_steps(state)) < until:
             epoch, first = divmod(done, self.steps_per_epoch)
-            stop = min(self.steps_per_epoch, first + until - done)
-            data = self._train_split, self._orders(epoch + 1)
+            phase = self.feed.training(epoch + 1)
+            window = first - first % phase.window + phase.window
+            stop = min(self.steps_per_epoch, first + until - done, window)
+            piece = phase.at(first).piece(first, stop)
             zeros = mesh.place(self.mesh, self._zeros(), self._of_state)
-            state, _ = self._train(state, zeros, *data, first, stop, self._rate)
+            state, _ = self._train(state, zeros, *piece, self._rate)
         return state
 
     def gradients(self, state: TrainState) -> list[tuple[jax.Array, Any]]:
@@ -245,11 +257,13 @@ class Trainer:
         The gradients are {} where the scale of the loss may be why some are not finite.
         """
         epoch, index = divmod(num_steps(state), self.steps_per_epoch)
-        state, split = distributed.at_hand((state, self._train_split))
+        state, data = distributed.at_hand((state, self.feed.training(epoch + 1).at(index)))
         found = []
-        for number, seed in enumerate(self.seeds):
-            own = programs.take_seed(state, number) if len(self.seeds) > 1 else state
-            batch = programs.take_batch(split, self._order(seed, epoch + 1)[index])
+        for number in range(len(self.seeds)):
+            own, batches = state, data.batches
+            if len(self.seeds) > 1:
+                own, batches = programs.take_seed((state, data.batches), number)
+            batch = programs.batch_at(data.split, batches, index - data.first)
             grads, _, metrics = self._gradients(own, batch)
             scaled = own.opt_state
             if isinstance(scaled, loss_scale.ScaledState) and loss_scale.may_be_too_large(scaled):
@@ -269,7 +283,7 @@ class Trainer:
         after_piece: AfterPiece,
     ) -> tuple[TrainState, Progress]:
         began = time.perf_counter()
-        data = self._train_split, self._orders(epoch)
+        phase = self.feed.training(epoch)
         known, seconds = progress or Progress(self._zeros(), 0.0)
         sums = mesh.place(self.mesh, known, self._of_state)
         began -= seconds
@@ -277,8 +291,9 @@ class Trainer:
         images_per_step = len(self.seeds) * self._batch_size
         with self._terminal.progress(title, len(self.seeds) * self.num_train) as show:
             show(first * images_per_step, known)
-            for start, stop in programs.pieces(first, self.steps_per_epoch):
-                state, sums = self._train(state, sums, *data, start, stop, self._rate)
+            for start, stop in programs.pieces(first, phase.num_steps, phase.window):
+                piece = phase.at(start).piece(start, stop)
+                state, sums = self._train(state, sums, *piece, self._rate)
                 known = distributed.at_hand(jax.block_until_ready(sums))
                 show((stop - start) * images_per_step, known)
                 after_piece(state, Progress(known, time.perf_counter() - began))
@@ -286,12 +301,7 @@ class Trainer:
 
     def _orders(self, epoch: int) -> jax.Array:
         """The epoch's batches: [steps, batch]; of many seeds, [seeds, steps, batch]."""
-        orders = programs.stack_seeds([self._order(seed, epoch) for seed in self.seeds])
-        return mesh.place(self.mesh, orders, self._of_orders)
+        return programs.stack_seeds([self._order(seed, epoch) for seed in self.seeds])
 
     def _order(self, seed: int, epoch: int) -> jax.Array:
         return programs.epoch_order(jnp.uint32(seed), epoch, self.num_train, self._batch_size)
-
-    def _on_devices(self, split: zoo.data.Split) -> tuple[jax.Array, jax.Array]:
-        arrays = jnp.asarray(split.images), jnp.asarray(split.labels)
-        return mesh.place(self.mesh, arrays, mesh.WHOLE)

@@ -1,6 +1,7 @@
 """Many steps as one compiled program: batches by their indices, loops on the device, seeds."""
 
 import functools
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -47,6 +48,18 @@ def take_batch(split: Any, indices: jax.Array) -> Batch:
     return {"image": images[safe], "label": labels[safe], "mask": indices >= 0}
 
 
+def batch_at(split: Any, batches: Any, index: jax.Array | int) -> Batch:
+    """The batch of that number.
+
+    Args:
+        split: as in `take_batch`; None: the batches are given themselves.
+        batches: indices [steps, batch] of the split, or {"image": [steps, batch, H, W, C], ...}.
+        index: of the step.
+    """
+    own = jax.tree.map(lambda each: each[index], batches)
+    return own if split is None else take_batch(split, own)
+
+
 def stack_seeds(trees: Sequence[Tree]) -> Tree:
     """One tree of the same kind with an axis of seeds in front of each leaf; of one, as it is."""
     if len(trees) == 1:
@@ -65,19 +78,20 @@ def take_seed(tree: Tree, index: int | slice) -> Tree:
     return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
-def pieces(start: int, num_steps: int) -> Iterator[tuple[int, int]]:
+def pieces(start: int, num_steps: int, window: int = sys.maxsize) -> Iterator[tuple[int, int]]:
     """Cuts the rest of an epoch into (start, stop): pieces of one call each, which is waited for.
 
     They grow until a piece takes half a second, so that a progress bar moves and yet the device
-    seldom waits for the host. Where the cuts are does not change the result.
+    seldom waits for the host; none reaches beyond a multiple of `window`. Where the cuts are does
+    not change the result.
     """
     length = 1
     while start < num_steps:
         began = time.perf_counter()
-        stop = min(start + length, num_steps)
+        stop = min(start + length, num_steps, start - start % window + window)
         yield start, stop
         seconds = time.perf_counter() - began
-        length = max(1, min(4 * length, int(length * SECONDS_PER_PIECE / seconds)))
+        length = max(1, min(4 * length, int((stop - start) * SECONDS_PER_PIECE / seconds)))
         length = distributed.largest(length)
         start = stop
 
@@ -86,11 +100,11 @@ def over_batches(
     one: Callable[[Carry, Batch], Carry],
     carry: Carry,
     split: Any,
-    order: jax.Array,
+    batches: Any,
     start: jax.Array | int,
     stop: jax.Array | int,
 ) -> Carry:
-    """one(carry, batch) for the batches `start` to `stop - 1` of `order`, in one loop.
+    """one(carry, batch) for the batches `start` to `stop - 1` of `batch_at`, in one loop.
 
     A GPU runs a loop to `stop`, which is not known when it is compiled, with the host: before each
     turn, the host waits for the condition. A loop with a fixed number of turns needs no condition.
@@ -99,7 +113,7 @@ def over_batches(
     """
 
     def body(index: jax.Array, carry: Carry) -> Carry:
-        return one(carry, take_batch(split, order[index]))
+        return one(carry, batch_at(split, batches, index))
 
     def several(first: jax.Array, carry: Carry) -> Carry:
         return jax.lax.fori_loop(
@@ -130,7 +144,8 @@ def make_train_program(
 
     It does the steps `start` to `stop - 1` of an epoch, in one call and one loop on the device;
     one compiled program serves any piece of the epoch. `split` is (images, labels) on the device,
-    `order` int32 [steps, batch] from `padded_order`. The new metrics are added to those given.
+    `order` int32 [steps, batch] from `padded_order`; or None, and the batches themselves, of which
+    each array has the axes [steps, batch] in front. The new metrics are added to those given.
     State and metrics are donated: their buffers are used up. What comes back is a function as
     `jax.jit` makes it.
 

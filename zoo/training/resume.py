@@ -43,6 +43,7 @@ def load_data(config: ml_collections.ConfigDict) -> zoo.data.Dataset:
         data_dir=config.data_dir,
         manual_dir=config.manual_dir,
         options=zoo.config.data_options(config),
+        stream=config.data.stream,
     )
 
 

@@ -87,6 +87,7 @@ def train_and_evaluate(
         trainer, first = load(config, net, dataset, workdir, history, terminal)
         distributed.on_first(zoo.training.workdir.make, workdir)
         with (
+            contextlib.closing(trainer.feed),
             opened(workdir, config, log) as write,
             shortage_as_sentence(f"{config.model} with batches of {config.batch_size:,}", _LESS),
         ):
@@ -143,7 +144,7 @@ class Run:
         state, history, best, progress = start.state, start.history, start.best, start.progress
         log_whole(history, write)
         if len(history.epochs) < num_epochs:
-            trainer.compile()
+            trainer.compile(num_steps(state))
         self._num_good = num_steps(state)
         for epoch in range(len(history.epochs) + 1, num_epochs + 1):
             after_piece = functools.partial(self._after_piece, history, best)

@@ -11,10 +11,10 @@ from jax.sharding import Mesh
 
 from zoo.training import distributed
 from zoo.training import mesh as meshes
+from zoo.training.feeding import Data, Phase
 from zoo.training.programs import (
     compiled,
     over_batches,
-    padded_order,
     pieces,
     seeds_shapes,
     stack_seeds,
@@ -22,8 +22,6 @@ from zoo.training.programs import (
 )
 from zoo.training.step import Batch, Metrics, TrainState
 from zoo.training.terminal import Terminal
-
-Split = tuple[jax.Array, jax.Array]  # images [N, H, W, C], labels [N], on the device
 
 
 class Evaluator:
@@ -37,53 +35,51 @@ class Evaluator:
         terminal: Terminal,
     ) -> None:
         """The step is from `zoo.training.step.make_eval_step`, the rest the run's."""
-        self._num_seeds, self._batch_size = config.num_seeds, config.eval_batch_size
+        self._num_seeds = config.num_seeds
         self._mesh, self._terminal = mesh, terminal
         self._num_groups = meshes.count(mesh, meshes.SEED)  # of devices: as many seeds at once
         self._of_groups = meshes.SEEDS if self._num_groups > 1 else meshes.WHOLE
         self.program = make_eval_program(eval_step, config.deterministic, mesh)
-        self._compiled: tuple[Split, Future[Any]] | None = None
+        self._compiled: tuple[Any, Future[Any]] | None = None
 
-    def shapes(self, one: TrainState, split: Split) -> tuple[Any, ...]:
-        """What the program is called with, to compile it for a split, of arrays their shapes.
+    def shapes(self, one: TrainState, data: Data) -> tuple[Any, ...]:
+        """What the program is called with, to compile it for data, of arrays their shapes.
 
         Args:
             one: the shapes of one seed's state.
-            split: that it is for.
+            data: that it is for, or its shapes.
         """
         variables = seeds_shapes(_variables(one), self._num_groups)
-        zeros, batches = jax.eval_shape(lambda: (self._zeros(), self._batches(split)))
-        return variables, zeros, split, batches, 0, 0
+        return variables, jax.eval_shape(self._zeros), *data.piece(0, 0)
 
-    def use(self, split: Split, program: Future[Any]) -> None:
-        """Makes the split be scored with a program that is compiled for it."""
-        self._compiled = split, program
+    def use(self, data: Data, program: Future[Any]) -> None:
+        """Makes data of those shapes be scored with a program that is compiled for it."""
+        self._compiled = _shapes(data), program
 
     def __call__(
-        self, state: TrainState, split: Split, title: str, after_piece: Callable[[], None]
+        self, state: TrainState, phase: Phase, title: str, after_piece: Callable[[], None]
     ) -> Metrics:
         """The sums over a split; of many seeds, a sum for each.
 
         Args:
             state: of all seeds.
-            split: what is scored.
+            phase: what is scored.
             title: of the progress bar.
             after_piece: called after each piece of half a second or so.
         """
-        program = self.program
-        if self._compiled and split is self._compiled[0]:
-            program = self._compiled[1].result()
-        batches = meshes.place(self._mesh, self._batches(split), meshes.BATCHES)
-        each = []
-        with self._terminal.progress(title, self._num_seeds * len(split[1])) as show:
-            for variables in self._each_variables(state):
-                sums = meshes.place(self._mesh, self._zeros(), self._of_groups)
-                for start, stop in pieces(0, len(batches)):
-                    sums = program(variables, sums, split, batches, start, stop)
-                    known = distributed.at_hand(jax.block_until_ready(sums))
-                    show((stop - start) * batches.shape[1] * known.num_examples.size, known)
+        rounds = self._num_seeds // self._num_groups  # of as many seeds as there are groups
+        each = [self._zeros() for _ in range(rounds)]
+        images_per_step = self._num_groups * -(-phase.num_images // phase.num_steps)
+        with self._terminal.progress(title, self._num_seeds * phase.num_images) as show:
+            for start, stop in pieces(0, phase.num_steps, phase.window):
+                data = phase.at(start)
+                program = self._program_for(data)
+                for index, variables in enumerate(self._each_variables(state)):
+                    sums = meshes.place(self._mesh, each[index], self._of_groups)
+                    sums = program(variables, sums, *data.piece(start, stop))
+                    each[index] = distributed.at_hand(jax.block_until_ready(sums))
+                    show((stop - start) * images_per_step, each[index])
                     after_piece()
-                each.append(known)
         if len(each) == 1:
             return each[0]
         return jax.tree.map(lambda *sums: jnp.stack(sums, axis=-1).ravel(), *each)
@@ -106,14 +102,16 @@ class Evaluator:
     def _zeros(self) -> Metrics:
         return stack_seeds([Metrics.zeros()] * self._num_groups)
 
-    def _batches(self, split: Split) -> jax.Array:
-        """The batches of indices in which a split is scored: [steps, batch].
+    def _program_for(self, data: Data) -> Any:
+        """The program that is compiled for such data, or one that is compiled when it is called."""
+        if self._compiled and self._compiled[0] == _shapes(data):
+            return self._compiled[1].result()
+        return self.program
 
-        Their size does not change the result; it is a multiple of the devices that share one.
-        """
-        num_images, sharing = len(split[1]), meshes.count(self._mesh, meshes.DATA)
-        size = min(self._batch_size, num_images)
-        return padded_order(jnp.arange(num_images), -(-size // sharing) * sharing)
+
+def _shapes(data: Data) -> Any:
+    """The shapes of the arrays in data."""
+    return [leaf.shape for leaf in jax.tree.leaves((data.split, data.batches))]
 
 
 def make_eval_program(
@@ -121,7 +119,7 @@ def make_eval_program(
     deterministic: bool = False,
     mesh: Mesh | None = None,
 ) -> Callable[..., Metrics]:
-    """Compiles run(variables, metrics, split, order, start, stop) -> metrics.
+    """Compiles run(variables, metrics, split, batches, start, stop) -> metrics.
 
     It scores the batches `start` to `stop - 1`, as `make_train_program` trains on them. On a mesh
     with several groups of devices for the seeds, variables and metrics have an axis of seeds in
@@ -129,13 +127,13 @@ def make_eval_program(
     """
     spreads_seeds = meshes.count(mesh, meshes.SEED) > 1
 
-    def run(variables: Any, metrics: Metrics, split: Any, order: jax.Array, *piece: Any) -> Metrics:
+    def run(variables: Any, metrics: Metrics, split: Any, batches: Any, *piece: Any) -> Metrics:
         def one(metrics: Metrics, batch: Batch) -> Metrics:
             return metrics + eval_step(variables, batch)
 
         if meshes.count(mesh, meshes.DATA) == 1:
-            return over_batches(one, metrics, split, order, *piece)
-        own = over_batches(one, Metrics.zeros(), split, order, *piece)
+            return over_batches(one, metrics, split, batches, *piece)
+        own = over_batches(one, Metrics.zeros(), split, batches, *piece)
         return metrics + jax.lax.psum(own, meshes.DATA)
 
     def run_seed(variables: Any, metrics: Metrics, *others: Any) -> Metrics:
