@@ -80,6 +80,18 @@ def idx_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def small_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data_dir in which TFDS's mnist is prepared of 72 and 20 images; nothing is decoded."""
+    from zoo.data import mnist_tfds
+    from zoo.data.idx_files import find_idx_files
+
+    folder, data_dir = tmp_path_factory.mktemp("files"), tmp_path_factory.mktemp("records")
+    write_idx_dataset(folder, num_train=72, num_test=20)
+    mnist_tfds._prepare_mnist("mnist", "3.0.1", data_dir, find_idx_files(folder))
+    return data_dir
+
+
 @pytest.fixture
 def tiny_config(idx_dir: Path) -> ConfigDict:
     """A run that takes seconds: dropout, a partial last batch, two epochs."""

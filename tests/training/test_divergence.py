@@ -47,7 +47,8 @@ def first_bad_step(config: ConfigDict) -> tuple[int, float, set[str]]:
     state = trainer.init()
     for number in range(config.num_epochs * trainer.steps_per_epoch):
         epoch, index = divmod(number, trainer.steps_per_epoch)
-        batch = take_batch(trainer._train_split, trainer._order(config.seed, epoch + 1)[index])
+        data = trainer.feed.training(epoch + 1).at(index)
+        batch = take_batch(data.split, data.batches[index])
         grads, _, metrics = gradients(state, batch)
         loss = float(metrics.loss_sum / metrics.num_examples)
         bad = {

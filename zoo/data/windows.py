@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -180,7 +181,9 @@ def next_of(iterator: Iterator[Any]) -> Any:
     try:
         return next(iterator)
     except (RuntimeError, OSError, MemoryError) as error:
-        reason = " ".join(str(error).partition(". Search")[0].split())[:200]
+        reason = " ".join(str(error).split())[:200]
+        if ended := re.search(r"exit code (-?\d+)", reason):
+            reason = f"a process that reads them has ended with {ended[0]}"
         raise ZooError(
             f"images cannot be read ({reason}): the same command goes on from the last "
             f"checkpoint, if there is one; with --config.data.workers=0 no other processes read"
