@@ -71,9 +71,7 @@ def test_all_is_read_once_unless_a_file_changes(
 ) -> None:
     first = load("mnist", data_dir=records, stream=True)
     read, calls = readers.Records.labels, []
-    monkeypatch.setattr(
-        readers.Records, "labels", lambda *args: calls.append(args) or read(*args)
-    )
+    monkeypatch.setattr(readers.Records, "labels", lambda *args: calls.append(args) or read(*args))
     again = load("mnist", data_dir=records, stream=True)
     assert (again.sha256, calls) == (first.sha256, [])
     for damage in ("streamed.json", "streamed_labels.bin"):
