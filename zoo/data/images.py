@@ -63,7 +63,8 @@ def decode(
             frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
             if of_many and frames > 1:  # a phone's MPO has more for depth, or other eyes
                 raise ZooError(f"{name} is an animation of {frames:,} frames, not an image")
-            return ImageOps.exif_transpose(image)
+            image.load()
+            return ImageOps.exif_transpose(image) if image.info else image  # a third of the time
     except UnidentifiedImageError:
         raise ZooError(f"{name} is not an image of a known format ({', '.join(FORMATS)})") from None
     except Image.DecompressionBombError:
@@ -90,8 +91,10 @@ def to_pixels(image: Image.Image, height: int, width: int, channels: int) -> np.
 
     It is stretched to that size, by Lanczos's filter over all pixels of the image.
     """
-    image = image.resize((width, height), Image.Resampling.LANCZOS)
-    pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    mode = "L" if channels == 1 else "RGB"
+    if image.size != (width, height):  # copies of small images take as long as decoding them
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
+    pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     return pixels.reshape(height, width, channels)
 
 

@@ -73,12 +73,14 @@ class Windows:
         number = self.start + int(item)
         part = self.parts[self.place(number).part]
         indices = self.indices(number)
-        pixels = np.empty((*indices.shape, *part.images.shape[1:]), np.uint8)
-        is_there = indices >= 0
-        pixels[is_there] = read(part.images, indices[is_there])
+        is_there = indices.ravel() >= 0
+        pixels = read(part.images, indices.ravel()[is_there])
         if not is_there.all():
-            pixels[~is_there] = read(part.images, np.array([0]))  # as `take_batch` pads
-        return {"number": number, "image": pixels}
+            every = np.empty((len(is_there), *pixels.shape[1:]), np.uint8)
+            every[is_there] = pixels
+            every[~is_there] = read(part.images, np.array([0]))  # as `take_batch` pads
+            pixels = every
+        return {"number": number, "image": pixels.reshape(*indices.shape, *pixels.shape[1:])}
 
     @property
     def _per_epoch(self) -> int:

@@ -20,7 +20,7 @@ from zoo.system.memory import check_fits
 from zoo.training import mesh as meshes
 from zoo.training.programs import padded_order, seeds_shapes
 
-WINDOW_BYTES = 4_000_000  # of the images of a window, unless a batch has more
+WINDOW_BYTES = 2_000_000  # of the images of a window, unless a batch has more
 
 
 class Data(NamedTuple):
