@@ -54,9 +54,12 @@ def datasets(folder: Path, num_images: int) -> list[zoo.data.Dataset]:
 class Runner:
     """Trains a net on one of the datasets, an epoch at a time."""
 
-    def __init__(self, net: str, dataset: zoo.data.Dataset, stream: bool, num_epochs: int) -> None:
+    def __init__(
+        self, net: str, dataset: zoo.data.Dataset, stream: bool, num_epochs: int, workers: int
+    ) -> None:
         """Compiles it."""
         config = zoo.config.load(net)
+        config.data.workers = workers
         config.update(num_epochs=num_epochs, validation="test")
         config.data.stream = stream
         before = {*multiprocessing.active_children()}
@@ -97,12 +100,12 @@ class Runner:
 
 
 def rounds_of(
-    net: str, data: Sequence[zoo.data.Dataset], rounds: int
+    net: str, data: Sequence[zoo.data.Dataset], rounds: int, workers: int
 ) -> list[list[tuple[float, float]]]:
     """For each round what `Runner.measure` gives for each of WAYS."""
     ways = zip(data, (False, True, True), strict=True)
     num_epochs = 2 * rounds + 20  # so that there is something to read until the end
-    runners = [Runner(net, dataset, stream, num_epochs) for dataset, stream in ways]
+    runners = [Runner(net, dataset, stream, num_epochs, workers) for dataset, stream in ways]
     found = [[runner.measure() for runner in runners] for _ in range(rounds)]
     assert len({runner.loss for runner in runners}) == 1  # the same numbers, bit for bit
     for runner in runners:
@@ -118,6 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("nets", nargs="*", default=NETS, metavar="NET")
     parser.add_argument("--images", type=int, default=60_000, help="of an epoch")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--workers", type=int, default=-1, help="processes that read, as the key")
     options = parser.parse_args(arguments)
     for net in options.nets:
         if net not in zoo.models.MODELS:
@@ -137,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = datasets(Path(folder), options.images)
         for net in options.nets:
-            found = rounds_of(net, data, options.rounds)
+            found = rounds_of(net, data, options.rounds, options.workers)
             columns = [*zip(*found, strict=True)]  # by way
             texts = [
                 f"{statistics.median(value[what] for value in column):,.0f}"

@@ -38,7 +38,7 @@ def get_config() -> ConfigDict:
     data.transposed = "auto"  # exchange rows and columns of IDX images: auto (of EMNIST), yes, no
     data.pictures = "auto"  # how one's own pictures are prepared: auto, ink (on paper), resized
     data.stream = False  # read images when they are used, in other processes: not all in memory
-    data.workers = -1  # of stream: processes that read; -1: half as many as cores; 0: none
+    data.workers = -1  # of stream: processes that read; -1: one a core, at most 8; 0: none
     # The validation data of each epoch, and the epoch whose parameters are tested at the end:
     # holdout: the last 20% of the training set; the epoch with the best result on them;
     # holdout_last: the same 20%; the last epoch, as in notebook 003;

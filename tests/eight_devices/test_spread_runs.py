@@ -208,6 +208,10 @@ def test_seeds_on_devices_of_their_own_have_the_bits_of_one(
     both = run(tiny_config, tmp_path / "both", **{"mesh.seed": 2})
     assert both.environment["mesh"] == {"seed": 2, "data": 4}
     np.testing.assert_allclose(losses(both), losses(alone), rtol=2e-4)
+    pytest.importorskip("grain")
+    streamed = run(tiny_config, tmp_path / "streamed", **{"mesh.seed": 2, "data.stream": True})
+    assert losses(streamed).tolist() == losses(both).tolist()
+    assert streamed.test == both.test
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from test_training import untimed
 import zoo.system.memory
 from zoo.models.layers import BatchNorm, Conv, Dropout, Flatten, Head, MaxPool, Net
 from zoo.system.errors import StoppedError, ZooError
-from zoo.training import feeding, train_and_evaluate
+from zoo.training import streaming, train_and_evaluate
 from zoo.training.parameters import read
 
 grain = pytest.importorskip("grain")
@@ -44,7 +44,7 @@ def test_streamed_runs_have_the_bits_of_images_in_memory(
     config: ConfigDict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over windows of two batches, and when the run is stopped within an epoch and goes on."""
-    monkeypatch.setattr(feeding, "WINDOW_BYTES", 2 * 16 * 28 * 28)
+    monkeypatch.setattr(streaming, "WINDOW_BYTES", 2 * 16 * 28 * 28)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     streamed = config.copy_and_resolve_references()
     streamed.data.update(stream=True, workers=1)

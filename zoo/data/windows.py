@@ -21,6 +21,7 @@ from zoo.data.stored import StoredImages, read
 from zoo.system.errors import ZooError
 
 _MOST_WORKERS = 8
+_AHEAD = 2  # windows that each process, and the thread that moves them to the devices, keeps
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -31,6 +32,7 @@ class Part:
     images: Any  # [N, height, width, channels] uint8: an array, or `StoredImages`
     batch_size: int
     length: int  # batches of a window
+    own: tuple[slice, ...] = ()  # of [(seeds,) steps, batch], what this process reads; (): all
 
     @property
     def num_steps(self) -> int:
@@ -63,7 +65,6 @@ class Windows:
     num_epochs: int
     orders: Path  # directory of the epochs' orders: EPOCH.npy, int32 [(seeds,) steps, batch]
     start: int = 0  # number of the window that is item 0
-    columns: slice | None = None  # the part of each batch that this process reads; None: all
 
     def __len__(self) -> int:
         test = self.parts["test"].num_windows if "test" in self.parts else 0
@@ -109,18 +110,21 @@ class Windows:
         return Place(name, epoch + 1, own * self.parts[name].length)
 
     def indices(self, number: int) -> np.ndarray:
-        """The window's images [(seeds,) steps, batch], by their places in its part; -1: none."""
+        """The window's images [(seeds,) steps, batch], by their places in its part; -1: none.
+
+        Of several processes, those that this one reads.
+        """
         name, epoch, step = self.place(number)
         part = self.parts[name]
         if name == "train":
-            found = self._order(epoch)[..., step : step + part.length, self.columns or slice(None)]
+            found = self._order(epoch)[..., step : step + part.length, :]
         else:
             shape = part.length, part.batch_size
             each = np.arange(part.length * part.batch_size).reshape(shape) + step * part.batch_size
-            found = np.where(each < len(part.images), each, -1)[:, self.columns or slice(None)]
+            found = np.where(each < len(part.images), each, -1)
         missing = part.length - found.shape[-2]
         widths = [(0, 0)] * (found.ndim - 2) + [(0, missing), (0, 0)]
-        return np.pad(found, widths, constant_values=-1)
+        return np.pad(found, widths, constant_values=-1)[part.own]
 
     def _order(self, epoch: int) -> np.ndarray:
         """An epoch's order, which is awaited: it is written when the epoch before it begins."""
@@ -141,7 +145,7 @@ def opened(
 
     Args:
         windows: what is read.
-        num_workers: processes that read; 0: none, -1: half as many as there are cores.
+        num_workers: processes that read; 0: none, -1: as many as there are cores, at most 8.
         finish: called in a thread.
 
     Raises:
@@ -157,17 +161,19 @@ def opened(
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()  # Grain asks for its own; they have their defaults
     if num_workers < 0:
-        num_workers = min(_MOST_WORKERS, max(1, (os.cpu_count() or 1) // 2))
+        num_workers = min(_MOST_WORKERS, os.cpu_count() or 1)  # on all cores alike
     if not all(isinstance(part.images, StoredImages) for part in windows.parts.values()):
         num_workers = 0  # in memory: each process would have a copy
     items = grain.MapDataset.source(windows).to_iter_dataset(grain.ReadOptions(0, 0))
     if num_workers:
         worker.begin_here()
         items = items.mp_prefetch(
-            grain.MultiprocessingOptions(num_workers),
+            grain.MultiprocessingOptions(num_workers, per_worker_buffer_size=_AHEAD),
             functools.partial(worker.end_with_parent, windows.orders),
         )
-    ahead = grain.experimental.ThreadPrefetchIterDataset(items.map(finish), prefetch_buffer_size=1)
+    ahead = grain.experimental.ThreadPrefetchIterDataset(
+        items.map(finish), prefetch_buffer_size=_AHEAD
+    )
     with _signals_blocked():  # for good in the threads and processes that this starts
         iterator = iter(ahead)
         iterator.start_prefetch()

@@ -20,7 +20,7 @@ from zoo import config_rates
 from zoo.data.dataset import note_untrained_classes
 from zoo.models.paths import PatternError
 from zoo.system.errors import ZooError
-from zoo.training import distributed, feeding, init_from, loss_scale, mesh, nets, programs
+from zoo.training import distributed, init_from, loss_scale, mesh, nets, programs
 from zoo.training.best import Best
 from zoo.training.scoring import Evaluator
 from zoo.training.step import (
@@ -33,6 +33,7 @@ from zoo.training.step import (
     make_train_step,
     num_steps,
 )
+from zoo.training.streaming import make_feed
 from zoo.training.terminal import Terminal
 
 AfterPiece = Callable[[TrainState, Progress], None]  # may save them, may raise to end the run
@@ -78,7 +79,7 @@ class Trainer:
         splits = {"train": train_split, "validation": val_split}
         if config.validation != "test":
             splits["test"] = dataset.test
-        self.feed = feeding.make(config, splits, self._batch_size, self.mesh, self._orders)
+        self.feed = make_feed(config, splits, self._batch_size, self.mesh, self._orders)
         optimizer = config_rates.resolved(config)
         self._schedule = zoo.training.optim.make_schedule(
             optimizer, self.steps_per_epoch, config.num_epochs

@@ -149,5 +149,6 @@ def test_windows_hold_the_batches_of_each_epoch_then_what_is_scored(tmp_path: Pa
         assert ((windows.indices(number) < 0) == padding).all()
     rest = windows.from_number(windows.number(Place("train", 2, 3)))
     assert (len(rest), rest[0]["image"][..., 0, 0, 0].tolist()) == (3, wanted[4])
-    second = Windows(parts, 2, tmp_path, columns=slice(1, 2))[0]["image"]  # of two processes
+    own = {"train": Part(train, 2, 2, (slice(0, 2), slice(1, 2)))}  # of two processes
+    second = Windows(parts | own, 2, tmp_path)[0]["image"]
     assert second[..., 0, 0, 0].tolist() == [[10], [12]]
