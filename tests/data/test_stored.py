@@ -29,7 +29,8 @@ def assert_same(stored: Dataset, loaded: Dataset) -> None:
 @pytest.fixture
 def records(small_records: Path, tmp_path: Path) -> Path:
     """A copy of the records, which a test may damage, and in which it may decode."""
-    return Path(shutil.copytree(small_records, tmp_path / "tfds"))
+    without = shutil.ignore_patterns("decoded")
+    return Path(shutil.copytree(small_records, tmp_path / "tfds", ignore=without))
 
 
 def write_pictures(folder: Path) -> Path:

@@ -4,6 +4,7 @@ import functools
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,9 +30,10 @@ NET: Net = (Conv(4, 3), BatchNorm(), MaxPool(4), Dropout(0.3), Flatten(), Head()
 
 
 @pytest.fixture
-def config(tiny_config: ConfigDict, small_records: Path) -> ConfigDict:
+def config(tiny_config: ConfigDict, small_records: Path, tmp_path: Path) -> ConfigDict:
     """57 images in batches of 16, 15 held out, 20 for testing in steps of 8."""
-    tiny_config.update(dataset="mnist", data_dir=str(small_records), manual_dir="")
+    data_dir = shutil.copytree(small_records, tmp_path / "tfds")  # in which they are decoded
+    tiny_config.update(dataset="mnist", data_dir=str(data_dir), manual_dir="")
     tiny_config.update(validation="holdout", eval_batch_size=8)
     return tiny_config
 
@@ -41,13 +43,14 @@ def parameters(workdir: Path) -> list[Any]:
 
 
 def test_streamed_runs_have_the_bits_of_images_in_memory(
-    config: ConfigDict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: ConfigDict, small_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over windows of two batches, and when the run is stopped within an epoch and goes on."""
     monkeypatch.setattr(streaming, "WINDOW_BYTES", 2 * 16 * 28 * 28)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     streamed = config.copy_and_resolve_references()
     streamed.data.update(stream=True, workers=1)
+    streamed.data_dir = str(small_records)
     wanted = train_and_evaluate(config, tmp_path / "memory", model=NET, quiet=True)
     run = functools.partial(train_and_evaluate, streamed, tmp_path / "run", model=NET, quiet=True)
     calls: list[None] = []
