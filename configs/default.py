@@ -79,6 +79,7 @@ def get_config() -> ConfigDict:
     # Devices, where JAX has several. A batch is spread over some, the seeds of a run over others.
     mesh = config.mesh = ConfigDict()
     mesh.data = -1  # so many share a batch; -1: all that divide it and that seeds leave; 1: none
+    mesh.model = 1  # so many share each large kernel, of nets that one cannot hold
     mesh.seed = -1  # so many groups of devices share the seeds; -1: as many as divide num_seeds
 
     # If a loss or a gradient is not finite: stop and report where it started, or skip that batch.

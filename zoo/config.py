@@ -127,6 +127,7 @@ _KEYS = {
     "checkpoint.best_metric": _one_of("val_accuracy", "val_loss", is_free=True),  # but with holdout
     "mesh.data": _devices(),
     "mesh.seed": _devices(),
+    "mesh.model": _whole(1, 2**16, is_free=True, before=1),
     "on_nan": _one_of("stop", "skip", is_free=True, before="stop"),
     "deterministic": _bool(before=False),
     "tensorboard": _bool(is_free=True, before=False),

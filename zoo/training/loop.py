@@ -121,10 +121,11 @@ class Trainer:
             one = jax.eval_shape(lambda: self._draw(self.seeds[0]))
         except PatternError as error:
             raise ZooError(zoo.config.wrong_patterns(error)) from None
+        mesh.check_spreads(self.mesh, one, self.config.model)
         copies = len(self.seeds) * (2 if self.config.validation == "holdout" else 1)
         seeds = f" of {len(self.seeds):,} seeds" if len(self.seeds) > 1 else ""
         zoo.system.memory.check_fits(
-            copies * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(one)),
+            copies * mesh.part_of_bytes(self.mesh, one, mesh.WHOLE),
             f"the state of {self.config.model}{seeds}",
             "use a smaller net or fewer seeds" if seeds else "use a smaller net",
         )
@@ -139,6 +140,7 @@ class Trainer:
         one = self.state_shapes()
         sums = jax.eval_shape(Metrics.zeros)
         state, sums_of_all = programs.seeds_shapes((one, sums), len(self.seeds))
+        state = mesh.shapes_of(self.mesh, state, self._of_state)
         training, validation = self.feed.shapes()
         self._compiler = programs.Compiler(
             (self._train, (state, sums_of_all, *training.piece(0, 0), self._rate)),

@@ -2,9 +2,12 @@
 
 Each device runs the program of one device on its part (`jax.shard_map`); what must be known of the
 whole batch is added up over the devices: gradients, metrics, and the sums of batch normalization.
+Over the axis "model", the large kernels of convolutions and dense layers are spread by their
+outputs, and XLA's partitioner adds what the layers need of each other.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -13,14 +16,17 @@ import ml_collections
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from jax.tree_util import keystr
 
 from zoo.system.errors import ZooError
 from zoo.system.text import counted
 from zoo.training import distributed
 
 Tree = TypeVar("Tree")
-DATA, SEED = "data", "seed"  # the axes
-_SPREAD = {SEED: "seeds", DATA: "batches"}
+DATA, SEED, MODEL = "data", "seed", "model"  # the axes
+_SPREAD = {SEED: "seeds", DATA: "batches", MODEL: "kernels"}
+_LARGE = 2**18  # parameters of a kernel that is worth spreading: 1 MB
+_AXES = {"conv": 4, "dense": 2}  # of a kernel: height, width, inputs, outputs; inputs, outputs
 
 # How arrays lie on the devices.
 WHOLE = P()  # each has all of it
@@ -32,7 +38,9 @@ ORDERS = P(SEED, None, DATA)  # indices [seeds, steps, batch]
 def make(
     config: ml_collections.ConfigDict, batch_size: int, can_spread: bool = True
 ) -> Mesh | None:
-    """The mesh [seed, data] that a configuration asks for; None: one device.
+    """The mesh [seed, data], or [seed, data, model], that a configuration asks for.
+
+    None: one device.
 
     Args:
         config: as in configs/default.py.
@@ -43,11 +51,11 @@ def make(
         ZooError: it cannot be had.
     """
     devices = jax.devices()
-    seeds, data = config.mesh.seed, config.mesh.data
+    seeds, data, model = config.mesh.seed, config.mesh.data, config.mesh.model
     if seeds == -1:
-        seeds = math.gcd(config.num_seeds, max(1, len(devices) // max(1, data)))
+        seeds = math.gcd(config.num_seeds, max(1, len(devices) // (max(1, data) * model)))
     if data == -1:
-        most = max(1, len(devices) // seeds) if can_spread else 1
+        most = max(1, len(devices) // (seeds * model)) if can_spread else 1
         fewest = 1 if distributed.count() == 1 else most  # no process may have nothing to do
         data = next((n for n in range(most, fewest, -1) if batch_size % n == 0), fewest)
     if data > 1 and not can_spread:
@@ -55,16 +63,18 @@ def make(
             "config.mesh.data must be 1 for a module or layers of one's own: whether they treat a "
             "part of a batch as they would the whole is not known"
         )
-    if seeds * data > len(devices):
-        product = f"{seeds} x {data} = {seeds * data}" if seeds > 1 else f"{data}"
+    needed = seeds * data * model
+    if needed > len(devices):
+        sizes = [str(size) for size in (seeds, data, model) if size > 1]
+        product = f"{' x '.join(sizes)} = {needed}" if len(sizes) > 1 else f"{needed}"
         raise ZooError(
             f"config.mesh asks for {product} devices, but JAX has "
             f"{counted(len(devices), 'device')} ({devices[0].platform}): "
             f"use --config.mesh.data=-1 for all there are"
         )
-    if seeds * data < len(devices) and distributed.count() > 1:
+    if needed < len(devices) and distributed.count() > 1:
         raise ZooError(
-            f"config.mesh takes {seeds * data} of the {len(devices)} devices of "
+            f"config.mesh takes {needed} of the {len(devices)} devices of "
             f"{distributed.count()} processes, and some would have nothing to do: start fewer "
             f"processes, or use --config.mesh.data=-1 and --config.mesh.seed=-1"
         )
@@ -85,10 +95,11 @@ def make(
             f"a batch of {batch_size:,} images cannot be spread evenly over {data} devices: use "
             f"--config.batch_size={larger} or {other}"
         )
-    if seeds * data == 1:
+    if needed == 1:
         return None
+    axes = {SEED: seeds, DATA: data} | ({MODEL: model} if model > 1 else {})
     return jax.make_mesh(
-        (seeds, data), (SEED, DATA), (AxisType.Auto,) * 2, devices=devices[: seeds * data]
+        tuple(axes.values()), tuple(axes), (AxisType.Auto,) * len(axes), devices=devices[:needed]
     )
 
 
@@ -99,7 +110,7 @@ def of_state_and_orders(num_seeds: int) -> tuple[P, P]:
 
 def count(mesh: Mesh | None, axis: str) -> int:
     """The devices along an axis."""
-    return mesh.shape[axis] if mesh else 1
+    return mesh.shape.get(axis, 1) if mesh else 1
 
 
 def facts(mesh: Mesh | None) -> dict[str, Any]:
@@ -114,14 +125,80 @@ def facts(mesh: Mesh | None) -> dict[str, Any]:
 def text(environment: Mapping[str, Any]) -> str:
     """Such as "seeds over 2 and batches over 4 devices", of a history's environment."""
     shape = environment["mesh"]
-    spread = [f"{name} over {shape[axis]}" for axis, name in _SPREAD.items() if shape[axis] > 1]
+    spread = [
+        f"{name} over {shape[axis]}" for axis, name in _SPREAD.items() if shape.get(axis, 1) > 1
+    ]
     processes = f" of {environment['processes']} processes" if "processes" in environment else ""
     return f"{' and '.join(spread)} devices{processes}"
 
 
 def place(mesh: Mesh | None, tree: Tree, spec: P) -> Tree:
     """The tree's arrays on the devices of a mesh; of one device, as they are."""
-    return place_as(NamedSharding(mesh, spec), tree) if mesh else tree
+    if mesh is None:
+        return tree
+    if MODEL not in mesh.shape:
+        return place_as(NamedSharding(mesh, spec), tree)
+    return jax.tree.map(
+        lambda leaf, sharding: place_as(sharding, leaf), tree, shardings_of(mesh, tree, spec)
+    )
+
+
+def shardings_of(mesh: Mesh, tree: Any, spec: P) -> Any:
+    """How each array of a tree lies, if they all lie by `spec` but for the large kernels.
+
+    Args:
+        mesh: the devices.
+        tree: of arrays or shapes, such as a run's state; kernels are known by their names in it.
+        spec: of all axes but "model".
+    """
+
+    def of_leaf(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
+        name = keystr(path, simple=True, separator="/")
+        found = re.search(r"(?:^|/)(conv|dense)_\d+/kernel$", name)
+        kernel = leaf.shape[len(spec) :]
+        is_large = found and len(kernel) == _AXES[found[1]] and math.prod(kernel) >= _LARGE
+        if is_large and kernel[-1] % count(mesh, MODEL) == 0:
+            return NamedSharding(mesh, P(*spec, *[None] * (len(kernel) - 1), MODEL))
+        return NamedSharding(mesh, spec)
+
+    return jax.tree_util.tree_map_with_path(of_leaf, tree)
+
+
+def check_spreads(mesh: Mesh | None, tree: Any, name: str) -> None:
+    """Raises ZooError if a mesh has the axis "model", but the net no kernel to spread over it."""
+    parts = count(mesh, MODEL)
+    if mesh is None or parts == 1:
+        return
+    if not any(MODEL in each.spec for each in jax.tree.leaves(shardings_of(mesh, tree, WHOLE))):
+        raise ZooError(
+            f"config.mesh.model={parts}: {name} has no kernel of {_LARGE:,} parameters or more "
+            f"whose outputs divide by {parts}: use another number, or 1"
+        )
+
+
+def shapes_of(mesh: Mesh | None, tree: Any, spec: P) -> Any:
+    """The shapes of a tree's arrays, with how they lie if they do not all lie by `spec`."""
+    if mesh is None or MODEL not in mesh.shape:
+        return tree
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        tree,
+        shardings_of(mesh, tree, spec),
+    )
+
+
+def part_of_bytes(mesh: Mesh | None, tree: Any, spec: P) -> float:
+    """The bytes of a tree of arrays or shapes on each device."""
+    if mesh is None:
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+    parts = jax.tree.map(
+        lambda leaf, sharding: (
+            leaf.size * leaf.dtype.itemsize / (count(mesh, MODEL) if MODEL in sharding.spec else 1)
+        ),
+        tree,
+        shardings_of(mesh, tree, spec),
+    )
+    return sum(jax.tree.leaves(parts))
 
 
 def place_as(sharding: jax.sharding.Sharding, tree: Tree) -> Tree:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 
 from zoo.system.settings import usual_settings
 from zoo.training import distributed
@@ -202,14 +203,39 @@ def compiled(
     donate_argnums: tuple[int, ...],
     deterministic: bool,
 ) -> Any:
-    """The function as `jax.jit` makes it; on a mesh, run by each device on its part."""
+    """The function as `jax.jit` makes it; on a mesh, run by each device on its part.
+
+    Its first argument has the parameters, some of which may be spread over the axis "model".
+    """
     options: dict[str, Any] = {
         "donate_argnums": donate_argnums,
         "compiler_options": {"xla_gpu_deterministic_ops": True} if deterministic else None,
     }
     if mesh is None:
         return jax.jit(run, **options)
-    spread = jax.shard_map(run, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
+    spread = jax.shard_map(
+        run,
+        mesh=mesh,
+        in_specs=in_specs,
+        out_specs=out_specs,
+        check_vma=False,
+        axis_names={meshes.SEED, meshes.DATA},
+    )
+    if meshes.MODEL in mesh.shape:
+
+        def laid_out(*arguments: Any) -> Any:
+            found = spread(*arguments)
+            return jax.tree.map(
+                lambda spec, tree: jax.lax.with_sharding_constraint(
+                    tree, meshes.shardings_of(mesh, tree, spec)
+                ),
+                out_specs,
+                found,
+                is_leaf=lambda leaf: isinstance(leaf, P),
+            )
+
+        _, *others = meshes.shardings(mesh, in_specs)
+        return jax.jit(laid_out, in_shardings=(None, *others), **options)  # None: as it lies
     return jax.jit(
         spread,
         in_shardings=meshes.shardings(mesh, in_specs),

@@ -50,6 +50,7 @@ class Evaluator:
             data: that it is for, or its shapes.
         """
         variables = seeds_shapes(_variables(one), self._num_groups)
+        variables = meshes.shapes_of(self._mesh, variables, self._of_groups)
         return variables, jax.eval_shape(self._zeros), *data.piece(0, 0)
 
     def use(self, data: Data, program: Future[Any]) -> None:
