@@ -230,12 +230,11 @@ def flatten(config: ConfigDict | Mapping[str, Any], prefix: str = "") -> dict[st
 
 def data_options(config: ConfigDict | Mapping[str, Any]) -> Options:
     """The options of the data that a configuration holds; the defaults for those it lacks."""
-    group = "data."
     return Options.of(
         {
-            key.removeprefix(group): value
+            key.removeprefix("data."): value
             for key, value in flatten(config).items()
-            if key.startswith(group) and is_key(key) and _KEYS[key].allows(value)
+            if key.startswith("data.") and is_key(key) and _KEYS[key].allows(value)
         }
     )
 
@@ -254,9 +253,7 @@ def to_keep(config: ConfigDict) -> dict[str, Any]:
 
 def _is_path(source: str) -> bool:
     """Whether `init_from` names a directory relative to the current one, or from the root."""
-    return (
-        bool(source) and source not in zoo.models.NETS and not source.startswith((hub.PREFIX, "~"))
-    )
+    return not (source in ("", *zoo.models.NETS) or source.startswith((hub.PREFIX, "~")))
 
 
 def changes_result(key: str) -> bool:
@@ -289,16 +286,14 @@ def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -
             f"{where} holds a run with another configuration, {', '.join(differing)}: "
             f"use the same configuration or another directory"
         )
-    epochs = before["num_epochs"], now["num_epochs"]
-    if epochs[0] == epochs[1]:
-        return
+    epochs, schedule = (before["num_epochs"], now["num_epochs"]), now["optimizer.schedule"]
+    reason = ""
     if epochs[1] < epochs[0]:
+        reason = "num_epochs may only grow"
+    elif epochs[1] > epochs[0] and schedule != "constant":
+        reason = f"its {schedule} schedule was made for {epochs[0]}"
+    if reason:
         raise ZooError(
             f"{where} holds a run of {epochs[0]} epochs, which cannot become {epochs[1]}: "
-            f"num_epochs may only grow; use another directory"
-        )
-    if now["optimizer.schedule"] != "constant":
-        raise ZooError(
-            f"{where} holds a run of {epochs[0]} epochs, which cannot become {epochs[1]}: its "
-            f"{now['optimizer.schedule']} schedule was made for {epochs[0]}; use another directory"
+            f"{reason}; use another directory"
         )

@@ -35,7 +35,11 @@ def test_on_eight_virtual_devices(marker: str) -> None:
             {"mesh.data": 2},
             "asks for 2 devices, but JAX has 1 device (cpu): use --config.mesh.data",
         ),
-        ({"mesh.seed": 2, "num_seeds": 2}, "asks for 2 x 1 = 2 devices, but JAX has 1 device"),
+        ({"mesh.seed": 2, "num_seeds": 2}, "asks for 2 devices, but JAX has 1 device"),
+        (
+            {"mesh.seed": 2, "mesh.model": 3},
+            "asks for 2 x 3 = 6 devices, but JAX has 1 device (cpu): use --config.mesh.model=1",
+        ),
     ],
 )
 def test_a_mesh_larger_than_the_machine_is_one_sentence(

@@ -10,6 +10,7 @@ import ml_collections
 import zoo
 import zoo.config
 import zoo.data
+import zoo.training.workdir
 from zoo.data.names import kind_of, short
 from zoo.system.errors import ZooError
 from zoo.system.lock import locked
@@ -45,14 +46,15 @@ def check_agreed(config: ml_collections.ConfigDict, workdir: Path) -> None:
 
 @contextlib.contextmanager
 def opened(workdir: Path, config: ml_collections.ConfigDict, log: Log | None) -> Iterator[Log]:
-    """Locks the run's directory and gives its log; other processes than the first log nothing.
+    """Makes and locks the run's directory and gives its log; of several processes, the first does.
 
     Raises:
-        ZooError: another process trains there.
+        ZooError: it cannot be made, or another process trains there.
     """
     with contextlib.ExitStack() as stack:
         with distributed.together():
             if distributed.is_first():
+                zoo.training.workdir.make(workdir)
                 stack.enter_context(locked(workdir))
             else:
                 log = None

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from zoo.models.net import ConvNet, named_layers
+from zoo.training import distributed, loss_scale, programs
 from zoo.training.loop import Trainer
 from zoo.training.step import TrainState, num_steps
 
@@ -63,13 +64,34 @@ def find(
     for step in range(num_steps(state), until):
         if should_stop():
             return None
-        for seed, (loss, grads) in zip(trainer.seeds, trainer.gradients(state), strict=True):
+        for seed, (loss, grads) in zip(trainer.seeds, _gradients(trainer, state), strict=True):
             layer = _first_not_finite(trainer, grads)
             if layer or not jnp.isfinite(loss):
                 rate = trainer.learning_rate(step + 1)
                 return Divergence(step + 1, seed, float(loss), layer, rate)
         state = trainer.replay(state, step + 1)
     return None
+
+
+def _gradients(trainer: Trainer, state: TrainState) -> list[tuple[jax.Array, Any]]:
+    """For each seed (loss in nats, gradients) of the batch that comes next.
+
+    The gradients are {} where the scale of the loss may be why some are not finite.
+    """
+    epoch, index = divmod(num_steps(state), trainer.steps_per_epoch)
+    state, data = distributed.at_hand((state, trainer.feed.training(epoch + 1).at(index)))
+    found = []
+    for number in range(len(trainer.seeds)):
+        own, batches = state, data.batches
+        if len(trainer.seeds) > 1:
+            own, batches = programs.take_seed((state, data.batches), number)
+        batch = programs.batch_at(data.split, batches, index - data.first)
+        grads, _, metrics = trainer.gradients(own, batch)
+        scaled = own.opt_state
+        if isinstance(scaled, loss_scale.ScaledState) and loss_scale.may_be_too_large(scaled):
+            grads = {}
+        found.append((metrics.loss_sum / metrics.num_examples, grads))
+    return found
 
 
 def _first_not_finite(trainer: Trainer, grads: Any) -> str | None:

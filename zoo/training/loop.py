@@ -93,7 +93,7 @@ class Trainer:
         self._train = programs.make_train_program(
             train_step, config.num_seeds, config.deterministic, self.mesh
         )
-        self._gradients = jax.jit(make_gradients(self.model, smoothing, freeze))
+        self.gradients = jax.jit(make_gradients(self.model, smoothing, freeze))  # of a batch
         self._evaluate = Evaluator(make_eval_step(self.model), config, self.mesh, terminal)
 
     def init(self) -> TrainState:
@@ -253,26 +253,6 @@ class Trainer:
             zeros = mesh.place(self.mesh, self._zeros(), self._of_state)
             state, _ = self._train(state, zeros, *piece, self._rate)
         return state
-
-    def gradients(self, state: TrainState) -> list[tuple[jax.Array, Any]]:
-        """For each seed (loss in nats, gradients) of the batch that comes next.
-
-        The gradients are {} where the scale of the loss may be why some are not finite.
-        """
-        epoch, index = divmod(num_steps(state), self.steps_per_epoch)
-        state, data = distributed.at_hand((state, self.feed.training(epoch + 1).at(index)))
-        found = []
-        for number in range(len(self.seeds)):
-            own, batches = state, data.batches
-            if len(self.seeds) > 1:
-                own, batches = programs.take_seed((state, data.batches), number)
-            batch = programs.batch_at(data.split, batches, index - data.first)
-            grads, _, metrics = self._gradients(own, batch)
-            scaled = own.opt_state
-            if isinstance(scaled, loss_scale.ScaledState) and loss_scale.may_be_too_large(scaled):
-                grads = {}
-            found.append((metrics.loss_sum / metrics.num_examples, grads))
-        return found
 
     def _zeros(self) -> Metrics:
         return programs.stack_seeds([Metrics.zeros() for _ in self.seeds])

@@ -8,7 +8,7 @@ outputs, and XLA's partitioner adds what the layers need of each other.
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -64,13 +64,32 @@ def make(
             "part of a batch as they would the whole is not known"
         )
     needed = seeds * data * model
+    _check_devices(seeds, data, model, devices)
+    if config.num_seeds % seeds:
+        raise ZooError(
+            f"config.num_seeds ({config.num_seeds}) must be a multiple of config.mesh.seed "
+            f"({seeds}): use --config.mesh.seed=-1"
+        )
+    _check_batch(batch_size, data)
+    if needed == 1:
+        return None
+    axes = {SEED: seeds, DATA: data} | ({MODEL: model} if model > 1 else {})
+    return jax.make_mesh(
+        tuple(axes.values()), tuple(axes), (AxisType.Auto,) * len(axes), devices=devices[:needed]
+    )
+
+
+def _check_devices(seeds: int, data: int, model: int, devices: Sequence[jax.Device]) -> None:
+    """Raises ZooError if there are not as many devices, or some processes would have none."""
+    needed = seeds * data * model
     if needed > len(devices):
         sizes = [str(size) for size in (seeds, data, model) if size > 1]
         product = f"{' x '.join(sizes)} = {needed}" if len(sizes) > 1 else f"{needed}"
+        advice = "use --config.mesh.data=-1 for all there are"
         raise ZooError(
             f"config.mesh asks for {product} devices, but JAX has "
             f"{counted(len(devices), 'device')} ({devices[0].platform}): "
-            f"use --config.mesh.data=-1 for all there are"
+            f"{'use --config.mesh.model=1' if model > 1 else advice}"
         )
     if needed < len(devices) and distributed.count() > 1:
         raise ZooError(
@@ -78,11 +97,10 @@ def make(
             f"{distributed.count()} processes, and some would have nothing to do: start fewer "
             f"processes, or use --config.mesh.data=-1 and --config.mesh.seed=-1"
         )
-    if config.num_seeds % seeds:
-        raise ZooError(
-            f"config.num_seeds ({config.num_seeds}) must be a multiple of config.mesh.seed "
-            f"({seeds}): use --config.mesh.seed=-1"
-        )
+
+
+def _check_batch(batch_size: int, data: int) -> None:
+    """Raises ZooError if a batch cannot be spread evenly over so many devices."""
     if batch_size < data:
         raise ZooError(
             f"a batch of {counted(batch_size, 'image')} cannot be spread over {data} devices: use "
@@ -95,12 +113,6 @@ def make(
             f"a batch of {batch_size:,} images cannot be spread evenly over {data} devices: use "
             f"--config.batch_size={larger} or {other}"
         )
-    if needed == 1:
-        return None
-    axes = {SEED: seeds, DATA: data} | ({MODEL: model} if model > 1 else {})
-    return jax.make_mesh(
-        tuple(axes.values()), tuple(axes), (AxisType.Auto,) * len(axes), devices=devices[:needed]
-    )
 
 
 def of_state_and_orders(num_seeds: int) -> tuple[P, P]:

@@ -42,6 +42,7 @@ _LOWER_RATE = "use a lower config.optimizer.learning_rate and another directory"
 
 
 @usual_settings()
+@distributed.loss_as_sentence()
 def train_and_evaluate(
     config: ConfigDict,
     workdir: str | Path,
@@ -76,23 +77,21 @@ def train_and_evaluate(
     """
     config, net = choose(_on(dataset, config), model)
     workdir, terminal = expanded(workdir), Terminal(quiet)
-    with distributed.loss_as_sentence():
-        check_agreed(config, workdir)
-        with distributed.first_before_others():
-            zoo.training.workdir.check(workdir)
-            history = past_history(config, workdir, net, dataset)
-        if history and history.is_complete:
-            distributed.on_first(say_complete, history, workdir, terminal, log)
-            return history
-        trainer, first = load(config, net, dataset, workdir, history, terminal)
-        distributed.on_first(zoo.training.workdir.make, workdir)
-        with (
-            contextlib.closing(trainer.feed),
-            opened(workdir, config, log) as write,
-            shortage_as_sentence(f"{config.model} with batches of {config.batch_size:,}", _LESS),
-        ):
-            history = Run(workdir, terminal, trainer, should_stop, history).go(first, write)
-            distributed.on_first(draw, history, workdir, terminal)
+    check_agreed(config, workdir)
+    with distributed.first_before_others():
+        zoo.training.workdir.check(workdir)
+        history = past_history(config, workdir, net, dataset)
+    if history and history.is_complete:
+        distributed.on_first(say_complete, history, workdir, terminal, log)
+        return history
+    trainer, first = load(config, net, dataset, workdir, history, terminal)
+    with (
+        contextlib.closing(trainer.feed),
+        opened(workdir, config, log) as write,
+        shortage_as_sentence(f"{config.model} with batches of {config.batch_size:,}", _LESS),
+    ):
+        history = Run(workdir, terminal, trainer, should_stop, history).go(first, write)
+        distributed.on_first(draw, history, workdir, terminal)
     tell(history, workdir, terminal)
     return history
 
