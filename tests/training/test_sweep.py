@@ -80,6 +80,10 @@ def test_each_run_has_its_configuration_and_wrong_ones_are_told_before_any_train
     for wrong, said in (
         ((["seed=0,-1"], []), "config.seed must be a whole number from 0"),
         ((["seed=0:2"], ["--workdir=x"]), "--workdir is for one run: name the directory of all"),
+        (
+            (["seed=0:2"], ["--num_processes=2"]),
+            "--num_processes is for one run: give it to zoo train",
+        ),
         ((["dataset=idx:a,idx-a"], []), "config.dataset must be one of"),
         ((["dataset=npz:a b,npz:a:b"], []), "two runs would have the same directory"),
     ):

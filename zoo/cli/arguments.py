@@ -151,6 +151,8 @@ def sweep_cells(
     for argument in arguments:
         if re.match(r"--?workdir(=|$)", argument):
             raise ZooError("--workdir is for one run: name the directory of all with --runs DIR")
+        if found := re.match(r"--?(coordinator|num_processes|process_id)(=|$)", argument):
+            raise ZooError(f"--{found[1]} is for one run: give it to zoo train")
     parsed = []
     for settings in grid([parse_axis(text) for text in over]):
         keys = [f"--config.{key}={value}" for key, value in settings.items()]
