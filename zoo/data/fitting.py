@@ -77,8 +77,8 @@ def empty_images(count: int, shape: tuple[int, int, int]) -> np.ndarray:
         raise ZooError(
             f"{count:,} images of {'x'.join(map(str, shape))} and their copy take "
             f"{bytes_text(size)}, more than the free memory of this machine "
-            f"({bytes_text(available_bytes())}): use a smaller config.data.image_size, or fewer "
-            f"images"
+            f"({bytes_text(available_bytes())}): use a smaller config.data.image_size, fewer "
+            f"images, or, of a directory of images or a dataset of TFDS, --config.data.stream=True"
         )
     return np.empty((count, *shape), np.uint8)
 
