@@ -239,8 +239,8 @@ def test_the_command_line_takes_a_file_and_a_name(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(file.parent)
-    config, workdir, _ = parse_named("my_nets.py:NET", ["--config.dataset=digits"])
-    assert config.model == "my_nets.py:NET"
-    assert workdir == Path("runs/NET-digits-0")
+    parsed = parse_named("my_nets.py:NET", ["--config.dataset=digits"])
+    assert parsed.config.model == "my_nets.py:NET"
+    assert parsed.workdir == Path("runs/NET-digits-0")
     with pytest.raises(ZooError, match=r"config.model: my_nets.py has no 'MET': did you mean"):
         parse_named("my_nets.py:MET", [])
