@@ -48,8 +48,7 @@ def _whole(low: int, high: int = 2**31 - 1, **more: Any) -> _Key:
     return _Key(int, lambda value: low <= value <= high, text, **more)
 
 
-def _devices() -> _Key:
-    text = "-1, or a number of devices"
+def _devices(text: str = "-1, or a number of devices") -> _Key:
     return _Key(int, lambda value: value == -1 or 0 < value < 2**16, text, is_free=True, before=1)
 
 
@@ -128,6 +127,7 @@ _KEYS = {
     "mesh.data": _devices(),
     "mesh.seed": _devices(),
     "mesh.model": _whole(1, 2**16, is_free=True, before=1),
+    "mesh.seeds_at_once": _devices("-1, or a number of seeds"),
     "on_nan": _one_of("stop", "skip", is_free=True, before="stop"),
     "deterministic": _bool(before=False),
     "tensorboard": _bool(is_free=True, before=False),

@@ -9,6 +9,7 @@ _SYNONYMS = {  # what other programs call a key, in lower case and without under
     "dtype": "precision mixedprecision amp fp16 bf16",
     "seed": "seeds randomseed rngseed rng prngseed",
     "num_seeds": "seeds nseeds runs numruns repeats",
+    "mesh.seeds_at_once": "vmap vmapseeds seedbatch seedsperdevice",
     "mesh.model": "modelparallel tensorparallel tp",
     "mesh.data": "devices numdevices ndevices gpus numgpus ngpu worldsize dataparallel",
     "init_from": "pretrained finetune finetunefrom initweights weights loadfrom resumefrom",

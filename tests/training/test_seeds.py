@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from test_training import last_state
 
 import zoo.training.history
+from zoo.models.layers import BatchNorm, Conv, Dropout, Flatten, Head, MaxPool
 from zoo.system import figures
 from zoo.system.errors import ZooError
 from zoo.training import train_and_evaluate
@@ -51,6 +52,21 @@ def test_each_seed_equals_its_single_run(
             state,
             last_state(config, tmp_path / f"alone-{index}"),
         )
+
+
+@pytest.mark.slow
+def test_seeds_at_once_agree_with_seeds_one_after_another(
+    tiny_config: ConfigDict, tmp_path: Path
+) -> None:
+    """Five, two at a time and one left, with batch normalization and dropout, to 5e-4."""
+    net = (Conv(8, 3), BatchNorm(), MaxPool(2), Flatten(), Dropout(0.3), Head())
+    tiny_config.update(num_seeds=5, num_epochs=2)
+    losses = []
+    for at_once in (1, 2):
+        tiny_config.mesh.seeds_at_once = at_once
+        history = train_and_evaluate(tiny_config, tmp_path / str(at_once), model=net, quiet=True)
+        losses.append([[record["loss"], record["val_loss"]] for record in history.epochs])
+    np.testing.assert_allclose(*losses, rtol=5e-4)
 
 
 @pytest.mark.slow

@@ -91,7 +91,11 @@ class Trainer:
         axis = mesh.DATA if mesh.count(self.mesh, mesh.DATA) > 1 else None
         train_step = make_train_step(self.model, tx, skips, smoothing, freeze, axis)
         self._train = programs.make_train_program(
-            train_step, config.num_seeds, config.deterministic, self.mesh
+            train_step,
+            config.num_seeds,
+            config.deterministic,
+            self.mesh,
+            programs.seeds_at_once(config),
         )
         self.gradients = jax.jit(make_gradients(self.model, smoothing, freeze))  # of a batch
         self._evaluate = Evaluator(make_eval_step(self.model), config, self.mesh, terminal)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
@@ -20,6 +21,7 @@ from zoo.training.step import Batch, Metrics, Stream, TrainState, random_key
 Tree = TypeVar("Tree")
 Carry = TypeVar("Carry")
 SECONDS_PER_PIECE = 0.5
+_SEEDS_AT_ONCE = 8  # of which each has a part of a large device
 STEPS_AT_ONCE = 16  # on a GPU, between two looks at whether the loop is done
 
 
@@ -135,11 +137,19 @@ def _host_decides() -> bool:
     return jax.default_backend() not in ("cpu", "tpu")
 
 
+def seeds_at_once(config: ml_collections.ConfigDict) -> int:
+    """The seeds that a device trains at once, by a configuration."""
+    if config.mesh.seeds_at_once > 0:
+        return config.mesh.seeds_at_once
+    return 1 if jax.default_backend() == "cpu" else _SEEDS_AT_ONCE
+
+
 def make_train_program(
     train_step: Callable[..., tuple[TrainState, Metrics]],
     num_seeds: int = 1,
     deterministic: bool = False,
     mesh: Mesh | None = None,
+    seeds_at_once: int = 1,
 ) -> Any:
     """Compiles `run(state, metrics, split, order, start, stop, numbers) -> (state, metrics)`.
 
@@ -151,7 +161,8 @@ def make_train_program(
     `jax.jit` makes it.
 
     With many seeds, state, metrics and order have an axis of seeds in front (`stack_seeds`). They
-    are trained one after another in a loop of the one program, each as it would be alone.
+    are trained one after another in a loop of the one program, each as it would be alone; or
+    `seeds_at_once` of them by `vmap`, which fills a large device, up to rounding.
 
     A step is `train_step(state, batch, *numbers)`. A program whose numbers are its arguments, and
     not constants in it, need not be compiled again for others, nor by the next process.
@@ -182,7 +193,11 @@ def make_train_program(
         state: TrainState, metrics: Metrics, split: Any, order: jax.Array, *others: Any
     ) -> tuple[TrainState, Metrics]:
         each = (state, metrics, order)
-        return jax.lax.map(lambda own: run(own[0], own[1], split, own[2], *others), each)
+        return jax.lax.map(
+            lambda own: run(own[0], own[1], split, own[2], *others),
+            each,
+            batch_size=seeds_at_once if seeds_at_once > 1 else None,
+        )
 
     state, order = meshes.of_state_and_orders(num_seeds)
     return compiled(
