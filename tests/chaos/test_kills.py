@@ -70,8 +70,13 @@ def killed(command: list[str], moment: str, rng: random.Random) -> bool:
     return process.returncode != 0
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.full if number else pytest.mark.slow)
+        for number, name in enumerate(RUNS)
+    ],
+)
 def test_a_run_killed_at_random_moments_ends_as_one_never_killed(
     name: str, idx_dir: Path, tmp_path: Path
 ) -> None:

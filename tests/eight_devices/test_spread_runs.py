@@ -140,7 +140,7 @@ def moved(program: str) -> dict[str, list[int]]:
 
 @pytest.mark.parametrize(
     ("net", "num_channels"),
-    [("ablation_cnn3_dropout", 0), pytest.param("pairs_cnn6", 384, marks=pytest.mark.slow)],
+    [("ablation_cnn3_dropout", 0), pytest.param("pairs_cnn6", 384, marks=pytest.mark.full)],
 )
 def test_a_step_moves_gradients_metrics_and_sums_of_statistics_alone(
     net: str, num_channels: int

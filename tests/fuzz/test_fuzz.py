@@ -92,3 +92,9 @@ def test_inputs_guided_by_coverage_give_a_value_or_one_sentence(
     assert done
     assert int(done[1]) >= count
     print(f"{name}: {int(done[1]):,} inputs, no fault")
+
+
+def test_a_gif_that_ends_within_a_frame() -> None:
+    """Which the fuzzer found: Pillow raises struct.error of it."""
+    start = b"GIF87a\x14\0\x91\0\0\xc8\xc8\xc8\0\0\xff\xff\xff\xff"
+    targets.run("image", start + b",\0\0\0\0\x14\0\x14\0@,\0\0\x14\0@,\0\0\0G\r5\0")

@@ -12,7 +12,7 @@ import xla_ops
 import zoo.ops
 from zoo.models import create_model, list_models, min_image_size
 
-SLOW = ("pooling_cnn3", "lenet3", "pooling_cnn5", "ablation_cnn3", "pairs_cnn6")
+SLOW = ("pooling_cnn3", "lenet3", "pooling_cnn5", "ablation_cnn3")
 
 
 def derivatives(name: str) -> dict[str, Any]:

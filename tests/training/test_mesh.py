@@ -13,7 +13,14 @@ from zoo.system.errors import ZooError
 from zoo.training import mesh
 
 
-@pytest.mark.parametrize("marker", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "marker",
+    [
+        "not slow and not full",
+        pytest.param("slow", marks=pytest.mark.slow),
+        pytest.param("full", marks=pytest.mark.full),
+    ],
+)
 def test_on_eight_virtual_devices(marker: str) -> None:
     """The tests in tests/eight_devices, in a process of its own: JAX counts devices once."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", marker]

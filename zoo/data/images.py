@@ -1,6 +1,7 @@
 """Reads image files."""
 
 import contextlib
+import struct
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from zoo.system.errors import ZooError
 from zoo.system.files import shown
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
+# What Pillow raises of damaged files, beside OSError; struct.error of a GIF that ends in a frame.
+_OF_PILLOW = (ValueError, SyntaxError, EOFError, ArithmeticError, LookupError, struct.error)
 _MAX_PIXELS = 50_000_000  # 50 megapixels take 200 MB when decoded
 
 
@@ -74,7 +77,7 @@ def decode(
     except OSError as error:
         reason = error.strerror or str(error)
         raise ZooError(f"{name} cannot be read as an image ({reason})") from None
-    except (ValueError, SyntaxError, EOFError, ArithmeticError, LookupError) as error:
+    except _OF_PILLOW as error:
         raise ZooError(f"{name} is a damaged image ({error})") from None
 
 
