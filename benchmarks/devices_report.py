@@ -162,12 +162,15 @@ def markdown(result: dict[str, Any], chart_name: str) -> str:
             "",
             "## Measured here",
             "",
-            f"Medians of {result['options']['rounds']} rounds, in each of which the layouts follow "
-            "one another. Virtual devices share the machine's cores; each process of several is "
-            "held to one core. The bytes are those of the arrays that the compiled step adds up "
+            f"Medians of {result['options']['rounds']} round(s), in each of which the layouts "
+            "follow one another. Virtual devices share the cores; each of several processes "
+            "is held to a core. The bytes are those of the arrays that the compiled step adds up "
             "over the devices: gradients, metrics, sums of batch normalization.",
             "",
             *_measured(result),
+            "",
+            "Where a process has one core, Gloo's thread takes a part of it: while numbers of a "
+            "faster process wait to be taken, it polls for them without a pause.",
             "",
             "## A model of more",
             "",

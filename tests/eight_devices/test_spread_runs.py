@@ -333,5 +333,9 @@ def test_each_device_holds_a_part_of_large_kernels(tiny_config: ConfigDict) -> N
     }
     sizes = [1352 * 64, 256, 3 * 3 * 64 * 128, 9 * 8, 3 * 3 * 64 * 511]
     assert meshes.part_of_bytes(mesh, placed, meshes.WHOLE) == 4 * sum(sizes)
+    without = mesh_of(8)  # no axis for kernels
+    assert meshes.part_of_bytes(without, placed, meshes.WHOLE) == sum(
+        layer.nbytes for layer in jax.tree.leaves(placed)
+    )
     with pytest.raises(ZooError, match="tiny has no kernel of 262,144 parameters or more"):
         meshes.check_spreads(mesh, {"dense_1": {"kernel": np.zeros((9, 8))}}, "tiny")

@@ -168,8 +168,11 @@ def shardings_of(mesh: Mesh, tree: Any, spec: P) -> Any:
         name = keystr(path, simple=True, separator="/")
         found = re.search(r"(?:^|/)(conv|dense)_\d+/kernel$", name)
         kernel = leaf.shape[len(spec) :]
-        is_large = found and len(kernel) == _AXES[found[1]] and math.prod(kernel) >= _LARGE
-        if is_large and kernel[-1] % count(mesh, MODEL) == 0:
+        parts = count(mesh, MODEL)
+        is_large = (
+            parts > 1 and found and len(kernel) == _AXES[found[1]] and math.prod(kernel) >= _LARGE
+        )
+        if is_large and kernel[-1] % parts == 0:
             return NamedSharding(mesh, P(*spec, *[None] * (len(kernel) - 1), MODEL))
         return NamedSharding(mesh, spec)
 
