@@ -226,8 +226,9 @@ class Run:
         self._saved_at = time.monotonic()
 
     def _write(self, history: History) -> None:
-        with as_sentence(self._workdir):
-            distributed.on_first(history.write, self._workdir)
+        with distributed.together(), as_sentence(self._workdir):
+            if distributed.is_first():
+                history.write(self._workdir)
 
     def _stop(self, place: str) -> NoReturn:
         if self._every_epochs:
