@@ -72,15 +72,16 @@ class Evaluator:
         each = [self._zeros() for _ in range(rounds)]
         images_per_step = self._num_groups * -(-phase.num_images // phase.num_steps)
         with self._terminal.progress(title, self._num_seeds * phase.num_images) as show:
-            for start, stop in pieces(0, phase.num_steps, phase.window):
-                data = phase.at(start)
+            for first in range(0, phase.num_steps, phase.window):
+                data, end = phase.at(first), min(first + phase.window, phase.num_steps)
                 program = self._program_for(data)
                 for index, variables in enumerate(self._each_variables(state)):
-                    sums = meshes.place(self._mesh, each[index], self._of_groups)
-                    sums = program(variables, sums, *data.piece(start, stop))
-                    each[index] = distributed.at_hand(jax.block_until_ready(sums))
-                    show((stop - start) * images_per_step, each[index])
-                    after_piece()
+                    for start, stop in pieces(first, end):
+                        sums = meshes.place(self._mesh, each[index], self._of_groups)
+                        sums = program(variables, sums, *data.piece(start, stop))
+                        each[index] = distributed.at_hand(jax.block_until_ready(sums))
+                        show((stop - start) * images_per_step, each[index])
+                        after_piece()
         if len(each) == 1:
             return each[0]
         return jax.tree.map(lambda *sums: jnp.stack(sums, axis=-1).ravel(), *each)
