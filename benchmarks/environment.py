@@ -41,6 +41,16 @@ def describe() -> dict[str, Any]:
     return {"hardware": _hardware(), "versions": _versions(), "commit": commit()}
 
 
+def where() -> str:
+    """Hardware, version of JAX and commit in a line, for a table on the terminal."""
+    import jax
+
+    about, device = describe(), jax.devices()[0]
+    kind = "" if device.platform == "cpu" else f", {device.device_kind}"
+    versions = f"jax {about['versions']['jax']}, commit {about['commit']}"
+    return f"{hardware_text(about['hardware'])}{kind}, {versions}"
+
+
 def hardware_text(hardware: dict[str, Any]) -> str:
     """The hardware in a few words, such as "AMD EPYC, 2 cores, 23 GiB"."""
     memory_gib = hardware["memory_bytes"] / 2**30

@@ -113,12 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for net in options.nets:
         if net not in zoo.models.MODELS:
             parser.error(f"unknown net {net!r}")
-    about = environment.describe()
-    device = jax.devices()[0]
-    where = environment.hardware_text(about["hardware"])
-    where += "" if device.platform == "cpu" else f", {device.device_kind}"
     print(
-        f"{where}, jax {about['versions']['jax']}, commit {about['commit']}; training images/s of "
+        f"{environment.where()}; training images/s of "
         f"{options.num_seeds} seeds together, median of {options.rounds} rounds\n"
     )
     print(f"| net | {' | '.join(WAYS)} | loop / one after another | vmap / loop |")

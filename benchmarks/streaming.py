@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import environment
-import jax
 import psutil
 
 import zoo.config
@@ -126,12 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for net in options.nets:
         if net not in zoo.models.MODELS:
             parser.error(f"unknown net {net!r}")
-    about = environment.describe()
-    device = jax.devices()[0]
-    where = environment.hardware_text(about["hardware"])
-    where += "" if device.platform == "cpu" else f", {device.device_kind}"
     print(
-        f"{where}, jax {about['versions']['jax']}, commit {about['commit']}; epochs of "
+        f"{environment.where()}; epochs of "
         f"{options.images:,} images, median of {options.rounds} rounds; ratios to images in memory "
         f"are medians of those of each round\n"
     )

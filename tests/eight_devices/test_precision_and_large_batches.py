@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from devices import collectives
 from jax.sharding import PartitionSpec as P
-from test_spread_runs import mesh_of, moved
+from test_spread_runs import mesh_of
 
 from zoo.configs import default
 from zoo.models import ConvNet
@@ -92,4 +93,4 @@ def test_what_is_computed_again_is_not_communicated_again() -> None:
     assert again.as_text().count("optimization_barrier") > kept.as_text().count(
         "optimization_barrier"
     )
-    assert moved(again.compile().as_text()) == moved(kept.compile().as_text())
+    assert collectives(again.compile().as_text()) == collectives(kept.compile().as_text())

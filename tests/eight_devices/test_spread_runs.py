@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from devices import collectives
 from jax.sharding import AxisType, Mesh
 from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
@@ -124,20 +125,6 @@ def test_dropout_is_that_of_the_whole_batch(shape: tuple[int, ...], rate: float)
     np.testing.assert_array_equal(jax.jit(spread)(x), zoo.ops.dropout(x, rate, key))
 
 
-def moved(program: str) -> dict[str, list[int]]:
-    """The bytes of each collective operation of a compiled program, by its kind."""
-    found: dict[str, list[int]] = {}
-    kinds = "all-reduce|all-gather|reduce-scatter|collective-permute|all-to-all"
-    for result, kind in re.findall(rf"= (.+?) ({kinds})(?:-start)?\(", program):
-        arrays = re.findall(r"[a-z]+(\d+)\[([\d,]*)\]", result)
-        sizes = [
-            int(bits) // 8 * np.prod([*map(int, filter(None, shape.split(",")))], dtype=int)
-            for bits, shape in arrays
-        ]
-        found.setdefault(kind, []).append(int(sum(sizes)))
-    return found
-
-
 @pytest.mark.parametrize(
     ("net", "num_channels"),
     [("ablation_cnn3_dropout", 0), pytest.param("pairs_cnn6", 384, marks=pytest.mark.full)],
@@ -153,7 +140,7 @@ def test_a_step_moves_gradients_metrics_and_sums_of_statistics_alone(
     step = make_train_step(model, tx, axis_name=meshes.DATA)
     program = make_train_program(step, mesh=mesh_of(8))
     compiled = program.lower(state, Metrics.zeros(), split, order, 0, 4, ()).compile()
-    found = moved(compiled.as_text())
+    found = collectives(compiled.as_text())
     num_params = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     num_counts = 1 + bool(num_channels)  # images, pixels
     assert found.keys() == {"all-reduce"}

@@ -5,7 +5,6 @@ nothing is skipped but the files in `_OF_SYSTEMS`, which is said.
 """
 
 import dataclasses
-import hashlib
 import os
 import warnings
 from collections.abc import Iterator
@@ -59,7 +58,10 @@ def from_directory(
     root = expanded(directory)
     name = f"images:{root}"
     files = _scan(root)
-    about = _fingerprint(root, files) | {"options": dataclasses.asdict(options)}
+    about = {
+        "files": passes.fingerprint(root, files.paths),
+        "options": dataclasses.asdict(options),
+    }
     arrays = cache.read(root / CACHE, about)
     if arrays is not None:
         dataset = Dataset(
@@ -207,20 +209,6 @@ def _check_link(path: Path, root: Path) -> None:
         raise ZooError(
             f"{shown(path)} is a link out of {shown(root)}: put a copy in its place, or remove it"
         )
-
-
-def _fingerprint(root: Path, files: _Files) -> dict[str, str]:
-    """A checksum of the files' names, sizes and times, by which a change is noticed."""
-    digest = hashlib.sha256()
-    for split, paths in files.paths.items():
-        for path in paths:
-            try:
-                facts = path.stat()
-            except OSError as error:
-                raise ZooError(unreadable(path, error)) from None
-            line = f"{split}\0{path.relative_to(root)}\0{facts.st_size}\0{facts.st_mtime_ns}\n"
-            digest.update(line.encode(errors="surrogateescape"))
-    return {"files": digest.hexdigest()}
 
 
 def _not_a_directory(path: Path) -> str:

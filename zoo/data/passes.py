@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,16 +55,17 @@ def find(directory: Path, about: Any, count: int) -> Pass:
     return Pass(directory, about)
 
 
-def fingerprint(root: Path, paths: Iterable[Path]) -> str:
-    """A checksum of the files' names, sizes and times, by which a change is noticed."""
+def fingerprint(root: Path, files: Mapping[str, Iterable[Path]]) -> str:
+    """A checksum of the names, sizes and times of files by split, by which a change is noticed."""
     digest = hashlib.sha256()
-    for path in paths:
-        try:
-            facts = path.stat()
-        except OSError as error:
-            raise ZooError(unreadable(path, error)) from None
-        line = f"{path.relative_to(root)}\0{facts.st_size}\0{facts.st_mtime_ns}\n"
-        digest.update(line.encode(errors="surrogateescape"))
+    for split, paths in files.items():
+        for path in paths:
+            try:
+                facts = path.stat()
+            except OSError as error:
+                raise ZooError(unreadable(path, error)) from None
+            line = f"{split}\0{path.relative_to(root)}\0{facts.st_size}\0{facts.st_mtime_ns}\n"
+            digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 

@@ -131,7 +131,7 @@ def _labelled(
 ) -> tuple[Pass, dict[str, np.ndarray]]:
     """What is known of the records, and the labels of each part in their order."""
     directory = Path(builder.data_dir)
-    paths = [Path(path) for reader in readers.values() for path in reader.paths]
+    paths = {part: map(Path, reader.paths) for part, reader in readers.items()}
     counts = {
         part: sum(builder.info.splits[split].num_examples for split in splits[part])
         for part in readers

@@ -98,16 +98,10 @@ def first_before_others() -> Iterator[None]:
 
     So it alone repairs, renames and writes what is to be read.
     """
-    if is_first():
+    for turn_of_first in (True, False):
         with together():
-            yield
-        with together():
-            pass
-    else:
-        with together():
-            pass
-        with together():
-            yield
+            if is_first() == turn_of_first:
+                yield
 
 
 def on_first(write: Callable[..., object], *arguments: Any) -> None:
@@ -159,11 +153,9 @@ def check_same(what: str, values: Mapping[str, Any]) -> None:
 
 def _shortened(text: str) -> str:
     """A text, or of a long one its beginning and a checksum."""
-    return (
-        text
-        if len(text) <= 80
-        else f"{text[:60]}... ({hashlib.sha256(text.encode()).hexdigest():.8})"
-    )
+    if len(text) <= 80:
+        return text
+    return f"{text[:60]}... ({hashlib.sha256(text.encode()).hexdigest():.8})"
 
 
 def check_shared(directory: Path) -> None:

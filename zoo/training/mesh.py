@@ -207,9 +207,7 @@ def part_of_bytes(mesh: Mesh | None, tree: Any, spec: P) -> float:
     if mesh is None:
         return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
     parts = jax.tree.map(
-        lambda leaf, sharding: (
-            leaf.size * leaf.dtype.itemsize / (count(mesh, MODEL) if MODEL in sharding.spec else 1)
-        ),
+        lambda leaf, sharding: math.prod(sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize,
         tree,
         shardings_of(mesh, tree, spec),
     )
