@@ -178,8 +178,8 @@ def test_a_run_that_diverges_does_not_stop_the_others(
             raise DivergedError("loss is nan")
         done.append(workdir.name)
 
-    def finished(protocol: str, workdir: Path) -> FinishedRun:
-        return make_run("pooling_cnn3", 0.99, int(workdir.name[-1]))
+    def finished(protocol: str, workdir: Path) -> list[FinishedRun]:
+        return [make_run("pooling_cnn3", 0.99, int(workdir.name[-1]))]
 
     monkeypatch.setattr("zoo.reproduction.run.train_and_evaluate", train)
     monkeypatch.setattr("zoo.reproduction.results.from_history", finished)
@@ -204,10 +204,10 @@ def test_nets_are_trained_in_the_order_given_and_only_what_is_missing(
     def train(config: Any, workdir: Path, **options: Any) -> None:
         done.append(workdir.name)
 
-    def finished(protocol: str, workdir: Path) -> FinishedRun:
+    def finished(protocol: str, workdir: Path) -> list[FinishedRun]:
         net, seed = workdir.name.split("-")
         run = make_run(net, 0.99, int(seed))
-        return dataclasses.replace(run, environment={**ENVIRONMENT, "numerics": VERSION})
+        return [dataclasses.replace(run, environment={**ENVIRONMENT, "numerics": VERSION})]
 
     monkeypatch.setattr("zoo.reproduction.run.train_and_evaluate", train)
     monkeypatch.setattr("zoo.reproduction.results.from_history", finished)
@@ -342,7 +342,7 @@ def results_of(output: Path) -> Any:
     for run in content["runs"]:
         del run["epochs"]["seconds"]
     for row in content["rows"]:
-        del row["seconds_per_epoch"]
+        del row["seconds_per_epoch"], row["seconds_per_epoch_elsewhere"]
     return content
 
 
@@ -377,6 +377,33 @@ def test_reproduce_trains_reports_and_resumes(
         ("holdout", 0),
     ]
     check_weights(tmp_path / "weights", runs)
+
+
+@pytest.mark.slow
+def test_where_a_device_trains_seeds_at_once_those_that_are_missing_are_one_run(
+    small_mnist: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU that trains one after another, each with the numbers of its own run."""
+    monkeypatch.setenv("TFDS_DATA_DIR", small_mnist)
+    folders = (tmp_path / "runs", tmp_path / "out")
+    options = {"missing": True, "weights": tmp_path / "weights", "quiet": True}
+    reproduce(["pooling_cnn3"], range(1, 2), ["notebook"], *folders, **options)
+    alone = results_of(tmp_path / "out")["runs"]
+    monkeypatch.setattr("zoo.training.programs.seeds_at_once", lambda config: 8)
+    reproduce(["pooling_cnn3"], range(4), ["notebook"], *folders, **options)
+    names = sorted(path.name for path in (tmp_path / "runs").iterdir() if path.is_dir())
+    assert names == ["pooling_cnn3-0", "pooling_cnn3-1", "pooling_cnn3-2-3"]
+    runs = results_of(tmp_path / "out")["runs"]
+    assert [run["seed"] for run in runs] == [0, 1, 2, 3]
+    assert [run["environment"].get("seeds_together") for run in runs] == [None, None, 2, 2]
+    assert runs[1] == alone[0]
+    assert runs[2]["config"]["num_seeds"] == 1
+    assert runs[2]["test"]["accuracy"] != runs[3]["test"]["accuracy"]
+    check_weights(tmp_path / "weights", runs)
+    (two_together,) = (tmp_path / "runs").glob("*-2-3")
+    history = zoo.training.history.read(two_together)
+    shared = zoo.reproduction.results.from_history("notebook", two_together)[0].epochs["seconds"]
+    assert sum(shared) * 2 == pytest.approx(sum(each["seconds"] for each in history.epochs))
 
 
 def check_weights(directory: Path, runs: list[dict[str, Any]]) -> None:

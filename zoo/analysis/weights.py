@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import zoo.config
 import zoo.training.history
 from zoo.analysis import trained
@@ -53,9 +51,8 @@ def about(net: TrainedNet, history: History) -> dict[str, Any]:
         "input": {"range": "uint8 in 0..255, or float in [0, 1]", **_polarity(history.framing)},
     }
     if history.test is not None:
-        of_seed = {key: np.atleast_1d(history.test[key]).tolist() for key in ("accuracy", "loss")}
-        found["test"] = {key: values[index] for key, values in of_seed.items()}
-        found["test"]["num_examples"] = history.test["num_examples"]
+        own = zoo.training.history.of_seed(history.test, index)
+        found["test"] = {key: own[key] for key in ("accuracy", "loss", "num_examples")}
     config = zoo.config.flatten(history.config) | {  # without their places
         "dataset": short(net.data.dataset),
         "model": net_files.short_name(history.config["model"]),
@@ -70,7 +67,7 @@ def about(net: TrainedNet, history: History) -> dict[str, Any]:
         "commit": environment.get("git_commit") or "",
         "hardware": hardware[0] + (f", {hardware[1]} CPU cores" if hardware[1] else ""),
         "versions": {name: environment[name] for name in _VERSIONS if name in environment},
-        "seconds": round(sum(record["seconds"] for record in history.epochs), 1),
+        "seconds": round(sum(each["seconds"] for each in history.epochs) / history.num_seeds, 1),
     }
     if source := history.model.get("init_from"):  # without its place
         facts = {key: value for key, value in source.items() if key != "source"}

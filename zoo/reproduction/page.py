@@ -29,7 +29,8 @@ _METHOD = f"""\
   *does not hold* if one of k others is better with p < {LEVEL} / k. Seeds are independent, so the
   test is unpaired.
 - **Seconds** are the median over epochs, validation included, on a machine that may also have run
-  other jobs.
+  other jobs; of seeds that were trained together, the share of each. Which device the other one is
+  stands below.
 """
 
 
@@ -120,10 +121,11 @@ def _losses_and_times(rows: Iterable[Row]) -> str:
             "ours",
             "place",
             "published s/epoch",
-            "our s/epoch",
+            "our s/epoch, CPU",
+            "other device",
             "approx. h per seed on 2 cores",
         ],
-        "llrrrrrrrr",
+        "llrrrrrrrrr",
         [
             [
                 f"`{row.net}`",
@@ -134,7 +136,8 @@ def _losses_and_times(rows: Iterable[Row]) -> str:
                 _with_spread(row.loss, row.loss_std, ".4f"),
                 _signed(row.loss_distance),
                 f"{row.published_seconds_per_epoch:.1f}",
-                "-" if row.seconds_per_epoch is None else f"{row.seconds_per_epoch:.1f}",
+                _seconds(row.seconds_per_epoch),
+                _seconds(row.seconds_per_epoch_elsewhere),
                 f"{training_hours(row.net):.2g}",
             ]
             for row in rows
@@ -158,9 +161,11 @@ def _environments(runs: Sequence[FinishedRun]) -> str:
         name = f"`{run.net}`" if run.protocol == "notebook" else f"`{run.net}` ({run.protocol})"
         for environment in (*run.earlier_environments, run.environment):
             versions = ", ".join(f"{package} {environment[package]}" for package in PACKAGES)
+            count = environment.get("seeds_together", 1)
+            together = f", {count} seeds together" if count > 1 else ""
             text = (
-                f"{hardware_text(environment)}; python {environment['python']}, {versions}; "
-                f"commit {commit_text(environment)}"
+                f"{hardware_text(environment)}{together}; python {environment['python']}, "
+                f"{versions}; commit {commit_text(environment)}"
             )
             until = environment.get("until_epoch")
             part = name if until is None else f"{name} until epoch {until}"
@@ -188,6 +193,10 @@ def _with_spread(mean: float | None, std: float | None, form: str) -> str:
 
 def _place(row: Row) -> str:
     return _signed(row.accuracy_distance)
+
+
+def _seconds(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds:.1f}"
 
 
 def _signed(distance: float | None) -> str:

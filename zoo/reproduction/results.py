@@ -16,6 +16,7 @@ from zoo.training.numerics import version_of
 
 FORMAT = 1
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")  # packages with their version in the table
+_OF_EPOCH = ("loss", "accuracy", "val_loss", "val_accuracy", "seconds")
 PROTOCOLS = {
     "notebook": "as the notebook trained, validated and tested: the last epoch",
     "holdout": "20% of the training set held out, the best epoch on them tested once",
@@ -38,25 +39,40 @@ class FinishedRun:
     test: dict[str, Any]
 
 
-def from_history(protocol: str, workdir: Path) -> FinishedRun:
-    """The finished run of a single seed in workdir."""
+def from_history(protocol: str, workdir: Path) -> list[FinishedRun]:
+    """The finished runs in workdir: one for each seed, of those that were trained together.
+
+    Then an epoch's seconds are each seed's share of them, and `environment.seeds_together` tells
+    how many seeds there were: on a GPU its numbers are those of a single seed up to rounding.
+    """
     history = zoo.training.history.read(workdir)
     if not history.is_complete or history.test is None:
         raise ZooError(f"{workdir} is not complete: finish its training first")
     modified = (workdir / zoo.training.history.FILENAME).stat().st_mtime
-    keys = ("loss", "accuracy", "val_loss", "val_accuracy", "seconds")
-    return FinishedRun(
-        net=history.config["model"],
-        protocol=protocol,
-        seed=history.config["seed"],
-        date=datetime.datetime.fromtimestamp(modified).date().isoformat(),
-        config={key: value for key, value in history.config.items() if not key.endswith("_dir")},
-        environment=history.environment,
-        earlier_environments=history.earlier_environments,
-        data=history.data,
-        epochs={key: [record[key] for record in history.epochs] for key in keys},
-        test=history.test,
-    )
+    first, count = history.config["seed"], history.num_seeds
+    together = {"seeds_together": count} if count > 1 else {}
+    return [
+        FinishedRun(
+            net=history.config["model"],
+            protocol=protocol,
+            seed=seed,
+            date=datetime.datetime.fromtimestamp(modified).date().isoformat(),
+            config={key: value for key, value in history.config.items() if not _is_place(key)}
+            | {"seed": seed, "num_seeds": 1},
+            environment=history.environment | together,
+            earlier_environments=[each | together for each in history.earlier_environments],
+            data=history.data,
+            epochs={key: [own[key] for own in epochs] for key in _OF_EPOCH}
+            | {"seconds": [own["seconds"] / count for own in epochs]},
+            test=zoo.training.history.of_seed(history.test, index),
+        )
+        for index, seed in enumerate(range(first, first + count))
+        for epochs in [[zoo.training.history.of_seed(each, index) for each in history.epochs]]
+    ]
+
+
+def _is_place(key: str) -> bool:
+    return key.endswith("_dir")
 
 
 def is_mnist(run: FinishedRun | zoo.training.history.History) -> bool:
@@ -137,5 +153,6 @@ def _check_form(run: FinishedRun) -> None:
     }
     for each in (*run.earlier_environments, run.environment):
         forms.check(each, environment)
-        forms.check(each.get("device_count", 1), forms.whole(1))
+        for count in ("device_count", "seeds_together"):
+            forms.check(each.get(count, 1), forms.whole(1))
         forms.check(version_of(each), forms.whole(1))

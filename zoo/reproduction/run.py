@@ -1,7 +1,6 @@
 """Trains the notebooks' nets again and writes the published next to the reproduced results."""
 
 import dataclasses
-import itertools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,10 +17,31 @@ from zoo.reproduction.weights import keep, tell_seeds
 from zoo.system.errors import DivergedError, ZooError
 from zoo.system.files import expanded, write_whole
 from zoo.system.lock import locked
-from zoo.training import numerics, train_and_evaluate
+from zoo.training import numerics, programs, train_and_evaluate
 from zoo.training.terminal import Terminal
 
 STEM = "reproduction"
+
+
+@dataclasses.dataclass(frozen=True)
+class Lot:
+    """Seeds of one net and protocol that are trained in one run."""
+
+    net: str
+    protocol: str  # one of zoo.reproduction.results.PROTOCOLS
+    seeds: range
+
+    @property
+    def name(self) -> str:
+        """The name of its run's directory, such as vgg5-0, vgg5-0-4 or vgg5-holdout-0."""
+        protocol = "" if self.protocol == "notebook" else f"-{self.protocol}"
+        more = f"-{self.seeds[-1]}" if len(self.seeds) > 1 else ""
+        return f"{self.net}{protocol}-{self.seeds[0]}{more}"
+
+    def __str__(self) -> str:
+        first, last = self.seeds[0], self.seeds[-1]
+        seeds = f"seed {first}" if first == last else f"seeds {first} to {last}"
+        return f"{self.net}, {seeds}, protocol {self.protocol}"
 
 
 def reproduce(
@@ -39,12 +59,13 @@ def reproduce(
     """Trains what is not trained yet, in the order given, and writes the table after each run.
 
     Interrupted runs are resumed, complete ones used as they are; other results in the file stay.
-    (Over 50 lines: half of them tell the arguments.)
+    Where a device trains several seeds at once (`zoo.training.programs.seeds_at_once`), those of a
+    net that follow each other are one run. (Over 50 lines: half of them tell the arguments.)
 
     Args:
         nets, seeds, protocols: each net is trained from each seed under each protocol, which is a
             key of `zoo.reproduction.results.PROTOCOLS`.
-        runs_dir: contains the run directories, NET-SEED or NET-PROTOCOL-SEED.
+        runs_dir: contains the run directories, see `Lot.name`.
         output: the directory for reproduction.csv, .json and .md.
         missing: leave out what the results there hold already, with this version of the numerics.
         weights: a directory for the weights of seed 0 of the notebook's protocol, with an index.
@@ -57,42 +78,56 @@ def reproduce(
     runs_dir, output = expanded(runs_dir), expanded(output)
     configs = {net: zoo.config.load(net) for net in nets}
     runs = zoo.reproduction.results.read(output / f"{STEM}.json")
-    plan = list(itertools.product(configs, protocols, seeds))
-    if missing:
-        held = {(run.net, run.protocol, run.seed) for run in runs if _is_up_to_date(run)}
-        plan = [each for each in plan if each not in held]
+    held = {(run.net, run.protocol, run.seed) for run in runs if missing and _is_up_to_date(run)}
+    plan = [
+        Lot(net, protocol, lot)
+        for net, config in configs.items()
+        for protocol in protocols
+        for lot in _lots(
+            [seed for seed in seeds if (net, protocol, seed) not in held],
+            together=programs.seeds_at_once(config) > 1,
+        )
+    ]
     terminal = Terminal(quiet)
     terminal.say(_plan_text(plan, runs_dir))
     output.mkdir(parents=True, exist_ok=True)
     runs_dir.mkdir(parents=True, exist_ok=True)
     diverged: list[str] = []
     with locked(runs_dir):
-        for number, (net, protocol, seed) in enumerate(plan, 1):
-            terminal.say(f"\n[{number}/{len(plan)}] {net}, seed {seed}, protocol {protocol}")
-            workdir = runs_dir / _name(net, protocol, seed)
-            config = _config(configs[net], protocol, seed)
+        for number, lot in enumerate(plan, 1):
+            terminal.say(f"\n[{number}/{len(plan)}] {lot}")
+            workdir = runs_dir / lot.name
+            config = _config(configs[lot.net], lot)
             try:
                 train_and_evaluate(config, workdir, quiet=quiet, should_stop=should_stop)
             except DivergedError as error:
                 terminal.say(str(error))
                 diverged.append(workdir.name)
                 continue
-            runs = _add(workdir, protocol, output, weights)
+            runs = _add(workdir, lot, output, weights)
             jax.clear_caches()  # the programs of all nets would fill the memory
     _tell(terminal, [row for row in make_rows(runs) if row.net in configs and row.seeds], output)
     if diverged:
         raise ZooError(f"training diverged in {', '.join(diverged)}: not in the table")
 
 
-def _name(net: str, protocol: str, seed: int) -> str:
-    return f"{net}-{seed}" if protocol == "notebook" else f"{net}-{protocol}-{seed}"
+def _lots(seeds: Sequence[int], together: bool) -> list[range]:
+    """Ascending seeds in ranges of one each; together: in as long ranges as they make."""
+    lots: list[range] = []
+    for seed in seeds:
+        if together and lots and lots[-1].stop == seed:
+            lots[-1] = range(lots[-1].start, seed + 1)
+        else:
+            lots.append(range(seed, seed + 1))
+    return lots
 
 
-def _plan_text(plan: Sequence[tuple[str, str, int]], runs_dir: Path) -> str:
-    nets = {net for net, _, _ in plan}
-    hours = sum(training_hours(net) for net, _, _ in plan)
+def _plan_text(plan: Sequence[Lot], runs_dir: Path) -> str:
+    nets = {lot.net for lot in plan}
+    num_seeds = sum(len(lot.seeds) for lot in plan)
+    hours = sum(len(lot.seeds) * training_hours(lot.net) for lot in plan)
     return (
-        f"{_count(len(plan), 'run')} of {_count(len(nets), 'net')} in {runs_dir}: about "
+        f"{_count(num_seeds, 'run')} of {_count(len(nets), 'net')} in {runs_dir}: about "
         f"{hours:.1f} hours on two CPU cores, minus finished work"
     )
 
@@ -108,14 +143,14 @@ def _tell(terminal: Terminal, rows: Sequence[Row], output: Path) -> None:
     terminal.say(f"wrote {STEM}.csv, {STEM}.json and {STEM}.md to {output}")
 
 
-def _add(workdir: Path, protocol: str, output: Path, weights: Path | None) -> list[FinishedRun]:
+def _add(workdir: Path, lot: Lot, output: Path, weights: Path | None) -> list[FinishedRun]:
     """Adds a finished run to the results in `output`, and to the weights; gives all results."""
     before = zoo.reproduction.results.read(output / f"{STEM}.json")
-    finished = zoo.reproduction.results.from_history(protocol, workdir)
-    runs = zoo.reproduction.results.merged(before, [finished])
+    finished = zoo.reproduction.results.from_history(lot.protocol, workdir)
+    runs = zoo.reproduction.results.merged(before, finished)
     write(runs, output)
     if weights is not None:
-        if (protocol, finished.seed) == ("notebook", 0):
+        if lot.protocol == "notebook" and lot.seeds[0] == 0:
             keep(workdir, weights)
         tell_seeds(weights, runs)
     return runs
@@ -139,10 +174,10 @@ def write(runs: Sequence[FinishedRun], output: Path) -> None:
         write_whole(output / f"{STEM}.{ending}", text)
 
 
-def _config(config: ConfigDict, protocol: str, seed: int) -> ConfigDict:
+def _config(config: ConfigDict, lot: Lot) -> ConfigDict:
     config = config.copy_and_resolve_references()
-    config.seed = seed
-    if protocol == "holdout":
+    config.seed, config.num_seeds = lot.seeds[0], len(lot.seeds)
+    if lot.protocol == "holdout":
         config.validation = "holdout"
     return config
 

@@ -37,7 +37,8 @@ class Row:
     loss_std: float | None
     loss_distance: float | None
     published_seconds_per_epoch: float
-    seconds_per_epoch: float | None  # median over epochs and seeds
+    seconds_per_epoch: float | None  # on a CPU, median over epochs and seeds
+    seconds_per_epoch_elsewhere: float | None  # on other devices, of which each seed has its share
     hardware: str
     versions: str
     commits: str
@@ -100,9 +101,8 @@ def _row(net: str, protocol: str, runs: Sequence[FinishedRun]) -> Row:
         loss_std=_std(losses),
         loss_distance=loss_place,
         published_seconds_per_epoch=published.seconds_per_epoch,
-        seconds_per_epoch=statistics.median(s for run in runs for s in run.epochs["seconds"])
-        if runs
-        else None,
+        seconds_per_epoch=_median_seconds([run for run in runs if _is_of_cpu(run)]),
+        seconds_per_epoch_elsewhere=_median_seconds([run for run in runs if not _is_of_cpu(run)]),
         hardware=_all(hardware_text(run.environment) for run in runs),
         versions=_all(f"jax {run.environment['jax']}" for run in runs),
         commits=_all(commit_text(run.environment) for run in runs),
@@ -119,6 +119,14 @@ def _verdict(place: float | None) -> str:
     if abs(place) <= 2:
         return "inside"
     return f"{'above' if place > 0 else 'below'} ours"
+
+
+def _is_of_cpu(run: FinishedRun) -> bool:
+    return bool(run.environment["platform"] == "cpu")
+
+
+def _median_seconds(runs: Sequence[FinishedRun]) -> float | None:
+    return statistics.median(s for run in runs for s in run.epochs["seconds"]) if runs else None
 
 
 def _mean(values: Sequence[float]) -> float | None:

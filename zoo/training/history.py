@@ -134,6 +134,13 @@ def numbers(history: History, record: dict[str, Any]) -> dict[str, float]:
     return flat
 
 
+def of_seed(record: dict[str, Any], index: int) -> dict[str, Any]:
+    """The entry of one seed, by its place among the seeds, of an epoch or the test of many."""
+    return {
+        name: value[index] if isinstance(value, list) else value for name, value in record.items()
+    }
+
+
 def seeds_text(history: History) -> str:
     """Such as "seed 0" or "seeds 0 to 3"."""
     first = history.config["seed"]
