@@ -81,7 +81,7 @@ def get_config() -> ConfigDict:
     mesh.data = -1  # so many share a batch; -1: all that divide it and that seeds leave; 1: none
     mesh.model = 1  # so many share each large kernel, of nets that one cannot hold
     mesh.seed = -1  # so many groups of devices share the seeds; -1: as many as divide num_seeds
-    mesh.seeds_at_once = -1  # seeds that a device trains at once, by vmap; -1: 1 on a CPU, else 8
+    mesh.seeds_at_once = -1  # seeds that a device trains at once, by vmap; -1: 1
 
     # If a loss or a gradient is not finite: stop and report where it started, or skip that batch.
     config.on_nan = "stop"  # stop or skip

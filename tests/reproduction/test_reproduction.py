@@ -380,16 +380,15 @@ def test_reproduce_trains_reports_and_resumes(
 
 
 @pytest.mark.slow
-def test_where_a_device_trains_seeds_at_once_those_that_are_missing_are_one_run(
+def test_on_a_gpu_the_seeds_that_are_missing_are_one_run(
     small_mnist: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a CPU that trains one after another, each with the numbers of its own run."""
     monkeypatch.setenv("TFDS_DATA_DIR", small_mnist)
     folders = (tmp_path / "runs", tmp_path / "out")
     options = {"missing": True, "weights": tmp_path / "weights", "quiet": True}
     reproduce(["pooling_cnn3"], range(1, 2), ["notebook"], *folders, **options)
     alone = results_of(tmp_path / "out")["runs"]
-    monkeypatch.setattr("zoo.training.programs.seeds_at_once", lambda config: 8)
+    monkeypatch.setattr("zoo.reproduction.run.jax.default_backend", lambda: "gpu")
     reproduce(["pooling_cnn3"], range(4), ["notebook"], *folders, **options)
     names = sorted(path.name for path in (tmp_path / "runs").iterdir() if path.is_dir())
     assert names == ["pooling_cnn3-0", "pooling_cnn3-1", "pooling_cnn3-2-3"]

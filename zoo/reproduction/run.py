@@ -17,7 +17,7 @@ from zoo.reproduction.weights import keep, tell_seeds
 from zoo.system.errors import DivergedError, ZooError
 from zoo.system.files import expanded, write_whole
 from zoo.system.lock import locked
-from zoo.training import numerics, programs, train_and_evaluate
+from zoo.training import numerics, train_and_evaluate
 from zoo.training.terminal import Terminal
 
 STEM = "reproduction"
@@ -59,8 +59,8 @@ def reproduce(
     """Trains what is not trained yet, in the order given, and writes the table after each run.
 
     Interrupted runs are resumed, complete ones used as they are; other results in the file stay.
-    Where a device trains several seeds at once (`zoo.training.programs.seeds_at_once`), those of a
-    net that follow each other are one run. (Over 50 lines: half of them tell the arguments.)
+    On a GPU or TPU, where an epoch takes less time than compiling its program, seeds of a net that
+    follow each other are one run. (Over 50 lines: half of them tell the arguments.)
 
     Args:
         nets, seeds, protocols: each net is trained from each seed under each protocol, which is a
@@ -81,11 +81,11 @@ def reproduce(
     held = {(run.net, run.protocol, run.seed) for run in runs if missing and _is_up_to_date(run)}
     plan = [
         Lot(net, protocol, lot)
-        for net, config in configs.items()
+        for net in configs
         for protocol in protocols
         for lot in _lots(
             [seed for seed in seeds if (net, protocol, seed) not in held],
-            together=programs.seeds_at_once(config) > 1,
+            together=jax.default_backend() != "cpu",
         )
     ]
     terminal = Terminal(quiet)

@@ -27,8 +27,10 @@ from zoo.system.files import write_whole
 FORMAT = 1
 
 
-def keep(workdir: Path, directory: Path) -> None:
+def keep(workdir: Path, directory: Path, seed: int | None = None) -> None:
     """Writes the net of a finished run to NET-DATASET.safetensors, and its entry of the index.
+
+    Of a run of many seeds that is the first, or the one given.
 
     Its arrays are float16 where that changes the predicted class of no test image, else float32.
     Accuracy and loss in the index are those of the file.
@@ -37,7 +39,7 @@ def keep(workdir: Path, directory: Path) -> None:
         ZooError, OSError: the run or its data cannot be read; the files cannot be written.
     """
     history = zoo.training.history.read(workdir)
-    net = trained.load(workdir)
+    net = trained.load(workdir, seed)
     test = net.split("test")
     logits = net.logits(test.images)
     half = dataclasses.replace(net, variables=jax.tree.map(_as_half, net.variables))
@@ -53,7 +55,8 @@ def keep(workdir: Path, directory: Path) -> None:
     history.data["sha256"] = _sha256_of_data(net)
     facts = about(net, history)
     facts["test"] |= {"accuracy": found.accuracy.value, "loss": found.loss.value}
-    facts["training"] |= {"protocol": "notebook", "command": f"zoo reproduce {net.name}"}
+    which = f" --first-seed {net.seed}" if net.seed else ""
+    facts["training"] |= {"protocol": "notebook", "command": f"zoo reproduce {net.name}{which}"}
     entry = make_config(net.model, net.image_shape, facts) | {
         "file": path.name,
         "bytes": len(content),

@@ -21,7 +21,6 @@ from zoo.training.step import Batch, Metrics, Stream, TrainState, random_key
 Tree = TypeVar("Tree")
 Carry = TypeVar("Carry")
 SECONDS_PER_PIECE = 0.5
-_SEEDS_AT_ONCE = 8  # of which each has a part of a large device
 STEPS_AT_ONCE = 16  # on a GPU, between two looks at whether the loop is done
 
 
@@ -139,9 +138,7 @@ def _host_decides() -> bool:
 
 def seeds_at_once(config: ml_collections.ConfigDict) -> int:
     """The seeds that a device trains at once, by a configuration."""
-    if config.mesh.seeds_at_once > 0:
-        return config.mesh.seeds_at_once
-    return 1 if jax.default_backend() == "cpu" else _SEEDS_AT_ONCE
+    return max(1, config.mesh.seeds_at_once)
 
 
 def make_train_program(
