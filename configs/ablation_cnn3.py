@@ -4,7 +4,7 @@
 
 Adam, batches of 128, 15 epochs, validated on the test set.
 Published test accuracy 99.07% (one run, no seed).
-Own: 99.17% ± 0.09%, loss 0.0370 ± 0.0083 (n = 3).
+Own: 99.19% ± 0.05%, loss 0.0338 ± 0.0058 (n = 3).
 """
 
 from ml_collections import ConfigDict

@@ -4,7 +4,7 @@
 
 Adam, batches of 128, 15 epochs, validated on the test set.
 Published test accuracy 99.40% (one run, no seed).
-Own: 99.31% ± 0.07%, loss 0.0206 ± 0.0020 (n = 3).
+Own: 99.32% ± 0.07%, loss 0.0197 ± 0.0028 (n = 3).
 """
 
 from ml_collections import ConfigDict

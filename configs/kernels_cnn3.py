@@ -4,7 +4,7 @@
 
 Adam, batches of 128, 12 epochs, validated on the test set.
 Published test accuracy 99.48%, loss 0.0169 (one run, no seed).
-Own: 99.49%, loss 0.0170 (n = 1).
+Own: 99.43% ± 0.05%, loss 0.0183 ± 0.0007 (n = 5).
 """
 
 from ml_collections import ConfigDict

@@ -4,7 +4,7 @@
 
 Adadelta, batches of 128, 20 epochs, validated on the test set.
 Published test accuracy 99.24%, loss 0.0302 (one run, no seed).
-Own: 99.34%, loss 0.0269 (n = 1).
+Own: 99.28% ± 0.07%, loss 0.0286 ± 0.0017 (n = 4).
 """
 
 from ml_collections import ConfigDict

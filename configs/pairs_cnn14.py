@@ -4,7 +4,7 @@
 
 Adam, batches of 128, 12 epochs, validated on the test set.
 Published test accuracy 99.05%, loss 0.0510 (one run, no seed).
-Own: 98.50%, loss 0.0660 (n = 1).
+Own: 98.85% ± 0.34%, loss 0.0531 ± 0.0129 (n = 5).
 """
 
 from ml_collections import ConfigDict

@@ -4,7 +4,7 @@
 
 Adam, batches of 128, 12 epochs, validated on the test set.
 Published test accuracy 99.08%, loss 0.0362 (one run, no seed).
-Own: 99.20%, loss 0.0295 (n = 1).
+Own: 99.29% ± 0.11%, loss 0.0286 ± 0.0035 (n = 5).
 """
 
 from ml_collections import ConfigDict

@@ -4,7 +4,7 @@
 
 Adam, batches of 200, 10 epochs, the last 20% of the training set held out.
 Published test accuracy 99.01%, loss 0.0323 (one run, no seed).
-Own: 99.18%, loss 0.0252 (n = 1).
+Own: 99.25% ± 0.08%, loss 0.0247 ± 0.0010 (n = 5).
 """
 
 from ml_collections import ConfigDict

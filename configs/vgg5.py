@@ -4,7 +4,7 @@
 
 Adadelta, batches of 128, 20 epochs, validated on the test set.
 Published test accuracy 99.49%, loss 0.0305 (one run, no seed).
-Own: 99.39%, loss 0.0295 (n = 1).
+Own: 99.41% ± 0.05%, loss 0.0286 ± 0.0024 (n = 5).
 """
 
 from ml_collections import ConfigDict
