@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import accelerator
 import answers
 import devices
 import devices_report
@@ -177,6 +178,21 @@ def test_the_model_of_many_devices() -> None:
         compute / (compute + 1.75e-3 + 14 * latency)
     )
     assert devices_report.largest_count(facts, chip) == 8  # beyond, the links are slower
+
+
+def test_the_page_of_an_accelerator_tells_the_part_of_its_peak() -> None:
+    row = {"num_seeds": 1, "seeds_at_once": 1, "train_flop": 10**6, "images_per_second": 6.7e6}
+    rows = [
+        row | {"net": "pooling_cnn3", "precision": precision} for precision in ("float32", "tf32")
+    ]
+    rows.append(rows[1] | {"num_seeds": 32, "images_per_second": 13.4e6})
+    rows.append({"net": "vgg5", "precision": "tf32", "num_seeds": 1, "error": "out of memory"})
+    result = accelerator.results.new("accelerator.py", "On a GPU", {})
+    page = accelerator.markdown(result | {"device": "NVIDIA H200", "rows": rows})
+    cells = "6,700,000 | 0.01 | 10.0% | 6,700,000 | 0.01 | 1.4% | - | - | -"
+    assert f"| `pooling_cnn3` | {cells} |" in page
+    assert "13,400,000 one after another (2.00 of one seed's)." in page
+    assert "vgg5" not in page
 
 
 def test_the_bytes_of_collectives_are_read_off_a_program() -> None:
