@@ -16,7 +16,9 @@ from devices import collectives
 from jax.sharding import AxisType, Mesh
 from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
+from parity import training
 
+import zoo.config
 import zoo.data
 import zoo.models
 import zoo.ops
@@ -37,7 +39,7 @@ from zoo.models.layers import (
 from zoo.models.net import ConvNet
 from zoo.system.errors import ZooError
 from zoo.training import mesh as meshes
-from zoo.training import nets, train_and_evaluate
+from zoo.training import nets, optim, train_and_evaluate
 from zoo.training.history import History
 from zoo.training.loop import Trainer
 from zoo.training.programs import epoch_order, make_train_program
@@ -112,6 +114,48 @@ def test_gradients_and_statistics_are_those_of_the_whole_batch(
     assert jax.tree.structure(found) == jax.tree.structure(whole)
     for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(found), strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("net", ["vgg5", "pairs_cnn6", "ablation_cnn3_dropout"])
+def test_fifty_steps_have_the_losses_of_one_device(in_float64: None, net: str) -> None:
+    """With dropout, by the optimizer of the net's configuration, on drawings on a blank ground."""
+    config = zoo.config.load(net)
+    schedule = optim.make_schedule(config.optimizer, 50, 50)
+    model, tx = (
+        ConvNet(zoo.models.MODELS[net], dtype=jnp.float64),
+        optim.make_optimizer(config.optimizer, schedule),
+    )
+    rng = np.random.RandomState(0)
+    labels = rng.randint(10, size=50 * 32)
+    images = training.strokes(labels, rng).reshape(50, 32, 28, 28, 1)
+    first = create_train_state(model, tx, 0, (28, 28, 1))
+    first = jax.tree.map(lambda x: x.astype(float) if x.dtype == np.float32 else x, first)
+
+    def losses(num_devices: int) -> list[float]:
+        if num_devices == 1:
+            step = jax.jit(make_train_step(model, tx))
+        else:
+            step = jax.jit(
+                jax.shard_map(
+                    make_train_step(model, tx, axis_name=meshes.DATA),
+                    mesh=mesh_of(num_devices),
+                    in_specs=(P(), P(meshes.DATA)),
+                    out_specs=P(),
+                    check_vma=False,
+                )
+            )
+        state, found = first, []
+        for image, label in zip(images, labels.reshape(50, 32), strict=True):
+            batch = {"image": image, "label": label, "mask": np.ones(32, bool)}
+            state, metrics = step(state, batch)
+            found.append(metrics.loss_sum / metrics.num_examples)
+        return [float(loss) for loss in found]
+
+    alone = losses(1)
+    assert alone[-1] < alone[0]
+    for num_devices in (2, 4, 8):
+        np.testing.assert_allclose(losses(num_devices), alone, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("shape", "rate"), [((16, 7, 5, 3), 0.25), ((16, 9), 0.3), ((8,), 0.5)])

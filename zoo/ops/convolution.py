@@ -29,9 +29,10 @@ def conv(
 ) -> jax.Array:
     """Convolution without bias: [B, H', W', F].
 
-    The output for a patch of zeros is exactly zero. So is the gradient of a pixel if all outputs
-    that depend on it have a zero gradient, and the gradient of a weight that is multiplied by zeros
-    only. Differentiable in any mode, any number of times.
+    On a CPU the output for a patch of zeros is exactly zero. So is the gradient of a pixel if all
+    outputs that depend on it have a zero gradient, and the gradient of a weight that is multiplied
+    by zeros only; on a GPU or TPU that is for XLA's algorithm to say. Differentiable in any mode,
+    any number of times.
 
     Args:
         x: images [B, H, W, C], floating point.
