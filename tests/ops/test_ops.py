@@ -527,6 +527,22 @@ def test_sharded_images_give_the_same_gradients(arrays):
     assert_trees_close(gradient(*sharded), gradient(x, kernel))
 
 
+def test_a_net_can_be_debugged_without_compiling():
+    """Under `jax.disable_jit` a primitive is still compiled by itself: there is no other way."""
+    model = zoo.models.create_model("ablation_cnn3_dropout")
+    images = jnp.asarray(np.random.default_rng(0).random((2, 28, 28, 1), np.float32))
+    variables = model.init(jax.random.key(0), images, train=False)
+
+    def loss(variables):
+        return jnp.sum(model.apply(variables, images, train=False) ** 2)
+
+    expected = jax.grad(loss)(variables)
+    with jax.disable_jit():
+        found = jax.grad(loss)(variables)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("padding", ["same", "FULL"])
 def test_an_unknown_padding_is_refused(padding):
     """Only the two names of Keras, in capitals."""
