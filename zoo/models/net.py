@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from zoo.models import pieces
 from zoo.models.layers import (
     Context,
     Head,
@@ -201,7 +202,6 @@ class ConvNet(nn.Module):
             return _init_from_shape(*call)  # in a function that is being compiled or mapped
         return _init_program(jax.default_backend())(*call)
 
-    @nn.compact
     def __call__(
         self, images: jax.Array, *, train: bool, mask: jax.Array | None = None
     ) -> jax.Array:
@@ -221,6 +221,17 @@ class ConvNet(nn.Module):
         too, as `conv_1_output`, `max_pool_1_output` and so on, those in a residual connection under
         its name.
         """
+        if self._answers_in_pieces(images, train):
+            module, variables = self.clone(parent=None), self.variables
+
+            def answer(images: jax.Array) -> Any:
+                return module.apply(variables, images, False, None, method="_logits")
+
+            return pieces.answers(answer, images)
+        return self._logits(images, train, mask)
+
+    @nn.compact
+    def _logits(self, images: jax.Array, train: bool, mask: jax.Array | None) -> jax.Array:
         x = as_floats(images, self.dtype)
         layer_shapes(self.net, images.shape[1:])  # a clearer error than those of the layers
         context = Context("", train, mask, self.dtype, self.axis_name)
@@ -235,6 +246,13 @@ class ConvNet(nn.Module):
                 promote_dtype=with_full_bias,
             )(x)
         return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+    def _answers_in_pieces(self, images: jax.Array, train: bool) -> bool:
+        if train or images.ndim != 4 or self.is_initializing():
+            return False
+        if self.is_mutable_collection("intermediates"):
+            return False
+        return pieces.has_many(images, self.variables)
 
 
 def as_floats(images: jax.Array, dtype: Any) -> jax.Array:
