@@ -230,6 +230,28 @@ def test_nets_are_trained_in_the_order_given_and_only_what_is_missing(
     assert said.startswith("0 runs of 0 nets in ")
 
 
+def test_times_on_a_cpu_and_on_other_devices_are_kept_apart(tmp_path: Path) -> None:
+    seconds = {"seconds": [3600.0, 7200.0]}
+    runs = [
+        dataclasses.replace(
+            make_run("vgg5", 0.99, seed),
+            environment=ENVIRONMENT | environment,
+            epochs=make_run("vgg5", 0.99).epochs | seconds,
+        )
+        for seed, environment in enumerate(
+            [{}, {"platform": "gpu", "device": "Some GPU", "seeds_together": 5}]
+        )
+    ]
+    runs[1].epochs["seconds"] = [36.0, 36.0]
+    (row,) = (row for row in make_rows(runs) if row.net == "vgg5")
+    assert (row.seconds_per_epoch, row.seconds_per_epoch_elsewhere) == (5400, 36)
+    write(runs, tmp_path)
+    page = (tmp_path / "reproduction.md").read_text()
+    assert "3.0 hours on a CPU and 0.0 on another device." in page
+    assert "| 10.3 | 5400.0 | 36.0 |" in page
+    assert "Some GPU, 5 seeds together; python" in page
+
+
 def test_the_holdout_protocol_has_separate_rows() -> None:
     runs = [make_run("vgg5", 0.99), make_run("vgg5", 0.98, protocol="holdout")]
     rows = [row for row in make_rows(runs) if row.net == "vgg5"]
@@ -272,6 +294,7 @@ def test_results_are_written_read_and_merged(tmp_path: Path) -> None:
     assert rows["custom7"]["accuracy"] == ""
     page = (tmp_path / "reproduction.md").read_text()
     assert "| `vgg5` | 001 | notebook | 2 | 99.49% | 98.50% ± 0.71% |" in page
+    assert "2026-01-02: 0.0 hours on a CPU. Written" in page
     assert "Some CPU, 2 cores" in page
     assert "`vgg5` seeds 0, 1" in page
     assert not list(tmp_path.glob("*.tmp"))

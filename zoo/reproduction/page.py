@@ -7,7 +7,14 @@ from collections.abc import Iterable, Sequence
 
 from zoo.reproduction.claims import CLAIMS, LEVEL, judge
 from zoo.reproduction.results import PACKAGES, PROTOCOLS, FinishedRun
-from zoo.reproduction.table import Row, commit_text, hardware_text, make_rows, training_hours
+from zoo.reproduction.table import (
+    Row,
+    commit_text,
+    hardware_text,
+    is_of_cpu,
+    make_rows,
+    training_hours,
+)
 from zoo.training import numerics
 
 _METHOD = f"""\
@@ -64,8 +71,8 @@ def to_markdown(runs: Sequence[FinishedRun]) -> str:
     num_nets = len({run.net for run in runs})
     parts = [
         "# The notebooks' results, reproduced",
-        f"{len(runs)} runs of {num_nets} of 19 nets on MNIST, {_dates(runs)}. Written by "
-        f"`zoo reproduce`; all runs and epochs are in `reproduction.json`.",
+        f"{len(runs)} runs of {num_nets} of 19 nets on MNIST, {_dates(runs)}: {_hours(runs)}. "
+        f"Written by `zoo reproduce`; all runs and epochs are in `reproduction.json`.",
         *_changes(runs),
         "## Test accuracy",
         _accuracies(rows),
@@ -88,6 +95,15 @@ def _changes(runs: Sequence[FinishedRun]) -> Iterable[str]:
     for version, text in numerics.CHANGES.items():
         if earlier := sum(used < version for used in oldest):
             yield f"Changed in version {version} of the numerics, after {earlier} runs: {text}"
+
+
+def _hours(runs: Sequence[FinishedRun]) -> str:
+    """What they took, such as "12.3 hours on a CPU and 1.2 on another device"."""
+    hours = {True: 0.0, False: 0.0}
+    for run in runs:
+        hours[is_of_cpu(run)] += sum(run.epochs["seconds"]) / 3600
+    text = f"{hours[True]:.1f} hours on a CPU"
+    return f"{text} and {hours[False]:.1f} on another device" if hours[False] else text
 
 
 def _accuracies(rows: Iterable[Row]) -> str:

@@ -101,8 +101,8 @@ def _row(net: str, protocol: str, runs: Sequence[FinishedRun]) -> Row:
         loss_std=_std(losses),
         loss_distance=loss_place,
         published_seconds_per_epoch=published.seconds_per_epoch,
-        seconds_per_epoch=_median_seconds([run for run in runs if _is_of_cpu(run)]),
-        seconds_per_epoch_elsewhere=_median_seconds([run for run in runs if not _is_of_cpu(run)]),
+        seconds_per_epoch=_median_seconds([run for run in runs if is_of_cpu(run)]),
+        seconds_per_epoch_elsewhere=_median_seconds([run for run in runs if not is_of_cpu(run)]),
         hardware=_all(hardware_text(run.environment) for run in runs),
         versions=_all(f"jax {run.environment['jax']}" for run in runs),
         commits=_all(commit_text(run.environment) for run in runs),
@@ -121,7 +121,8 @@ def _verdict(place: float | None) -> str:
     return f"{'above' if place > 0 else 'below'} ours"
 
 
-def _is_of_cpu(run: FinishedRun) -> bool:
+def is_of_cpu(run: FinishedRun) -> bool:
+    """Whether it ended on a CPU."""
     return bool(run.environment["platform"] == "cpu")
 
 
