@@ -227,6 +227,16 @@ def test_a_small_digit_on_a_large_page_is_found(size: int, part: int) -> None:
     assert likeness(found, whole) > 0.85
 
 
+@pytest.mark.parametrize("height", [2325, 2000, 700])
+def test_a_drawing_at_the_end_of_a_strip_is_found(height: int) -> None:
+    """Reduced, the strip is a few pixels wide, and another part of its width than of its height."""
+    page = Image.new("L", (20, height), 255)
+    ImageDraw.Draw(page).line([(10, height - 25), (10, height - 5)], fill=0, width=3)
+    found = prepare(page, (28, 28, 1), MNIST, "strip").pixels[..., 0]
+    rows, columns = np.nonzero(found > 128)
+    assert np.ptp(rows) > 4 * np.ptp(columns)
+
+
 def test_blank_ruled_paper_shows_nothing() -> None:
     paper = Image.new("L", (200, 200), 235)
     for row in range(10, 200, 30):

@@ -104,11 +104,11 @@ def _find(image: Image.Image, small: Image.Image) -> zoo.data.ink.Drawing | None
     longest = max(rows.stop - rows.start, columns.stop - columns.start)
     if longest > _SMALL * max(small.size):
         return drawing
-    scale = image.width / small.width
-    left, top = (max(0.0, scale * (part.start - longest)) for part in (columns, rows))
-    right = min(image.width, scale * (columns.stop + longest))
-    lower = min(image.height, scale * (rows.stop + longest))
-    around = _reduced(image.crop((round(left), round(top), round(right), round(lower))))
+    across, down = image.width / small.width, image.height / small.height  # pixels of one of small
+    left, right = across * (columns.start - longest), across * (columns.stop + longest)
+    top, lower = down * (rows.start - longest), down * (rows.stop + longest)
+    inside = max(0, left), max(0, top), min(image.width, right), min(image.height, lower)
+    around = _reduced(image.crop(tuple(map(round, inside))))
     closer = zoo.data.ink.find(np.asarray(around, np.float64) / 255)
     if closer is None or closer.is_dark != drawing.is_dark:
         return drawing
