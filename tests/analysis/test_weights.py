@@ -19,6 +19,7 @@ from zoo.training import train_and_evaluate
 
 Zoo = Callable[..., tuple[int, str, str]]
 PRETRAINED = zoo.models.list_models(pretrained=True)
+LARGE = ("ablation_cnn5", "ablation_cnn7", "ablation_cnn7_dropout")  # half a minute each
 
 
 @pytest.fixture
@@ -92,8 +93,13 @@ def test_a_digit_is_answered_without_a_dataset(
     assert sum(right) >= 9
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", PRETRAINED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.full if name in LARGE else pytest.mark.slow)
+        for name in PRETRAINED
+    ],
+)
 def test_the_index_tells_what_evaluate_prints(
     name: str, run_zoo: Zoo, mnist_manual_dir: Path
 ) -> None:
