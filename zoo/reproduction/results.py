@@ -12,6 +12,7 @@ import zoo.models
 import zoo.training.history
 from zoo.system import forms
 from zoo.system.errors import ZooError
+from zoo.training.history import History
 from zoo.training.numerics import version_of
 
 FORMAT = 1
@@ -49,33 +50,33 @@ def from_history(protocol: str, workdir: Path) -> list[FinishedRun]:
     if not history.is_complete or history.test is None:
         raise ZooError(f"{workdir} is not complete: finish its training first")
     modified = (workdir / zoo.training.history.FILENAME).stat().st_mtime
-    first, count = history.config["seed"], history.num_seeds
+    date = datetime.datetime.fromtimestamp(modified).date().isoformat()
+    return [_of_seed(history, index, protocol, date) for index in range(history.num_seeds)]
+
+
+def _of_seed(history: History, index: int, protocol: str, date: str) -> FinishedRun:
+    """The seed of that place among those of the run."""
+    count, seed = history.num_seeds, history.config["seed"] + index
     together = {"seeds_together": count} if count > 1 else {}
-    return [
-        FinishedRun(
-            net=history.config["model"],
-            protocol=protocol,
-            seed=seed,
-            date=datetime.datetime.fromtimestamp(modified).date().isoformat(),
-            config={key: value for key, value in history.config.items() if not _is_place(key)}
-            | {"seed": seed, "num_seeds": 1},
-            environment=history.environment | together,
-            earlier_environments=[each | together for each in history.earlier_environments],
-            data=history.data,
-            epochs={key: [own[key] for own in epochs] for key in _OF_EPOCH}
-            | {"seconds": [own["seconds"] / count for own in epochs]},
-            test=zoo.training.history.of_seed(history.test, index),
-        )
-        for index, seed in enumerate(range(first, first + count))
-        for epochs in [[zoo.training.history.of_seed(each, index) for each in history.epochs]]
-    ]
+    config = {key: value for key, value in history.config.items() if not key.endswith("_dir")}
+    own = [zoo.training.history.of_seed(each, index) for each in history.epochs]
+    epochs = {key: [each[key] for each in own] for key in _OF_EPOCH}
+    epochs["seconds"] = [seconds / count for seconds in epochs["seconds"]]
+    return FinishedRun(
+        net=config["model"],
+        protocol=protocol,
+        seed=seed,
+        date=date,
+        config=config | {"seed": seed, "num_seeds": 1},
+        environment=history.environment | together,
+        earlier_environments=[each | together for each in history.earlier_environments],
+        data=history.data,
+        epochs=epochs,
+        test=zoo.training.history.of_seed(history.test or {}, index),
+    )
 
 
-def _is_place(key: str) -> bool:
-    return key.endswith("_dir")
-
-
-def is_mnist(run: FinishedRun | zoo.training.history.History) -> bool:
+def is_mnist(run: FinishedRun | History) -> bool:
     """Whether it used all of MNIST, not a part of it or another dataset."""
     sizes = run.data["num_train"], run.data["num_test"]
     return run.config["dataset"] == "mnist" and sizes in ((60_000, 10_000), (48_000, 10_000))
