@@ -100,3 +100,29 @@ def test_the_estimate_is_the_compilers() -> None:
 )
 def test_sizes_are_given_in_units(count: float, text: str) -> None:
     assert bytes_text(count) == text
+
+
+COUNTS_HEAPS = """
+import ctypes, threading
+from zoo.system import process
+
+def main():
+    threads = [threading.Thread(target=bytearray, args=(100_000,)) for _ in range(8)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    libc = ctypes.CDLL("libc.so.6")
+    libc.fdopen.restype = ctypes.c_void_p
+    output = ctypes.c_void_p(libc.fdopen(1, b"w"))
+    libc.malloc_info(0, output)
+    return libc.fflush(output)
+
+process.run("test", main)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="malloc_info is of glibc")
+def test_all_threads_of_a_command_share_one_heap(run_python: Run) -> None:
+    """Also the thread that waits for signals, which is there before anything is imported."""
+    result = run_python("-c", COUNTS_HEAPS)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("<heap nr=") == 1

@@ -199,11 +199,9 @@ def start(arguments: Arguments) -> None:
         ZooError: as `zoo.training.train_and_evaluate`.
     """
     from zoo.system.compilation import enable_cache  # only now: these take a second to import
-    from zoo.system.memory import use_one_arena
     from zoo.training import train_and_evaluate
     from zoo.training.joining import joined
 
-    use_one_arena()
     enable_cache()
     config, workdir, quiet, several = arguments
     with joined(several, workdir, quiet):

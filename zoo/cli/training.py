@@ -67,11 +67,9 @@ def sweep(net: str, over: Sequence[str], runs: Path | None, arguments: Sequence[
 
     cells, runs = sweep_cells(net, over, runs, arguments)
     import zoo.system.compilation  # only now: these take a second to import
-    import zoo.system.memory
     from zoo.analysis import sweeps
     from zoo.training.sweep import run
 
-    zoo.system.memory.use_one_arena()
     zoo.system.compilation.enable_cache()
     rows = []
     for outcome in run(cells, stop_requested):
@@ -149,13 +147,11 @@ def reproduce(
     for other nets and seeds are kept.
     """
     import zoo.system.compilation
-    import zoo.system.memory
     from zoo.models import list_models  # only now: a second of imports
     from zoo.reproduction.results import PROTOCOLS
     from zoo.reproduction.run import reproduce as reproduce_nets
     from zoo.reproduction.table import training_flop
 
-    zoo.system.memory.use_one_arena()
     zoo.system.compilation.enable_cache()
     protocols = list(PROTOCOLS) if protocol == "both" else [protocol]
     names: list[str] = []

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from zoo.system.errors import StoppedError, ZooError
+from zoo.system.memory import use_one_arena
 from zoo.system.text import error_text, spell
 
 SECONDS_TO_STOP = 8.0  # time for saving after a stop request
@@ -40,6 +41,7 @@ def run(program: str, main: Callable[[], int], on_stop: str = "", saves: bool = 
         saves: whether `main` polls `stop_requested`, then saves and raises StoppedError. It has
             eight seconds for that. A second signal stops the process at once.
     """
+    use_one_arena()
     _print_in_any_encoding()
     os.environ["MPLBACKEND"] = "agg"  # pictures are files; one of a notebook may not be installed
     _watch_signals(program, on_stop, SECONDS_TO_STOP if saves else 0.0)
