@@ -3,13 +3,19 @@
     git worktree add ../before COMMIT
     python benchmarks/before.py ../before --stem exact-zeros --title "What exact zeros cost"
 
+Or, in an environment with a newer JAX, with that of the same code and an older JAX:
+
+    python benchmarks/before.py . --python ../old/bin/python --stem newer-jax
+
 The code of each checkout runs in a separate process; their rounds alternate, and each ratio is
 that of two consecutive rounds.
 """
 
 import argparse
 import statistics
+import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +25,21 @@ import measure
 import results
 
 
-def measure_net(net: str, checkouts: list[Path], seconds: float, rounds: int) -> dict[str, Any]:
-    """{"images_per_second": by checkout, "first_step_seconds": by checkout, "ratios": by round}."""
-    workers = [contenders.Worker(["zoo", net], timeout=600, checkout=path) for path in checkouts]
+def measure_net(
+    net: str, sides: Sequence[tuple[Path, str]], seconds: float, rounds: int
+) -> dict[str, Any]:
+    """{"images_per_second": by side, "first_step_seconds": by side, "ratios": by round}.
+
+    Args:
+        net: the net.
+        sides: a checkout of the zoo and the Python that runs it, before and after.
+        seconds: of a round.
+        rounds: of each side.
+    """
+    workers = [
+        contenders.Worker(["zoo", net], timeout=600, checkout=checkout, python=python)
+        for checkout, python in sides
+    ]
     try:
         batch_size = max(worker.hello()["batch_size"] for worker in workers)  # the same for both
         first, num_steps = zip(
@@ -43,7 +61,8 @@ def measure_net(net: str, checkouts: list[Path], seconds: float, rounds: int) ->
 
 def markdown(result: dict[str, Any]) -> str:
     """The page, with one row per net."""
-    lines = [results.head_text(result), "", f"Before: commit {result['before']}.", ""]
+    before = f"Before: commit {result['before']}, jax {result['jax_before']}."
+    lines = [results.head_text(result), "", before, ""]
     lines.append(
         "| net | images/s before | after | ratio | range of rounds | first step before, s | after |"
     )
@@ -61,12 +80,22 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def jax_version(python: str) -> str:
+    """The version of JAX that a Python has; "unknown" where it has none."""
+    program = "import importlib.metadata; print(importlib.metadata.version('jax'))"
+    found = subprocess.run([python, "-c", program], capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown"
+
+
 def main() -> int:
     """Runs the command; returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("before", type=Path, help="the other checkout")
+    parser.add_argument(
+        "--python", default=sys.executable, help="runs that checkout; default: this Python"
+    )
     parser.add_argument(
         "--nets", default="*", help="comma-separated patterns; default: all except custom7"
     )
@@ -85,11 +114,13 @@ def main() -> int:
     options = {"seconds": args.seconds, "rounds": args.rounds}
     result = results.new("before.py", args.title, options) | {
         "before": environment.commit(before),
+        "jax_before": jax_version(args.python),
         "nets": {},
     }
+    sides = ((before, args.python), (environment.ROOT, sys.executable))
     path = args.output / f"{args.stem}.json"
     for net in nets:
-        result["nets"][net] = measure_net(net, [before, environment.ROOT], **options)
+        result["nets"][net] = measure_net(net, sides, **options)
         results.write(result, path)
         path.with_suffix(".md").write_text(markdown(result), encoding="utf-8")
         print(net, *(f"{ratio:.2f}" for ratio in result["nets"][net]["ratios"]), flush=True)

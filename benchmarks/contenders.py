@@ -34,6 +34,7 @@ class Worker:
         timeout: float,
         programs: Path | None = None,
         checkout: Path = environment.ROOT,
+        python: str = sys.executable,
     ) -> None:
         """Starts the process.
 
@@ -42,8 +43,9 @@ class Worker:
             timeout: maximum seconds for any answer.
             programs: directory of JAX's cache of compiled programs.
             checkout: the process runs the code of this checkout.
+            python: the interpreter, of an environment that has what the contender needs.
         """
-        command = [sys.executable, str(checkout / "benchmarks/worker.py"), *arguments]
+        command = [python, str(checkout / "benchmarks/worker.py"), *arguments]
         # All on the CPU, even if some of the libraries find a GPU.
         only_cpu = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2"}
         self._timeout = timeout

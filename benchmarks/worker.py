@@ -18,6 +18,8 @@ from typing import Any
 import environment
 from data import NUM_CLASSES, random_images
 
+from zoo.system.memory import use_one_arena
+
 MATMUL_SIZE = 2048
 NUM_IMAGES = 2048
 
@@ -104,6 +106,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.contender.startswith("keras-"):
         os.environ["KERAS_BACKEND"] = args.contender.removeprefix("keras-")
+    if args.contender == "zoo":  # as its commands do
+        use_one_arena()
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # output of libraries must not mix with the replies
     kind = _inference if args.inference else _exported if args.exported else _training
