@@ -86,17 +86,14 @@ def _of_run(
         found = zoo.training.parameters.read(workdir)
     for note in found.notes:
         tqdm.write(f"note: {note}", file=sys.stderr)  # above whatever moves on the terminal
-    history = zoo.training.history.read(
-        workdir
-    )  # a run in progress writes it before each checkpoint
-    config = history.config
-    first, count = config["seed"], config["num_seeds"]
-    seed = first if seed is None else seed
-    if seed not in range(first, first + count):
-        raise ZooError(
-            f"{workdir} has no seed {seed}, only {zoo.training.history.seeds_text(history)}"
-        )
+    # A run in progress writes it before each checkpoint.
+    history = zoo.training.history.read(workdir)
+    seed = history.seeds[0] if seed is None else seed
+    if seed not in history.seeds:
+        only = zoo.training.history.seeds_text(history.seeds)
+        raise ZooError(f"{workdir} has no seed {seed}, only {only}")
     epochs = [record["epoch"] for record in history.epochs if record["step"] == found.step]
+    count, index = history.num_seeds, seed - history.seeds[0]
     epoch = np.full(count, epochs[0] if epochs else 0)
     if found.best_epoch is not None:
         epoch = np.atleast_1d(found.best_epoch)
@@ -105,14 +102,15 @@ def _of_run(
     if axes != {(count,)} or len(epoch) != count:  # the history was edited
         raise ZooError(_mismatch(workdir))
     if count > 1:
-        variables = jax.tree.map(lambda leaf: leaf[seed - first], variables)
+        variables = jax.tree.map(lambda leaf: leaf[index], variables)
     try:
         model = zoo.training.nets.of_history(history, module)
     except ValueError as error:
         raise ZooError(f"{workdir}: {error}") from None
     data = _data_of(history, workdir)
-    chosen = int(epoch[seed - first])
-    net = TrainedNet(str(workdir), config["model"], model, variables, data, seed, chosen, given)
+    chosen = int(epoch[index])
+    name = history.config["model"]
+    net = TrainedNet(str(workdir), name, model, variables, data, seed, chosen, given)
     _check_shapes(net)
     return net
 

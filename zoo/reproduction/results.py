@@ -56,7 +56,7 @@ def from_history(protocol: str, workdir: Path) -> list[FinishedRun]:
 
 def _of_seed(history: History, index: int, protocol: str, date: str) -> FinishedRun:
     """The seed of that place among those of the run."""
-    count, seed = history.num_seeds, history.config["seed"] + index
+    count, seed = history.num_seeds, history.seeds[index]
     together = {"seeds_together": count} if count > 1 else {}
     config = {key: value for key, value in history.config.items() if not key.endswith("_dir")}
     own = [zoo.training.history.of_seed(each, index) for each in history.epochs]

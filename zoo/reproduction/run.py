@@ -18,6 +18,7 @@ from zoo.system.errors import DivergedError, ZooError
 from zoo.system.files import expanded, write_whole
 from zoo.system.lock import locked
 from zoo.training import numerics, train_and_evaluate
+from zoo.training.history import seeds_text
 from zoo.training.terminal import Terminal
 
 STEM = "reproduction"
@@ -39,9 +40,7 @@ class Lot:
         return f"{self.net}{protocol}-{self.seeds[0]}{more}"
 
     def __str__(self) -> str:
-        first, last = self.seeds[0], self.seeds[-1]
-        seeds = f"seed {first}" if first == last else f"seeds {first} to {last}"
-        return f"{self.net}, {seeds}, protocol {self.protocol}"
+        return f"{self.net}, {seeds_text(self.seeds)}, protocol {self.protocol}"
 
 
 def reproduce(

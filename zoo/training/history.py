@@ -96,6 +96,12 @@ class History:
         return self.config["num_seeds"]
 
     @property
+    def seeds(self) -> range:
+        """The seeds that it trains."""
+        first = self.config["seed"]
+        return range(first, first + self.num_seeds)
+
+    @property
     def seconds_per_epoch(self) -> float:
         """The median epoch's wall time, of one seed; there must be an epoch."""
         return statistics.median(record["seconds"] for record in self.epochs) / self.num_seeds
@@ -141,11 +147,9 @@ def of_seed(record: dict[str, Any], index: int) -> dict[str, Any]:
     }
 
 
-def seeds_text(history: History) -> str:
+def seeds_text(seeds: range) -> str:
     """Such as "seed 0" or "seeds 0 to 3"."""
-    first = history.config["seed"]
-    last = first + history.num_seeds - 1
-    return f"seed {first}" if first == last else f"seeds {first} to {last}"
+    return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
 
 
 def read(workdir: Path) -> History:

@@ -109,7 +109,7 @@ def header_text(history: History, workdir: Path) -> str:
     on_test = config["validation"] == "test"
     validated = "validated on the test set" if on_test else f"{data['num_val']:,} held out"
     lines = [
-        f"{config['model']}: {_parameters_text(history)}, {seeds_text(history)}",
+        f"{config['model']}: {_parameters_text(history)}, {seeds_text(history.seeds)}",
         *_source_lines(history),
         f"{short(config['dataset'])}: {counted(data['num_train'], 'training image')}, {validated}, "
         f"{counted(data['num_test'], 'test image')}",

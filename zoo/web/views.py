@@ -140,7 +140,7 @@ def view_net(workdir: Path, prefix: str, given: DataDirs = NOWHERE) -> NetView:
 def _status(history: History) -> str:
     done, of = len(history.epochs), history.config["num_epochs"]
     state = "complete" if history.is_complete else "not complete"
-    return f"{state}: {done} of {of} epochs, {zoo.training.history.seeds_text(history)}"
+    return f"{state}: {done} of {of} epochs, {zoo.training.history.seeds_text(history.seeds)}"
 
 
 def _facts(history: History) -> Facts:
