@@ -4,7 +4,7 @@
 
 Adam, batches of 128, 15 epochs, validated on the test set.
 Published test accuracy 99.34% (one run, no seed).
-Own: 99.34%, loss 0.0200 (n = 1).
+Own: 99.31% ± 0.03%, loss 0.0211 ± 0.0010 (n = 3).
 """
 
 from ml_collections import ConfigDict

@@ -4,7 +4,7 @@
 
 Adam, batches of 128, 12 epochs, validated on the test set.
 Published test accuracy 99.09%, loss 0.0352 (one run, no seed).
-Own: 99.26%, loss 0.0236 (n = 1).
+Own: 99.34% ± 0.08%, loss 0.0213 ± 0.0023 (n = 3).
 """
 
 from ml_collections import ConfigDict
