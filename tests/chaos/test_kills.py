@@ -26,7 +26,7 @@ MOMENTS = {
     "cleanup": (r"\.deleted-", 30),
     "any file": ("", 150),
 }
-KILLS = 16  # of each run below
+KILLS = 12  # of each run below
 
 RUNS = {
     "many seeds, accumulation, schedule, the best epoch": [

@@ -56,7 +56,7 @@ def history(content: bytes) -> None:
     assert found.num_seeds >= 1
     for record in found.epochs:
         zoo.training.history.numbers(found, record)
-    zoo.training.history.seeds_text(found)
+    zoo.training.history.seeds_text(found.seeds)
 
 
 def config(content: bytes) -> None:
