@@ -81,10 +81,13 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def jax_version(python: str) -> str:
-    """The version of JAX that a Python has; "unknown" where it has none."""
+    """The version of JAX that a Python has; "" where there is no such Python, or no JAX in it."""
     program = "import importlib.metadata; print(importlib.metadata.version('jax'))"
-    found = subprocess.run([python, "-c", program], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
+    try:
+        found = subprocess.run([python, "-c", program], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return found.stdout.strip()
 
 
 def main() -> int:
@@ -108,13 +111,16 @@ def main() -> int:
     before = args.before.resolve()
     if not (before / "benchmarks/worker.py").exists():
         parser.error(f"{args.before} is not a checkout of the zoo")
+    jax_before = jax_version(args.python)
+    if not jax_before:
+        parser.error(f"{args.python} is no Python with JAX: give that of an environment of the zoo")
     nets = contenders.matching_nets(args.nets.split(","))
     if not nets:
         parser.error("no net of the zoo matches --nets")
     options = {"seconds": args.seconds, "rounds": args.rounds}
     result = results.new("before.py", args.title, options) | {
         "before": environment.commit(before),
-        "jax_before": jax_version(args.python),
+        "jax_before": jax_before,
         "nets": {},
     }
     sides = ((before, args.python), (environment.ROOT, sys.executable))
