@@ -13,8 +13,7 @@ from torch.nn import functional
 import zoo.models
 import zoo.training.optim
 
-_NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # coefficients and steps as optax.contrib.muon
-_STEPS = 5
+_NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # coefficients as optax.contrib.muon
 
 
 class Muon:
@@ -30,6 +29,7 @@ class Muon:
         """One update at that learning rate, from the parameters' gradients."""
         self.count += 1
         b1, b2, eps = self.config.b1, self.config.b2, self.config.eps
+        steps = self.config.ns_steps
         torch._foreach_lerp_(self.means, [p.grad for p in self.parameters], 1 - b1)
         of_mean, of_gradient = b1 / (1 - b1 ** (self.count + 1)), (1 - b1) / (1 - b1**self.count)
         for parameter, mean, square in zip(self.parameters, self.means, self.squares, strict=True):
@@ -37,20 +37,20 @@ class Muon:
             if square is None:
                 matrix = ahead.flatten(1)  # [outputs, inputs]
                 scale = math.sqrt(max(1.0, matrix.shape[0] / matrix.shape[1]))
-                update = orthogonalized(matrix, eps).view_as(parameter) * scale
+                update = orthogonalized(matrix, eps, steps).view_as(parameter) * scale
             else:
                 square.mul_(b2).addcmul_(parameter.grad, parameter.grad, value=1 - b2)
                 update = ahead / (torch.sqrt(square / (1 - b2**self.count)) + eps)
             parameter -= rate * update
 
 
-def orthogonalized(matrix: torch.Tensor, eps: float) -> torch.Tensor:
+def orthogonalized(matrix: torch.Tensor, eps: float, steps: int) -> torch.Tensor:
     """Newton and Schulz's iteration towards the nearest orthogonal matrix."""
     x = matrix / (torch.linalg.matrix_norm(matrix) + eps)
     if x.shape[0] > x.shape[1]:
         x = x.T
     a, b, c = _NEWTON_SCHULZ
-    for _ in range(_STEPS):
+    for _ in range(steps):
         gram = x @ x.T
         x = a * x + (b * gram + c * (gram @ gram)) @ x
     return x if x.shape == matrix.shape else x.T

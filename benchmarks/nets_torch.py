@@ -10,6 +10,8 @@ from torch.nn import functional
 from zoo.models import layers
 from zoo.models.net import named_layers
 
+_ACTIVATIONS = {"relu": torch.nn.ReLU, "silu": torch.nn.SiLU}
+
 
 class Crop(torch.nn.Module):
     """Removes a border of [B, C, H, W]."""
@@ -39,6 +41,10 @@ class SamePad(torch.nn.Module):
         return functional.pad(x, pads, value=self.value) if any(pads) else x
 
 
+def _activation(name: str | None) -> list[torch.nn.Module]:
+    return [_ACTIVATIONS[name](inplace=True)] if name else []
+
+
 def _modules(net: layers.Net, image_shape: tuple[int, int, int], num_classes: int) -> list[Any]:
     shape: tuple[int, ...] = image_shape
     modules: list[Any] = []
@@ -46,13 +52,13 @@ def _modules(net: layers.Net, image_shape: tuple[int, int, int], num_classes: in
         match layer:
             case layers.Crop(border=border):
                 modules.append(Crop(border))
-            case layers.Conv(features=features, kernel_size=k, padding=padding):
+            case layers.Conv(features=features, kernel_size=k, stride=stride, padding=padding):
                 # PyTorch's "same" also pads the odd pixel of an even kernel at the right.
                 same = "same" if padding == "SAME" else 0
-                modules += [
-                    torch.nn.Conv2d(shape[-1], features, k, padding=same),
-                    torch.nn.ReLU(inplace=True),
-                ]
+                modules.append(torch.nn.Conv2d(shape[-1], features, k, stride, padding=same))
+                modules += _activation(layer.activation)
+            case layers.Activation(activation=activation):
+                modules += _activation(activation)
             case layers.MaxPool(window=window, stride=stride, padding=padding):
                 if padding == "SAME":
                     modules.append(SamePad(window, stride or window, float("-inf")))
@@ -65,7 +71,8 @@ def _modules(net: layers.Net, image_shape: tuple[int, int, int], num_classes: in
             case layers.Flatten():
                 modules.append(torch.nn.Flatten())
             case layers.Dense(features=features):
-                modules += [torch.nn.Linear(shape[0], features), torch.nn.ReLU(inplace=True)]
+                modules.append(torch.nn.Linear(shape[0], features))
+                modules += _activation(layer.activation)
             case _:
                 raise TypeError(f"there is no PyTorch equivalent of {layer!r}")
         shape = layer.output_shape(shape)

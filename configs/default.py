@@ -62,6 +62,7 @@ def get_config() -> ConfigDict:
     optimizer.rho = 0.95  # adadelta, rmsprop: decay of the squares' means, per update
     optimizer.momentum = 0.0  # sgd, rmsprop: decay of the velocity, per update
     optimizer.nesterov = False  # sgd, muon: look ahead along the velocity
+    optimizer.ns_steps = 5  # muon: Newton-Schulz iterations towards an orthogonal update
     optimizer.eps = 1e-7  # added to denominators (adadelta: to squares, inside the root)
     optimizer.keras_eps = False  # adam: add eps before the bias correction, as Keras does
     optimizer.weight_decay = 0.0  # of kernels; adamw, lion, muon: decoupled; the others: L2

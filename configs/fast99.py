@@ -18,12 +18,13 @@ def get_config() -> ConfigDict:
     config.dataset = "mnist"
     config.validation = "test"
     config.num_epochs = 1
-    config.batch_size = 128
-    config.label_smoothing = 0.05
+    config.batch_size = 250
+    config.label_smoothing = 0.1
     config.optimizer.name = "muon"
-    config.optimizer.learning_rate = 0.06
+    config.optimizer.learning_rate = 0.1
     config.optimizer.schedule = "one_cycle"
     config.optimizer.b1 = 0.8
     config.optimizer.b2 = 0.99
     config.optimizer.nesterov = True
+    config.optimizer.ns_steps = 3
     return config

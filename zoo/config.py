@@ -113,6 +113,7 @@ _KEYS = {
     "optimizer.rho": _decay(),
     "optimizer.momentum": _decay(),
     "optimizer.nesterov": _bool(),
+    "optimizer.ns_steps": _whole(1, 100, before=5),
     "optimizer.eps": _positive(),
     "optimizer.keras_eps": _bool(),
     "optimizer.weight_decay": _not_negative(),

@@ -60,6 +60,20 @@ def test_every_optimizer_lowers_a_quadratic(name: str) -> None:
     assert loss(params) < loss(PARAMS)
 
 
+@pytest.mark.parametrize("steps", [1, 3])
+def test_muon_takes_as_many_iterations_as_asked(steps: int) -> None:
+    """Jordan et al. 2024, kellerjordan.github.io/posts/muon: X <- aX + (bXX' + c(XX')^2)X."""
+    gradient = np.random.default_rng(0).normal(size=(2, 2, 1, 3)).astype(np.float32)
+    tx = optimizer(name="muon", learning_rate=0.5, b1=0.0, ns_steps=steps)
+    params = {"kernel": jnp.asarray(PARAMS["conv_1"]["kernel"])}
+    updates, _ = tx.update({"kernel": jnp.asarray(gradient)}, tx.init(params), params)
+    x = gradient.reshape(4, 3).T / np.linalg.norm(gradient)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.775 * gram + 2.0315 * gram @ gram) @ x
+    np.testing.assert_allclose(updates["kernel"].reshape(4, 3), -0.5 * x.T, rtol=1e-4, atol=1e-6)
+
+
 def test_keras_eps_is_keras_adam() -> None:
     """Keras 2.2.4, keras/optimizers.py: eps is added to sqrt(v) before the bias correction."""
     gradients = [constant_gradient(value) for value in (1e-7, -3e-8, 2e-7)]  # eps matters here

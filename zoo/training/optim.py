@@ -69,6 +69,7 @@ def make_optimizer(config: Any, schedule: optax.Schedule) -> optax.GradientTrans
         case "muon":
             tx = optax.contrib.muon(
                 schedule,
+                ns_steps=config.ns_steps,
                 beta=config.b1,
                 nesterov=config.nesterov,
                 eps=config.eps,
