@@ -77,10 +77,16 @@ def kernel_gradient(x: jax.Array, dy: jax.Array, pads: Pads) -> jax.Array:
 
     The sum is over the batch, as it is over channels in a forward convolution. Inside a loop, XLA
     would fold the transpositions into the convolution, which Eigen does not support: it would use
-    plain loops, 50 times slower. The barriers prevent that.
+    plain loops, 50 times slower. The barriers prevent that. Pixels are merged for the
+    transpositions, because XLA of jax 0.12 would write the unmerged ones twice, first in the order
+    in memory that they had.
     """
-    images = jnp.transpose(x, (3, 1, 2, 0))  # [C, H, W, B]
-    gradients = jnp.transpose(dy, (1, 2, 0, 3))  # [H', W', B, F]
+    batch, height, width, channels = x.shape
+    rows, columns, features = dy.shape[1:]
+    images = jnp.transpose(x.reshape(batch, height * width, channels), (2, 1, 0))
+    images = images.reshape(channels, height, width, batch)
+    gradients = jnp.transpose(dy.reshape(batch, rows * columns, features), (1, 0, 2))
+    gradients = gradients.reshape(rows, columns, batch, features)
     images, gradients = jax.lax.optimization_barrier((images, gradients))
     product = jax.lax.optimization_barrier(conv(images, gradients, pads))  # [C, h, w, F]
     return jnp.transpose(product, (1, 2, 0, 3))

@@ -75,8 +75,9 @@ def kernel_gradient(x: jax.Array, dy: jax.Array, pads: Pads) -> jax.Array:
     if view.is_pointwise:
         return view.kernel.transposed(jnp.einsum("bhwc,bhwf->cf", seen, seen_dy)[None, None])
     if view.is_unrolled:
-        taps = jnp.stack([pixels.ravel() for _, pixels in _taps(seen, view)])
-        products = jnp.dot(taps, seen_dy.reshape(-1, dy.shape[-1]))
+        # Stacked as rows of pixels: XLA would compute every index of a flat array by itself.
+        taps = jnp.stack([pixels[..., 0] for _, pixels in _taps(seen, view)])
+        products = jnp.dot(taps.reshape(len(taps), -1), seen_dy.reshape(-1, dy.shape[-1]))
         return view.kernel.transposed(products.reshape(view.seen_kernel))
     rows = _rows_at_a_time(view, x.dtype)
     if rows == 1:
