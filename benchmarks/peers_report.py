@@ -1,5 +1,6 @@
 """The table and the chart of `peers.py`, from its JSON file."""
 
+import math
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import measure
 import results
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy import stats
 
 # Label and colour (Okabe & Ito 2008, for any colour vision) of each contender.
 STYLES = {
@@ -47,6 +49,22 @@ def ratio_of(entry: dict[str, Any], contender: str) -> float | None:
     return own / other if own and other else None
 
 
+def ratio_interval(entry: dict[str, Any]) -> tuple[float, float] | None:
+    """Where the median of zoo / best peer is with 95% confidence, from the ratio of each round.
+
+    Between two of the sorted ratios, by the binomial distribution (Conover 1999, section 3.2),
+    whatever their own distribution; None for fewer than 6 rounds.
+    """
+    best, zoo = best_peer(entry), entry["contenders"].get("zoo")
+    if not best or not zoo:
+        return None
+    other = entry["contenders"][best[0]]
+    pairs = zip(zoo["rounds"], other["rounds"], strict=True)
+    test = stats.quantile_test([own / its for own, its in pairs], p=0.5)
+    low, high = test.confidence_interval(0.95)
+    return None if math.isnan(low) or math.isnan(high) else (float(low), float(high))
+
+
 def _ratios(result: dict[str, Any], contender: str) -> Iterator[tuple[str, float]]:
     for name, entry in result["nets"].items():
         ratio = ratio_of(entry, contender)
@@ -69,7 +87,8 @@ def _by_speed(entry: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 def markdown(result: dict[str, Any], chart_name: str) -> str:
     """The page: head, chart, table, means, missing results."""
-    header = ["net", "batch", *result["contenders"], "zoo / best peer", "of matmul peak"]
+    header = ["net", "batch", *result["contenders"], "zoo / best peer", "with 95%"]
+    header += ["of matmul peak"]
     header += ["zoo's memory, MB", "at later starts", "torch's memory, MB"]
     header += ["zoo's first step, s", "at later starts"]
     lines = [
@@ -79,7 +98,8 @@ def markdown(result: dict[str, Any], chart_name: str) -> str:
         "",
         f"Images/s of training, median of {result['options']['rounds']} rounds; memory is the peak "
         "of the process with all its libraries. The first step includes compilation; later starts "
-        "read the compiled programs from disk. The share of the matmul peak is based on the "
+        "read the compiled programs from disk. The interval holds the median of the rounds' ratios "
+        "with 95% confidence. The share of the matmul peak is based on the "
         "arithmetic of plain convolutions, of which Winograd's algorithm saves up to 60%.",
         "",
         f"| {' | '.join(header)} |",
@@ -99,6 +119,8 @@ def _cells(name: str, entry: dict[str, Any], contenders: list[str]) -> list[str]
         cells.append(f"**{text}**" if best and contender == best[0] else text)
     ratio, fraction = ratio_of(entry, "best"), entry["zoo_fraction_of_matmul"]
     cells.append("-" if ratio is None else f"{ratio:.2f}")
+    interval = ratio_interval(entry)
+    cells.append("-" if interval is None else "{:.2f} to {:.2f}".format(*interval))
     cells.append("-" if fraction is None else f"{fraction:.0%}")
     zoo, torch = (entry["contenders"].get(contender, {}) for contender in ("zoo", "torch"))
     for found, key in ((zoo, "peak_bytes"), (zoo, "later_peak_bytes"), (torch, "peak_bytes")):
