@@ -87,6 +87,18 @@ def test_fast99_trains_each_seed_and_writes_a_page(run_python: Run, tmp_path: Pa
     assert "| 2 |" in output.with_suffix(".md").read_text()
 
 
+@pytest.mark.slow
+def test_operations_of_a_step_are_told_with_their_layer(run_python: Run) -> None:
+    result = run_python("benchmarks/operations.py", "pooling_cnn3", "--steps=2", "--top=40")
+    assert (result.returncode, result.stderr) == (0, "")
+    head, columns, *rows = result.stdout.splitlines()
+    assert "ms a step; operations take" in head
+    assert (columns.split()[:2], len(rows)) == (["core", "ms"], 40)
+    core_ms = [float(row.split()[0]) for row in rows]
+    assert core_ms == sorted(core_ms, reverse=True)
+    assert any("conv_2" in row for row in rows)
+
+
 def test_inference_measures_the_zoo(run_python: Run, tmp_path: Path) -> None:
     arguments = ["--nets=pooling_cnn3", "--contenders=zoo", "--sizes=1,8", "--rounds=2"]
     result = run_python(
