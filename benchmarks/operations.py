@@ -3,7 +3,8 @@
     python benchmarks/operations.py kernels_cnn7 --steps 50 --top 30
 
 A trace of XLA's own threads, and its program after optimization: for each operation its core time
-in milliseconds a step, how often it runs, its result and the layer that it belongs to.
+in milliseconds a step, how often it runs, its result and the layer that it belongs to. What Eigen
+and YNNPACK hand to other threads is not in the trace: a convolution's time is that of its own thread.
 """
 
 import argparse
@@ -77,7 +78,7 @@ def text(times: Times, found: dict[str, str], num_steps: int, top: int) -> str:
     total = sum(times.core_ns.values())
     step_ms = times.wall_seconds * 1e3 / num_steps
     lines = [
-        f"{step_ms:.2f} ms a step; operations take {total / 1e6 / num_steps:.2f} ms of cores",
+        f"{step_ms:.2f} ms a step; {total / 1e6 / num_steps:.2f} ms of cores are traced",
         "core ms   share  times  operation",
     ]
     for name, core_ns in times.core_ns.most_common(top):

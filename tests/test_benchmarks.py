@@ -92,7 +92,7 @@ def test_operations_of_a_step_are_told_with_their_layer(run_python: Run) -> None
     result = run_python("benchmarks/operations.py", "pooling_cnn3", "--steps=2", "--top=40")
     assert (result.returncode, result.stderr) == (0, "")
     head, columns, *rows = result.stdout.splitlines()
-    assert "ms a step; operations take" in head
+    assert "ms of cores are traced" in head
     assert (columns.split()[:2], len(rows)) == (["core", "ms"], 40)
     core_ms = [float(row.split()[0]) for row in rows]
     assert core_ms == sorted(core_ms, reverse=True)
