@@ -4,27 +4,27 @@
 
 A trace of XLA's own threads, and its program after optimization: for each operation its core time
 in milliseconds a step, how often it runs, its result and the layer that it belongs to. What Eigen
-and YNNPACK hand to other threads is not in the trace: a convolution's time is that of its own thread.
+and YNNPACK hand to other threads is not in the trace: a convolution's time is its own thread's.
 """
 
 import argparse
-import importlib
 import os
 import re
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import worker
 
+import zoo.config
 import zoo.models
 
-_OUTER = ("ThunkExecutor", "while", "call", "conditional")  # hold other operations
+_EXECUTOR = "ThunkExecutor"  # of XLA: runs operations, and is none
 _OPERATION = re.compile(r'^\s*(?:ROOT )?%(\S+) = (\S+) .*op_name="([^"]*)"', re.MULTILINE)
 
 
@@ -45,8 +45,7 @@ def measure(net: str, num_steps: int) -> tuple[Times, dict[str, str]]:
         dump, traced = Path(directory, "dump"), Path(directory, "trace")
         flags = f"--xla_dump_to={dump} --xla_dump_hlo_as_text --xla_dump_hlo_module_re=jit_run"
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
-        config = importlib.import_module(f"zoo.configs.{net}").get_config()
-        run = worker.make_runner("zoo", config)
+        run = worker.make_runner("zoo", zoo.config.load(net))
         run(num_steps)
         with jax.profiler.trace(str(traced)):
             began = time.perf_counter()
@@ -58,12 +57,25 @@ def measure(net: str, num_steps: int) -> tuple[Times, dict[str, str]]:
     core_ns, runs = Counter[str](), Counter[str]()
     for plane in trace.planes:
         for line in plane.lines:
-            for event in line.events if "XLAEigen" in line.name else ():
-                if not event.name.startswith(_OUTER):
-                    core_ns[event.name] += int(event.duration_ns)
-                    runs[event.name] += 1
+            if "XLAEigen" in line.name:
+                _add(line.events, core_ns, runs)
     found = {name: f"{kind}  {where}" for name, kind, where in _OPERATION.findall(largest)}
     return Times(core_ns, runs, seconds), found
+
+
+def _add(events: Iterable[Any], core_ns: Counter[str], runs: Counter[str]) -> None:
+    """Adds a thread's operations; the time of those within a loop or call is not of that, too."""
+    outer: list[tuple[float, str]] = []  # (end, name) of what has begun and not ended
+    for event in sorted(events, key=lambda event: (event.start_ns, -event.duration_ns)):
+        if event.name.startswith(_EXECUTOR):
+            continue
+        while outer and outer[-1][0] <= event.start_ns:
+            outer.pop()
+        if outer:
+            core_ns[outer[-1][1]] -= int(event.duration_ns)
+        core_ns[event.name] += int(event.duration_ns)
+        runs[event.name] += 1
+        outer.append((event.start_ns + event.duration_ns, event.name))
 
 
 def text(times: Times, found: dict[str, str], num_steps: int, top: int) -> str:

@@ -88,8 +88,7 @@ def _by_speed(entry: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 def markdown(result: dict[str, Any], chart_name: str) -> str:
     """The page: head, chart, table, means, missing results."""
     header = ["net", "batch", *result["contenders"], "zoo / best peer", "with 95%"]
-    header += ["of matmul peak"]
-    header += ["zoo's memory, MB", "at later starts", "torch's memory, MB"]
+    header += ["of matmul peak", "zoo's memory, MB", "at later starts", "torch's memory, MB"]
     header += ["zoo's first step, s", "at later starts"]
     lines = [
         results.head_text(result),

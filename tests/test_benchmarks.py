@@ -3,8 +3,10 @@
 import json
 import statistics
 import subprocess
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import accelerator
@@ -15,6 +17,8 @@ import inference
 import inference_report
 import jax
 import numpy as np
+import operations
+import peers_report
 import pytest
 from conftest import REAL_MNIST_DIR
 
@@ -97,6 +101,30 @@ def test_operations_of_a_step_are_told_with_their_layer(run_python: Run) -> None
     core_ms = [float(row.split()[0]) for row in rows]
     assert core_ms == sorted(core_ms, reverse=True)
     assert any("conv_2" in row for row in rows)
+
+
+def test_the_time_within_a_loop_is_not_the_loops() -> None:
+    times = [("while.1", 0, 10), ("add", 1, 3), ("add", 5, 4), ("call.2", 10, 7)]
+    events = [SimpleNamespace(name=n, start_ns=at, duration_ns=ns) for n, at, ns in times]
+    core_ns, runs = Counter[str](), Counter[str]()
+    operations._add(events, core_ns, runs)
+    assert core_ns == {"while.1": 3, "add": 7, "call.2": 7}
+    assert runs == {"while.1": 1, "add": 2, "call.2": 1}
+
+
+def test_the_interval_of_a_ratio_leaves_out_one_round_of_nine_at_either_end() -> None:
+    """2 P(B < 2) = 0.039 for B of 9 throws of a coin, and 0.18 for B < 3."""
+    rounds = {"zoo": [9, 1, 8, 2, 7, 3, 6, 4, 5], "torch": [1] * 9}
+
+    def entry(number: int) -> dict[str, Any]:
+        found = {
+            name: {"rounds": each[:number], "images_per_second": statistics.median(each[:number])}
+            for name, each in rounds.items()
+        }
+        return {"contenders": found}
+
+    assert peers_report.ratio_interval(entry(9)) == (2, 8)
+    assert peers_report.ratio_interval(entry(5)) is None
 
 
 def test_inference_measures_the_zoo(run_python: Run, tmp_path: Path) -> None:
