@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import environment
+import jax
 import numpy as np
 from data import IMAGE_SHAPE, NUM_CLASSES, random_images
 
@@ -51,7 +52,7 @@ def make_predictors(contender: str, name: str, variables: dict[str, Any]) -> dic
     if contender == "zoo":
         import nets_jax
 
-        return {"jax.jit": nets_jax.make_predictor(net, variables, NUM_CLASSES)}
+        return nets_jax.make_predictors(net, variables, NUM_CLASSES)
     model = zoo.models.create_model(name, NUM_CLASSES)
     if contender.startswith("keras-"):
         import nets_keras
@@ -72,9 +73,11 @@ def make_predictors(contender: str, name: str, variables: dict[str, Any]) -> dic
 
 
 class Answers:
-    """Answers the requests of `inference.py`."""
+    """Answers the requests of `inference.py`. To be made before JAX has computed anything."""
 
     def __init__(self, contender: str, name: str) -> None:
+        # Each answer is awaited: another thread to compute it costs time and saves none.
+        jax.config.update("jax_cpu_enable_async_dispatch", False)
         variables, self.weights = weights_of(name)
         self._ways = make_predictors(contender, name, variables)
         self._fastest: dict[int, Predictor] = {}  # by size of the batch

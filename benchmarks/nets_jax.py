@@ -90,10 +90,15 @@ def make_runner(
     return run_stock if stock else run_zoo
 
 
-def make_predictor(
+def make_predictors(
     net: layers.Net, variables: Any, num_classes: int
-) -> Callable[[np.ndarray], np.ndarray]:
-    """predict(images [B, H, W, C]) -> logits [B, num_classes], a program compiled per shape."""
-    program = jax.jit(functools.partial(zoo.models.ConvNet(net, num_classes).apply, train=False))
+) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """predict(images [B, H, W, C]) -> logits [B, num_classes], programs compiled per shape."""
+    answer = functools.partial(zoo.models.ConvNet(net, num_classes).apply, train=False)
     on_device = jax.device_put(variables)
-    return lambda images: np.asarray(program(on_device, images))
+    program = jax.jit(answer)
+    constant = jax.jit(functools.partial(answer, variables))
+    return {
+        "jax.jit": lambda images: np.asarray(program(on_device, images)),
+        "jax.jit, constant weights": lambda images: np.asarray(constant(images)),
+    }
