@@ -52,6 +52,30 @@ def test_answers_have_the_bits_of_those_at_once(
     np.testing.assert_array_equal(found, jax.jit(at_once)(variables, images[:count]))
 
 
+def test_a_wide_net_answers_fewer_images_at_once() -> None:
+    """As many as need less memory than glibc keeps between two calls."""
+    model = ConvNet((Conv(64, 3), Conv(64, 3), MaxPool(4), Flatten(), Head()))
+    shape = jax.ShapeDtypeStruct((1, 28, 28, 1), jnp.float32)
+    variables = model.init(jax.random.key(0), shape, train=False)
+    most = 16_000_000 // (4 * 64 * (26 * 26 + 24 * 24))
+    images = jnp.asarray(np.random.default_rng(1).random((most + 1, 28, 28, 1), np.float32))
+    images = images.at[:, :6].set(0)  # blank, as the border of a digit
+
+    def answer(images: jax.Array) -> Any:
+        return model.apply(variables, images, train=False)
+
+    assert num_loops(answer, images[:most]) == 0
+    assert num_loops(answer, images) == 1
+    expected = model.apply(variables, images, False, None, method="_logits")
+    np.testing.assert_allclose(jax.jit(answer)(images), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_number_of_images_at_once_has_limits() -> None:
+    assert pieces.images_at_once(1) == pieces.LARGEST
+    assert pieces.images_at_once(200_000) == 80
+    assert pieces.images_at_once(10**9) == pieces.SMALLEST
+
+
 def test_a_piece_and_a_gpu_have_no_loop(
     variables: Any, images: jax.Array, caplog: pytest.LogCaptureFixture
 ) -> None:

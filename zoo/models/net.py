@@ -1,6 +1,7 @@
 """A net: the module that applies a list of layers, and the facts that follow from the list."""
 
 import functools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -221,13 +222,14 @@ class ConvNet(nn.Module):
         too, as `conv_1_output`, `max_pool_1_output` and so on, those in a residual connection under
         its name.
         """
-        if self._answers_in_pieces(images, train):
+        most = self._images_at_once(images, train)
+        if most and pieces.has_many(images, self.variables, most):
             module, variables = self.clone(parent=None), self.variables
 
             def answer(images: jax.Array) -> Any:
                 return module.apply(variables, images, False, None, method="_logits")
 
-            return pieces.answers(answer, images)
+            return pieces.answers(answer, images, most)
         return self._logits(images, train, mask)
 
     @nn.compact
@@ -247,12 +249,18 @@ class ConvNet(nn.Module):
             )(x)
         return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
-    def _answers_in_pieces(self, images: jax.Array, train: bool) -> bool:
+    def _images_at_once(self, images: jax.Array, train: bool) -> int:
+        """How many images a CPU answers at once, at most; 0: all, in one piece."""
         if train or images.ndim != 4 or self.is_initializing():
-            return False
+            return 0
         if self.is_mutable_collection("intermediates"):
-            return False
-        return pieces.has_many(images, self.variables)
+            return 0
+        inner = [
+            math.prod(place.input_shape) + math.prod(place.output_shape)
+            for place in places(self.net, images.shape[1:])
+            if place.layer.macs(place.input_shape)
+        ][1:]  # XLA computes a first layer, of few channels, together with what follows
+        return pieces.images_at_once(max(inner, default=1) * jnp.dtype(self.dtype).itemsize)
 
 
 def as_floats(images: jax.Array, dtype: Any) -> jax.Array:
