@@ -13,6 +13,7 @@ from zoo.models import ConvNet, create_model, list_models
 from zoo.models.layers import BatchNorm, Conv, Flatten, Head
 
 QUICK = ("pooling_cnn3", "kernels_cnn3", "ablation_cnn3_dropout")  # normal, uniform, no batch norm
+SLOW = ("lenet3", "vgg5", "pairs_cnn14")  # the others consist of the same layers
 KEY = jax.random.key(3)
 IMAGES = jax.ShapeDtypeStruct((10**9, 28, 28, 1), jnp.float32)  # 3 TB, had a layer to be computed
 
@@ -33,7 +34,9 @@ def flax_init(model: ConvNet, key: Any = KEY, side: int = 28) -> Any:
 @pytest.mark.parametrize(
     "name",
     [
-        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+        name
+        if name in QUICK
+        else pytest.param(name, marks=pytest.mark.slow if name in SLOW else pytest.mark.full)
         for name in list_models()
         if name != "custom7"  # 227 MB
     ],

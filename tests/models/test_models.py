@@ -4,6 +4,7 @@ import json
 import math
 import pickle
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +39,11 @@ from zoo.models.net import ImageTooSmallError, named_layers, variable_shapes
 every_net = pytest.mark.parametrize("name", list_models())
 
 
-def every_net_with_slow(*names: str) -> pytest.MarkDecorator:
-    """The same, but the nets that compile slowest only with the slow tests."""
+def every_net_with_slow(*names: str, full: Sequence[str] = ()) -> pytest.MarkDecorator:
+    """The same, but the nets that compile slowest only with the slow tests, or the full ones."""
+    marks = {name: pytest.mark.slow for name in names} | {name: pytest.mark.full for name in full}
     return pytest.mark.parametrize(
-        "name",
-        [
-            pytest.param(name, marks=pytest.mark.slow) if name in names else name
-            for name in list_models()
-        ],
+        "name", [pytest.param(name, marks=marks.get(name, ())) for name in list_models()]
     )
 
 
@@ -225,20 +223,22 @@ def test_evaluation_is_deterministic_and_training_changes_only_batch_stats(name:
 
 
 @every_net_with_slow(
-    "pairs_cnn6",
-    "pairs_cnn14",
-    "pooling_cnn5",
-    "pooling_cnn7",
-    "custom7",
-    "ablation_cnn5",
-    "ablation_cnn5_dropout",
-    "ablation_cnn7",
-    "ablation_cnn7_dropout",
-    "kernels_cnn3",
-    "kernels_cnn5",
-    "kernels_cnn7",
-    "pairs_cnn10",
-    "vgg5",
+    "pairs_cnn10",  # has taps that overlap only padding
+    full=(  # to compile takes 15 to 50 s each; tests/parity/test_gradients.py compares them in CI
+        "pairs_cnn6",
+        "pairs_cnn14",
+        "pooling_cnn5",
+        "pooling_cnn7",
+        "custom7",
+        "ablation_cnn5",
+        "ablation_cnn5_dropout",
+        "ablation_cnn7",
+        "ablation_cnn7_dropout",
+        "kernels_cnn3",
+        "kernels_cnn5",
+        "kernels_cnn7",
+        "vgg5",
+    ),
 )
 def test_every_weight_gets_a_gradient_except_those_that_only_overlap_padding(name: str) -> None:
     model = create_model(name)

@@ -16,22 +16,33 @@ pytest.importorskip("keras", reason="Keras itself is in the extra parity")
 # An Adam, an Adadelta and a batch normalization; the larger nets take Keras minutes each.
 QUICK_IN_KERAS = ("pooling_cnn3",)
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+# The others are compared with the logits of Keras in tests/golden.
+IN_CI = ("lenet3", "vgg5", "custom7", "pairs_cnn10", "pooling_cnn5")
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
-@pytest.mark.parametrize("name", zoo.models.list_models())
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in IN_CI else pytest.mark.full)
+        for name in zoo.models.list_models()
+    ],
+)
 def test_logits_agree(name: str) -> None:
     assert nets.deviation(nets.zoo_logits(name), nets.keras_logits(name)) <= nets.TOLERANCE
 
 
 @pytest.mark.parametrize("kind", ["noise", "strokes"])
 @pytest.mark.parametrize("name", QUICK_IN_KERAS)
+@pytest.mark.slow
 def test_fifty_steps_are_the_golden_ones(name: str, kind: str) -> None:
     """That the zoo's steps are the golden ones, too, is in test_golden.py."""
     found, expected = training.train_in_keras(name, kind), training.golden(name, kind)
     assert max(training.deviations(found, expected)) <= training.TOLERANCE
 
 
+@pytest.mark.slow
 def test_weights_go_back_to_keras() -> None:
     """As they came."""
     model = zoo.models.create_model("kernels_cnn5")
@@ -70,6 +81,7 @@ def channels_first(name: str, flatten: str | None) -> Any:
 
 @pytest.mark.parametrize("flatten", [None, "channels_first", "channels_last"])
 @pytest.mark.parametrize("name", ["lenet3", "ablation_cnn3"])  # more than 1x1 when flattened
+@pytest.mark.slow
 def test_a_channels_first_model_computes_the_same(name: str, flatten: str | None) -> None:
     """Its images are transposed, its weights converted by the format that its layers tell."""
     other = channels_first(name, flatten)
@@ -90,6 +102,7 @@ def test_a_channels_first_model_computes_the_same(name: str, flatten: str | None
         np.testing.assert_array_equal(array, original)
 
 
+@pytest.mark.slow
 def test_normalizations_of_a_flattened_channels_first_image_are_those_of_keras() -> None:
     import keras
 
@@ -115,6 +128,7 @@ def test_normalizations_of_a_flattened_channels_first_image_are_those_of_keras()
     assert nets.deviation(logits, expected) <= nets.TOLERANCE
 
 
+@pytest.mark.slow
 def test_a_keras_model_whose_order_is_unclear_is_asked_for_by_name() -> None:
     import keras
 
@@ -129,6 +143,7 @@ def test_a_keras_model_whose_order_is_unclear_is_asked_for_by_name() -> None:
     zoo.models.from_keras_weights(model, other, data_format="channels_last")
 
 
+@pytest.mark.slow
 def test_every_layer_of_ones_own_nets_is_that_of_keras() -> None:
     """Strides, groups, depthwise kernels, pools, normalizations, activations, a shortcut."""
     import keras
