@@ -223,21 +223,21 @@ def test_evaluation_is_deterministic_and_training_changes_only_batch_stats(name:
 
 
 @every_net_with_slow(
-    "pairs_cnn10",  # has taps that overlap only padding
-    full=(  # to compile takes 15 to 50 s each; tests/parity/test_gradients.py compares them in CI
+    "pairs_cnn10",
+    "pairs_cnn14",
+    "custom7",
+    "ablation_cnn5",
+    "ablation_cnn7",
+    "vgg5",
+    full=(  # 15 to 50 s each; tests/parity/test_gradients.py compares these gradients in CI
         "pairs_cnn6",
-        "pairs_cnn14",
         "pooling_cnn5",
         "pooling_cnn7",
-        "custom7",
-        "ablation_cnn5",
         "ablation_cnn5_dropout",
-        "ablation_cnn7",
         "ablation_cnn7_dropout",
         "kernels_cnn3",
         "kernels_cnn5",
         "kernels_cnn7",
-        "vgg5",
     ),
 )
 def test_every_weight_gets_a_gradient_except_those_that_only_overlap_padding(name: str) -> None:

@@ -222,8 +222,7 @@ class ConvNet(nn.Module):
         too, as `conv_1_output`, `max_pool_1_output` and so on, those in a residual connection under
         its name.
         """
-        most = self._images_at_once(images, train)
-        if most and pieces.has_many(images, self.variables, most):
+        if self._may_be_cut(images, train) and len(images) > (most := self._images_at_once(images)):
             module, variables = self.clone(parent=None), self.variables
 
             def answer(images: jax.Array) -> Any:
@@ -249,12 +248,15 @@ class ConvNet(nn.Module):
             )(x)
         return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
-    def _images_at_once(self, images: jax.Array, train: bool) -> int:
-        """How many images a CPU answers at once, at most; 0: all, in one piece."""
+    def _may_be_cut(self, images: jax.Array, train: bool) -> bool:
         if train or images.ndim != 4 or self.is_initializing():
-            return 0
+            return False
         if self.is_mutable_collection("intermediates"):
-            return 0
+            return False
+        return pieces.has_many(images, self.variables)
+
+    def _images_at_once(self, images: jax.Array) -> int:
+        """How many images a CPU answers at once, at most."""
         inner = [
             math.prod(place.input_shape) + math.prod(place.output_shape)
             for place in places(self.net, images.shape[1:])

@@ -23,15 +23,15 @@ def images_at_once(bytes_of_an_image: int) -> int:
     return min(LARGEST, max(SMALLEST, _BYTES // bytes_of_an_image))
 
 
-def has_many(images: jax.Array, variables: Any, most: int) -> bool:
-    """Whether these are more than a piece of `most`, in a program that is being compiled.
+def has_many(images: jax.Array, variables: Any) -> bool:
+    """Whether these can be more than a piece, in a program that is being compiled.
 
     Outside of one each call would compile the loop anew. Of a symbolic number nothing is known.
     """
     leaves = (images, *jax.tree.leaves(variables))
     is_traced = any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
     count = images.shape[0]
-    return is_traced and isinstance(count, int) and count > most
+    return is_traced and isinstance(count, int) and count > SMALLEST
 
 
 def answers(answer: Callable[[jax.Array], jax.Array], images: jax.Array, most: int) -> jax.Array:
