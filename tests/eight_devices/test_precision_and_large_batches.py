@@ -94,3 +94,21 @@ def test_what_is_computed_again_is_not_communicated_again() -> None:
         "optimization_barrier"
     )
     assert collectives(again.compile().as_text()) == collectives(kept.compile().as_text())
+
+
+def test_a_frozen_batch_normalization_keeps_and_uses_its_statistics() -> None:
+    model, tx, freeze = ConvNet(NET), optax.sgd(0.1), "(?!head).*"
+    found = []
+    for mesh in (None, mesh_of(8)):
+        state = create_train_state(model, tx, 0, SHAPE, freeze=freeze)
+        state = state.replace(batch_stats=jax.tree.map(lambda leaf: leaf + 0.5, state.batch_stats))
+        axis = meshes.DATA if mesh else None
+        step = make_train_step(model, tx, axis_name=axis, freeze=freeze)
+        batch = batch_of_16()
+        split, order = (batch["image"], batch["label"]), padded_order(jnp.arange(16), 16)
+        program = make_train_program(step, mesh=mesh)
+        new, metrics = program(state, Metrics.zeros(), split, order, 0, 1, ())
+        found.append((new.params, new.batch_stats, metrics))
+    for one, other in zip(*map(jax.tree.leaves, found), strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-6)
+    assert found[1][1]["batch_norm_1"]["mean"] == pytest.approx(0.5)

@@ -117,7 +117,9 @@ def frozen_statistics(trained: Any, frozen: Any) -> Any:
         if not is_call or module.path not in still:
             return call(*args, **options)
         # Its argument use_running_average is set already, so a copy of it is applied.
-        copy = module.clone(parent=None, name=None, use_running_average=True)
+        # It is Flax's own also where the module is that of a batch spread over devices.
+        fields = {name: getattr(module, name) for name in nn.BatchNorm.__dataclass_fields__}
+        copy = nn.BatchNorm(**fields | {"use_running_average": True, "parent": None, "name": None})
         return copy.apply(module.variables, args[0])
 
     with nn.intercept_methods(intercept):
