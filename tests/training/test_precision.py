@@ -102,6 +102,11 @@ def assert_only_the_factor_changed(after: TrainState, before: TrainState) -> Non
     jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float16, np.dtype("float16"), "float16"])
+def test_float16_has_a_scale_however_it_is_named(dtype: Any) -> None:
+    assert isinstance(state_of(dtype).opt_state, loss_scale.ScaledState)
+
+
 def test_the_scale_of_the_loss_follows_what_float16_holds(batch: Batch) -> None:
     step = jax.jit(make_train_step(ConvNet(NET, 3, jnp.float16), TX))
     first = state_of(jnp.float16)

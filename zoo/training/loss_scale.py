@@ -27,7 +27,8 @@ class ScaledState(NamedTuple):
 
 def is_needed(model: Any) -> bool:
     """Whether a net, or any Flax module, computes in float16."""
-    return getattr(model, "dtype", None) == jnp.float16
+    dtype = getattr(model, "dtype", None)
+    return dtype is not None and jnp.dtype(dtype) == jnp.float16
 
 
 def first_state(opt_state: Any) -> ScaledState:
