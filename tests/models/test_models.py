@@ -541,6 +541,22 @@ def test_channels_first_weights_are_converted_and_back(name: str) -> None:
         zoo.models.from_keras_weights(model, weights, data_format="NCHW")  # type: ignore[arg-type]
 
 
+def test_channels_first_needs_the_shape_of_images_where_no_layer_tells_it() -> None:
+    """A perceptron flattens the images themselves, of three channels here."""
+    model = ConvNet((MaxPool(2), Flatten(), Dense(4), Head()))
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 8, 6, 3)), train=False)
+    with pytest.raises(ValueError, match="no layer says how many channels are flattened: give im"):
+        zoo.models.to_keras_weights(model, variables, data_format="channels_first")
+    first, last = (
+        zoo.models.to_keras_weights(model, variables, (8, 6, 3), data_format=order)
+        for order in ("channels_first", "channels_last")
+    )
+    expected = last[0].reshape(4 * 3, 3, 4).swapaxes(0, 1).reshape(36, 4)
+    np.testing.assert_array_equal(first[0], expected)
+    found = zoo.models.from_keras_weights(model, first, (8, 6, 3), data_format="channels_first")
+    jax.tree.map(np.testing.assert_array_equal, found, variables)
+
+
 def test_channels_first_reorders_the_normalizations_of_a_flattened_image() -> None:
     """Each of their arrays, and the rows of the first dense kernel; nothing after it."""
     net = (

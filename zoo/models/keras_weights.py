@@ -33,7 +33,7 @@ from zoo.models.net import ConvNet, named_layers, places, variable_shapes
 Variables = dict[str, Any]
 DataFormat = Literal["channels_last", "channels_first"]
 _ANY_SHAPE = (1, 1, 1)  # the names of a layer's variables do not depend on its input
-_LARGE = (2**16, 2**16, 1)  # an image on which no layer has an empty output
+_LARGE = (2**16, 2**16)  # pixels of an image on which no layer has an empty output
 _PROJECTIONS = {  # of a shortcut that a residual connection made for itself
     "conv_1": Conv(1, 1, use_bias=False),
     "dense_1": Dense(1, use_bias=False),
@@ -103,7 +103,7 @@ def from_keras_weights(
     ]
     _check_shapes(arrays, found, expected, image_shape)
     if _is_channels_first(data_format):
-        _reorder(model, found, arrays, from_channels_first=True)
+        _reorder(model, found, arrays, image_shape, from_channels_first=True)
     variables: Variables = jax.tree.map(lambda leaf: None, expected)
     for place, array in zip(found, arrays, strict=True):
         place.among(variables)[place.leaf] = jnp.asarray(array)
@@ -111,33 +111,46 @@ def from_keras_weights(
 
 
 def to_keras_weights(
-    model: ConvNet, variables: Variables, *, data_format: DataFormat = "channels_last"
+    model: ConvNet,
+    variables: Variables,
+    image_shape: Sequence[int] | None = None,
+    *,
+    data_format: DataFormat = "channels_last",
 ) -> list[np.ndarray]:
     """The arrays for `keras_model.set_weights(...)`.
 
     Args:
         model: from `create_model`.
         variables: {"params": ..., "batch_stats": ...}; the latter only with batch normalization.
+        image_shape: (height, width, channels) of the images. It counts for "channels_first" alone,
+            where no convolution says how many channels are flattened.
         data_format: as in `from_keras_weights`.
 
     Raises:
-        ValueError: no such data format.
+        ValueError: no such data format; `image_shape` is needed.
     """
     found = list(_places(model, variables))
     arrays = [np.asarray(place.among(variables)[place.leaf]) for place in found]
     if _is_channels_first(data_format):
-        _reorder(model, found, arrays, from_channels_first=False)
+        _reorder(model, found, arrays, image_shape, from_channels_first=False)
     return [place.turned(array) for place, array in zip(found, arrays, strict=True)]
 
 
 def _reorder(
-    model: ConvNet, found: list[_Place], arrays: list[np.ndarray], *, from_channels_first: bool
+    model: ConvNet,
+    found: list[_Place],
+    arrays: list[np.ndarray],
+    image_shape: Sequence[int] | None,
+    *,
+    from_channels_first: bool,
 ) -> None:
     """Puts what belongs to the values of the flattened image into the other order.
 
     These are the arrays of normalizations, and the rows of the first dense kernel.
     """
-    layers, channels = _of_flattened(model)
+    layers, channels = _of_flattened(model, image_shape[-1] if image_shape else 1)
+    if image_shape is None and channels != _of_flattened(model, 2)[1]:
+        raise ValueError("no layer says how many channels are flattened: give image_shape")
     for index, place in enumerate(found):
         if place.path not in layers or (layers[place.path] and place.leaf != "kernel"):
             continue
@@ -229,8 +242,12 @@ def _listed(found: set[str]) -> str:
     return " and ".join(sorted(found)) or "missing"
 
 
-def _of_flattened(model: ConvNet) -> tuple[dict[str, bool], int]:
+def _of_flattened(model: ConvNet, channels_of_images: int) -> tuple[dict[str, bool], int]:
     """The layers whose arrays belong to the values of the flattened image; the image's channels.
+
+    Args:
+        model: its layers are in question.
+        channels_of_images: they are flattened if no layer makes others of them.
 
     Returns:
         ({path: whether it is dense, so that only rows of its kernel do}, channels). The first dense
@@ -241,7 +258,7 @@ def _of_flattened(model: ConvNet) -> tuple[dict[str, bool], int]:
     """
     found: dict[str, bool] = {}
     channels, is_flat = 1, False
-    for place in places(model.net, _LARGE):
+    for place in places(model.net, (*_LARGE, channels_of_images)):
         match place.layer:
             case Flatten() if not is_flat:
                 channels, is_flat = place.input_shape[-1], True
