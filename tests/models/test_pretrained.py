@@ -141,6 +141,15 @@ def test_saved_and_read_again_logits_are_the_same_bits(name: str, tmp_path: Path
     assert json.loads((tmp_path / "deep/er/config.json").read_text())["net"] == name
 
 
+def test_what_is_told_of_the_source_does_not_overwrite_what_is_saved(tmp_path: Path) -> None:
+    known = zoo.models.pretrained.read("lenet3").config
+    model = create_model("lenet3", num_classes=3, dtype=jnp.bfloat16)
+    save_pretrained(tmp_path, model, initial(model), about={**known, "layers": []})
+    found, _ = from_pretrained(tmp_path)
+    assert (found.num_classes, found.dtype) == (3, jnp.bfloat16)
+    assert zoo.models.pretrained.read(str(tmp_path)).config["dataset"] == known["dataset"]
+
+
 def test_keras_weights_survive_the_way_there_and_back(tmp_path: Path) -> None:
     model = create_model("kernels_cnn5")
     weights = zoo.models.to_keras_weights(model, initial(model))

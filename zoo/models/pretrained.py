@@ -273,7 +273,7 @@ def make_config(
 ) -> dict[str, Any]:
     """The content of config.json."""
     name = next((name for name, net in MODELS.items() if net == model.net), None)
-    return {
+    own = {
         "format": FORMAT,
         "library_name": "jax-cnn-zoo",
         "net": name,
@@ -281,8 +281,8 @@ def make_config(
         "num_classes": model.num_classes,
         "image_shape": [int(length) for length in image_shape],
         "dtype": jnp.dtype(model.dtype).name,
-        **{key: value for key, value in about.items() if key not in ("format", "net", "layers")},
     }
+    return own | {key: value for key, value in about.items() if key not in {*own, "layers"}}
 
 
 def _model(config: dict[str, Any]) -> ConvNet:
