@@ -1,15 +1,28 @@
 """Answers for many images on a CPU, a piece after another: the same as at once, in every use."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from zoo.models import pieces
-from zoo.models.layers import BatchNorm, Conv, Dense, Dropout, Flatten, Head, MaxPool
+from zoo.models.layers import (
+    BatchNorm,
+    Context,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    Head,
+    Layer,
+    MaxPool,
+    Shape,
+)
 from zoo.models.net import ConvNet
 
 NET = (Conv(8, 3), BatchNorm(), MaxPool(2), Dropout(0.5), Flatten(), Dense(16), Head())
@@ -83,6 +96,7 @@ def test_a_piece_and_a_gpu_have_no_loop(
     assert num_loops(answer, variables, images, platform="cuda") == 0
     with jax.log_compiles(), caplog.at_level("WARNING"):  # a loop would be compiled by each call
         answer(variables, images)
+        jax.grad(lambda images: answer(variables, images).sum())(images / 255)
     assert "jit(while)" not in caplog.text
     assert "jit(scan)" not in caplog.text
     many = jax.ShapeDtypeStruct(jax.export.symbolic_shape("b, 12, 12, 1"), jnp.uint8)
@@ -121,3 +135,41 @@ def test_outputs_of_layers_are_those_of_all_images(variables: Any, images: jax.A
         lambda images: MODEL.apply(variables, images, train=False, mutable=["intermediates"])
     )(images)
     assert state["intermediates"]["conv_1_output"][0].shape == (MANY, 10, 10, 8)
+
+
+@dataclasses.dataclass(frozen=True)
+class Centred(Layer):
+    """A layer of one's own: drops at answers too, sows, and looks at all images."""
+
+    kind: ClassVar[str] = "centred"
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def __call__(self, x: jax.Array, context: Context) -> jax.Array:
+        return _Centred(name=context.name)(x)
+
+
+class _Centred(nn.Module):
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = nn.Dropout(0.5, deterministic=False)(x - x.mean(axis=0))
+        self.sow("seen", "sum", x.sum())
+        return x
+
+
+def test_what_a_layer_of_ones_own_does_is_not_cut(images: jax.Array) -> None:
+    """It is compiled as it is eager: with its random numbers, its sums, and all its images."""
+    model = ConvNet((Conv(4, 3), Centred(), Flatten(), Head()))
+    keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+    variables = model.init(keys, images[:1], train=False)
+    assert set(variables) == {"params", "seen"}
+    del variables["seen"]
+
+    def answer(images: jax.Array) -> Any:
+        rngs = {"dropout": jax.random.key(1)}
+        return model.apply(variables, images, train=False, rngs=rngs, mutable=["seen"])
+
+    found, expected = jax.tree.leaves(jax.jit(answer)(images)), jax.tree.leaves(answer(images))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)

@@ -5,11 +5,12 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import flax.errors
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from zoo.models import pieces
+from zoo.models import layers, pieces
 from zoo.models.layers import (
     Context,
     Head,
@@ -18,6 +19,7 @@ from zoo.models.layers import (
     Residual,
     Shape,
     apply_layers,
+    every_layer,
     initializer,
     named_layers,
 )
@@ -128,7 +130,7 @@ def layer_macs(net: Net, image_shape: Sequence[int], num_classes: int = 10) -> d
         if count := place.layer.macs(place.input_shape):
             macs[place.path] = count
         shape = place.output_shape
-    if num_classes:
+    if num_classes and isinstance(net[-1], Head):
         macs["head"] = shape[0] * num_classes
     return macs
 
@@ -199,9 +201,12 @@ class ConvNet(nn.Module):
         if len(args) != 1 or options.keys() != {"train"} or self.parent or not _is_hashable(self):
             return super().init(rngs, *args, **options)
         call = (jax.tree.map(jax.random.clone, rngs), self, args[0].shape, options["train"])
-        if any(isinstance(key, jax.core.Tracer) for key in jax.tree.leaves(call[0])):
-            return _init_from_shape(*call)  # in a function that is being compiled or mapped
-        return _init_program(jax.default_backend())(*call)
+        try:
+            if any(isinstance(key, jax.core.Tracer) for key in jax.tree.leaves(call[0])):
+                return _init_from_shape(*call)  # in a function that is being compiled or mapped
+            return _init_program(jax.default_backend())(*call)
+        except flax.errors.LazyInitError:  # a layer of one's own keeps a value of the images
+            return super().init(rngs, *args, **options)
 
     def __call__(
         self, images: jax.Array, *, train: bool, mask: jax.Array | None = None
@@ -251,7 +256,7 @@ class ConvNet(nn.Module):
     def _may_be_cut(self, images: jax.Array, train: bool) -> bool:
         if train or images.ndim != 4 or self.is_initializing():
             return False
-        if self.is_mutable_collection("intermediates"):
+        if self.is_mutable_collection("intermediates") or not _is_of_our_layers(self.net):
             return False
         return pieces.has_many(images, self.variables)
 
@@ -263,6 +268,13 @@ class ConvNet(nn.Module):
             if place.layer.macs(place.input_shape)
         ][1:]  # XLA computes a first layer, of few channels, together with what follows
         return pieces.images_at_once(max(inner, default=1) * jnp.dtype(self.dtype).itemsize)
+
+
+def _is_of_our_layers(net: Net) -> bool:
+    """Whether no layer is one's own, which may draw, sow, or look at several images."""
+    return all(
+        getattr(layers, type(each).__name__, None) is type(each) for each in every_layer(net)
+    )
 
 
 def as_floats(images: jax.Array, dtype: Any) -> jax.Array:

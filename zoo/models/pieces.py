@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import concrete_or_error
 
 LARGEST = 128  # images of a piece
 SMALLEST = 32  # with fewer, the products are too small for two cores
@@ -26,12 +27,22 @@ def images_at_once(bytes_of_an_image: int) -> int:
 def has_many(images: jax.Array, variables: Any) -> bool:
     """Whether these can be more than a piece, in a program that is being compiled.
 
-    Outside of one each call would compile the loop anew. Of a symbolic number nothing is known.
+    Outside of one each call would compile the loop anew, as it does under `jax.vmap` alone, where
+    no value is known either. Of a symbolic number nothing is known.
     """
-    leaves = (images, *jax.tree.leaves(variables))
-    is_traced = any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
     count = images.shape[0]
-    return is_traced and isinstance(count, int) and count > SMALLEST
+    if not isinstance(count, int) or count <= SMALLEST:
+        return False
+    return not all(map(_is_known, (images, *jax.tree.leaves(variables))))
+
+
+def _is_known(array: jax.Array) -> bool:
+    """Whether it has values already; it may be under `jax.grad`."""
+    try:
+        concrete_or_error(None, array)
+    except jax.errors.ConcretizationTypeError:
+        return False
+    return True
 
 
 def answers(answer: Callable[[jax.Array], jax.Array], images: jax.Array, most: int) -> jax.Array:
