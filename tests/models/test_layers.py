@@ -326,6 +326,55 @@ def test_a_residual_connection_adds_its_input_or_its_shortcut() -> None:
     np.testing.assert_allclose(apply_alone(given, x, params), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [5, 6, 7, 10])
+@pytest.mark.parametrize("stride", [2, 3, 4])
+def test_a_residual_connection_finds_the_stride_of_its_layers(size: int, stride: int) -> None:
+    """Its shortcut has as many pixels as they, whatever is left over."""
+    net = (Residual((Conv(4, 3, "SAME", stride=stride),)), Flatten(), Head())
+    side = -(-size // stride)
+    assert layer_shapes(net, (size, size, 3))["residual_1"] == (side, side, 4)
+
+
+def test_a_net_without_head_has_no_multiplications_of_one() -> None:
+    assert layer_macs((Conv(8, 3),), (28, 28, 1)) == {"conv_1": 26 * 26 * 9 * 8}
+
+
+def test_an_empty_batch_has_no_logits_and_no_gradient(model: ConvNet, variables: Any) -> None:
+    """As in a filter that finds nothing, or the last part of a directory."""
+    empty = jnp.zeros((0, *IMAGE_SHAPE))
+    assert model.apply(variables, empty, train=False).shape == (0, model.num_classes)
+
+    def total(params: Any) -> jax.Array:
+        return jnp.sum(model.apply({**variables, "params": params}, empty, train=False))
+
+    for gradient in jax.tree.leaves(jax.jit(jax.grad(total))(variables["params"])):
+        assert not gradient.any()
+
+
+def test_one_export_of_gradients_for_batches_of_any_size(model: ConvNet, variables: Any) -> None:
+    @jax.jit
+    def gradients(params: Any, images: jax.Array) -> Any:
+        def loss(params: Any) -> jax.Array:
+            logits = model.apply({**variables, "params": params}, images, train=False)
+            return jnp.sum(jnp.square(logits))
+
+        return jax.grad(loss)(params)
+
+    (batch,) = jax.export.symbolic_shape("batch")
+    of_any_size = jax.ShapeDtypeStruct((batch, *IMAGE_SHAPE), jnp.float32)
+    exported = jax.export.export(gradients, platforms=["cpu", "cuda"])(
+        variables["params"], of_any_size
+    )
+    images = jnp.asarray(np.random.default_rng(0).random((3, *IMAGE_SHAPE), np.float32))
+    images = images.at[:, :2].set(0)  # blank, as the border of a digit
+    found, expected = (
+        exported.call(variables["params"], images),
+        gradients(variables["params"], images),
+    )
+    for one, other in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
 def test_a_net_of_ones_own_reads_and_travels_as_ours_do() -> None:
     text = repr(EVERYTHING)
     assert eval(text, vars(zoo.models.layers)) == EVERYTHING
@@ -501,7 +550,7 @@ def test_channels_and_shapes_that_do_not_fit_name_the_layer() -> None:
     with pytest.raises(ValueError, match="conv_1 has 3 groups, but 4 features"):
         shapes_of(Conv(4, 3, groups=3))
     with pytest.raises(
-        ValueError, match=r"residual_1 .* make 6x6x3 of 8x8x3, and a shortcut .* 8x8"
+        ValueError, match=r"residual_1 .* make 6x6x3 of 8x8x3, and a shortcut .* 4x4"
     ):
         shapes_of(Residual((Conv(3, 3),)))  # fmt: skip
     with pytest.raises(ValueError, match="residual_1 turns images into vectors"):

@@ -11,11 +11,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.extend.core import Primitive
-from jax.interpreters import ad, batching
+from jax.interpreters import ad
 
 from zoo.ops.pooling import output_shape, window_pixels
-from zoo.ops.primitives import primitive
-from zoo.ops.windows import NO_PADS, Padding, Pads, Shape, place, same_or_valid
+from zoo.ops.primitives import batch_as_images, primitive
+from zoo.ops.windows import (
+    NO_PADS,
+    Padding,
+    Pads,
+    Shape,
+    place,
+    same_or_valid,
+    seen_by_windows,
+)
 
 
 def avg_pool(x: jax.Array, window: int, stride: int, padding: Padding) -> jax.Array:
@@ -34,8 +42,6 @@ def avg_pool(x: jax.Array, window: int, stride: int, padding: Padding) -> jax.Ar
     """
     pads = same_or_valid(x, (window, window), stride, padding)
     height, width = x.shape[1:3]
-    if min(size + sum(pad) for size, pad in zip((height, width), pads, strict=True)) < window:
-        raise ValueError(f"a {height}x{width} image is smaller than the {window}x{window} window")
     sum_of = functools.partial(
         _sums.bind, window=window, stride=stride, pads=pads, size=(height, width)
     )
@@ -52,7 +58,7 @@ def _sums_by_xla(
 
 
 def _spread_by_xla(dy: jax.Array, size: tuple[int, int], **params: Any) -> jax.Array:
-    x = jax.ShapeDtypeStruct((len(dy), *size, dy.shape[3]), dy.dtype)
+    x = jax.ShapeDtypeStruct((dy.shape[0], *size, dy.shape[3]), dy.dtype)
     return jax.linear_transpose(lambda x: _sums_by_xla(x, size=size, **params), x)(dy)[0]
 
 
@@ -73,11 +79,7 @@ def _spread_on_cpu(
         dy.reshape(batch, rows, 1, columns, 1, channels),
         (batch, rows, window, columns, window, channels),
     ).reshape(batch, rows * window, columns * window, channels)
-    edges = [  # remove the padding, add the pixels that no window covers
-        (-before, before + length - out * window, 0)
-        for length, out, (before, _) in zip(size, (rows, columns), pads, strict=True)
-    ]
-    return jax.lax.pad(spread, jnp.zeros((), dy.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
+    return seen_by_windows(spread, size, pads)
 
 
 def _sums_shape(x: Shape, window: int, stride: int, pads: Pads, size: tuple[int, int]) -> Shape:
@@ -94,14 +96,8 @@ _spread = primitive("window_spread", _spread_shape, _spread_by_xla, _spread_on_c
 
 def _define(own: Primitive, transpose: Primitive) -> None:
     """Derivative and transpose of a linear map of images, and `jax.vmap`: more images."""
-
-    def batch(operands: Any, dims: Any, **params: Any) -> tuple[jax.Array, int]:
-        x = jnp.moveaxis(operands[0], dims[0], 0)
-        y = own.bind(x.reshape(-1, *x.shape[2:]), **params)
-        return y.reshape(len(x), -1, *y.shape[1:]), 0
-
     ad.deflinear2(own, lambda cotangent, _, **params: [transpose.bind(cotangent, **params)])
-    batching.primitive_batchers[own] = batch
+    batch_as_images(own)
 
 
 _define(_sums, transpose=_spread)

@@ -18,7 +18,16 @@ from jax.extend.core import Primitive
 from jax.interpreters import batching
 
 from zoo.ops import direct, on_cpu, strided, windows
-from zoo.ops.primitives import differentiate_as, primitive, transpose_each_other
+from zoo.ops.primitives import (
+    OF_INPUT_GRADIENT,
+    OF_KERNEL_GRADIENT,
+    OF_OUTPUT,
+    Kept,
+    alike,
+    differentiate_as,
+    primitive,
+    transpose_each_other,
+)
 from zoo.ops.windows import Padding, Pads, same_or_valid
 
 _MOST_TAPS_FOR_XLA = 9  # of a kernel: above this Winograd's algorithm pays for one image, too
@@ -60,9 +69,7 @@ def conv(
     if kernel.shape[3] % groups:
         raise ValueError(f"{kernel.shape[3]} features cannot be split into {groups} groups")
     pads = same_or_valid(x, kernel.shape[:2], stride, padding)
-    if min(windows.output_shape(x.shape, kernel.shape, pads)[1:3]) < 1:
-        height, width = x.shape[1:3]
-        raise ValueError(f"a {height}x{width} image is smaller than the {kernel.shape[:2]} kernel")
+    x, kernel = alike(x, kernel)
     if stride > 1 or groups > 1:
         return strided.conv(x, kernel, pads, stride, groups)
     return _answer.bind(x, kernel, pads=pads)
@@ -95,9 +102,7 @@ def _kernel_gradient_by_xla(x: jax.Array, dy: jax.Array, pads: Pads) -> jax.Arra
     return jax.linear_transpose(lambda kernel: _output_by_xla(x, kernel, pads), kernel)(dy)[0]
 
 
-def _define_batching(
-    product: Primitive, left_axes: tuple[int, int], right_axes: tuple[int, int]
-) -> None:
+def _define_batching(product: Primitive, kept: Kept) -> None:
     """Defines `jax.vmap` over either operand or both.
 
     Each operand has one axis that the other does not have, and it is an axis of the result too. A
@@ -106,9 +111,9 @@ def _define_batching(
 
     Args:
         product: the primitive product(left, right, pads=pads).
-        left_axes: the number of that axis in the left operand, and in the result.
-        right_axes: the same for the right operand.
+        kept: of each operand that axis, as in `primitive`.
     """
+    (_, *left_axes), (_, *right_axes) = kept
 
     def batch(operands: Any, dims: Any, *, pads: Pads) -> tuple[jax.Array, int]:
         left, right = operands
@@ -136,20 +141,30 @@ def _merged(array: jax.Array, dim: int, axis: int) -> jax.Array:
     return array.reshape(*shape[:axis], -1, *shape[axis + 2 :])
 
 
-_output = primitive("conv_output", windows.output_shape, _output_by_xla, on_cpu.output)
+_output = primitive("conv_output", windows.output_shape, _output_by_xla, on_cpu.output, OF_OUTPUT)
 _input_gradient = primitive(
-    "conv_input_gradient", windows.input_shape, _input_gradient_by_xla, on_cpu.input_gradient
+    "conv_input_gradient",
+    windows.input_shape,
+    _input_gradient_by_xla,
+    on_cpu.input_gradient,
+    OF_INPUT_GRADIENT,
 )
 _kernel_gradient = primitive(
-    "conv_kernel_gradient", windows.kernel_shape, _kernel_gradient_by_xla, on_cpu.kernel_gradient
+    "conv_kernel_gradient",
+    windows.kernel_shape,
+    _kernel_gradient_by_xla,
+    on_cpu.kernel_gradient,
+    OF_KERNEL_GRADIENT,
 )
-
-_answer = primitive("conv", windows.output_shape, _output_by_xla, _answer_on_cpu)
+_answer = primitive("conv", windows.output_shape, _output_by_xla, _answer_on_cpu, OF_OUTPUT)
 
 transpose_each_other(_output, _input_gradient, _kernel_gradient)
 differentiate_as(_answer, _output)
 
-_define_batching(_answer, (0, 0), (3, 3))
-_define_batching(_output, (0, 0), (3, 3))  # more images, or more features
-_define_batching(_input_gradient, (0, 0), (2, 3))  # more images, or more channels
-_define_batching(_kernel_gradient, (3, 2), (3, 3))  # more channels, or more features
+for _product, _kept in (
+    (_answer, OF_OUTPUT),
+    (_output, OF_OUTPUT),
+    (_input_gradient, OF_INPUT_GRADIENT),
+    (_kernel_gradient, OF_KERNEL_GRADIENT),
+):
+    _define_batching(_product, _kept)

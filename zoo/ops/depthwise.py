@@ -35,7 +35,7 @@ def input_gradient(
             for side, (before, after) in zip(kernel.shape[:2], pads, strict=True)
         )
         return output(dy, kernel[::-1, ::-1], 1, (top, left))
-    x = jax.ShapeDtypeStruct((len(dy), *size, channels), dy.dtype)
+    x = jax.ShapeDtypeStruct((dy.shape[0], *size, channels), dy.dtype)
     return jax.linear_transpose(lambda x: output(x, kernel, stride, pads), x)(dy)[0]
 
 

@@ -160,7 +160,7 @@ def _view(x: Shape, kernel: Shape, pads: Pads) -> _View:
 
     def images(x: jax.Array) -> jax.Array:
         x = pad_images(x, ((0, 0), (left, right)))
-        return x.reshape(batch, x.shape[1], -1, band * channels)
+        return x.reshape(batch, x.shape[1], x.shape[2] // band, band * channels)
 
     def wide(kernel: jax.Array) -> jax.Array:
         return _widened(live(kernel), band, reach)

@@ -17,10 +17,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.extend.core import Primitive
-from jax.interpreters import ad, batching
+from jax.interpreters import ad
 
 from zoo.ops.convolution import is_one_image
-from zoo.ops.primitives import differentiate_as, primitive
+from zoo.ops.primitives import batch_as_images, differentiate_as, primitive
 from zoo.ops.windows import (
     Padding,
     Pads,
@@ -30,6 +30,7 @@ from zoo.ops.windows import (
     pad_images,
     place,
     same_or_valid,
+    seen_by_windows,
 )
 
 
@@ -49,9 +50,6 @@ def max_pool(x: jax.Array, window: int, stride: int, padding: Padding) -> jax.Ar
         ValueError: unknown padding, or images that are smaller than the window without padding.
     """
     pads = same_or_valid(x, (window, window), stride, padding)
-    if min(size + sum(pad) for size, pad in zip(x.shape[1:3], pads, strict=True)) < window:
-        height, width = x.shape[1:3]
-        raise ValueError(f"a {height}x{width} image is smaller than the {window}x{window} window")
     return _answer.bind(x, window=window, stride=stride, pads=pads)
 
 
@@ -175,15 +173,7 @@ def _spread_apart(
     zero = jnp.zeros((), dy.dtype)
     dx = jnp.where(position.reshape(windows) == pixels, dy.reshape(windows), zero)
     dx = dx.reshape(batch, rows * window, columns * window, channels)
-    edges = [
-        (
-            -before,
-            before + length - out * window,
-            0,
-        )  # remove the padding, add the pixels that no window covers
-        for length, out, (before, _) in zip(size, (rows, columns), pads, strict=True)
-    ]
-    return jax.lax.pad(dx, zero, ((0, 0, 0), *edges, (0, 0, 0)))
+    return seen_by_windows(dx, size, pads)
 
 
 def output_shape(x: Shape, window: int, stride: int, pads: Pads) -> Shape:
@@ -218,31 +208,9 @@ def _define_linear(own: Primitive, transpose: Primitive) -> None:
     ad.primitive_transposes[own] = transposed
 
 
-def _define_batching(own: Primitive) -> None:
-    """Defines `jax.vmap`: more images."""
-
-    def batch(operands: Any, dims: Any, **params: Any) -> tuple[jax.Array, int]:
-        size = next(
-            operand.shape[dim]
-            for operand, dim in zip(operands, dims, strict=True)
-            if dim is not None
-        )
-        merged = []
-        for operand, dim in zip(operands, dims, strict=True):
-            if dim is None:
-                operand = jnp.broadcast_to(operand, (size, *operand.shape))
-            else:
-                operand = jnp.moveaxis(operand, dim, 0)
-            merged.append(operand.reshape(-1, *operand.shape[2:]))
-        y = own.bind(*merged, **params)
-        return y.reshape(size, -1, *y.shape[1:]), 0
-
-    batching.primitive_batchers[own] = batch
-
-
 ad.defjvp(_output, lambda dx, x, **params: _tangent.bind(x, dx, **params))
 differentiate_as(_answer, _output)
 _define_linear(_tangent, transpose=_gradient)
 _define_linear(_gradient, transpose=_tangent)
 for _each in (_answer, _output, _tangent, _gradient):
-    _define_batching(_each)
+    batch_as_images(_each)

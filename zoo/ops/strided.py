@@ -14,7 +14,13 @@ from jax.extend.core import Primitive
 from jax.interpreters import batching
 
 from zoo.ops import depthwise, direct, strided_on_cpu
-from zoo.ops.primitives import primitive, transpose_each_other
+from zoo.ops.primitives import (
+    OF_INPUT_GRADIENT,
+    OF_KERNEL_GRADIENT,
+    OF_OUTPUT,
+    primitive,
+    transpose_each_other,
+)
 from zoo.ops.windows import Pads, Shape
 
 
@@ -119,7 +125,7 @@ def _define_batching(product: Primitive, *, of_images: bool) -> None:
         if of_images and right_dim is None:
             left = jnp.moveaxis(left, left_dim, 0)
             y = product.bind(left.reshape(-1, *left.shape[2:]), right, of=of)
-            return y.reshape(len(left), -1, *y.shape[1:]), 0
+            return y.reshape(*left.shape[:2], *y.shape[1:]), 0
         size = left.shape[left_dim] if right_dim is None else right.shape[right_dim]
         pairs = [
             jnp.broadcast_to(operand, (size, *operand.shape))
@@ -132,12 +138,20 @@ def _define_batching(product: Primitive, *, of_images: bool) -> None:
     batching.primitive_batchers[product] = batch
 
 
-_output = primitive("strided_conv_output", _output_shape, _output_by_xla, _output_on_cpu)
+_output = primitive("strided_conv_output", _output_shape, _output_by_xla, _output_on_cpu, OF_OUTPUT)
 _input_gradient = primitive(
-    "strided_conv_input_gradient", _input_shape, _input_gradient_by_xla, _input_gradient_on_cpu
+    "strided_conv_input_gradient",
+    _input_shape,
+    _input_gradient_by_xla,
+    _input_gradient_on_cpu,
+    OF_INPUT_GRADIENT,
 )
 _kernel_gradient = primitive(
-    "strided_conv_kernel_gradient", _kernel_shape, _kernel_gradient_by_xla, _kernel_gradient_on_cpu
+    "strided_conv_kernel_gradient",
+    _kernel_shape,
+    _kernel_gradient_by_xla,
+    _kernel_gradient_on_cpu,
+    OF_KERNEL_GRADIENT,
 )
 
 transpose_each_other(_output, _input_gradient, _kernel_gradient)

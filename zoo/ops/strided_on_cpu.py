@@ -30,15 +30,15 @@ def input_gradient(
     dy: jax.Array, kernel: jax.Array, stride: int, pads: Pads, size: tuple[int, int]
 ) -> jax.Array:
     """The gradient with respect to the images: `[B, *size, C]`."""
-    x = jax.ShapeDtypeStruct((len(dy), *size, kernel.shape[2]), dy.dtype)
+    x = jax.ShapeDtypeStruct((dy.shape[0], *size, kernel.shape[2]), dy.dtype)
     if kernel.shape[2] <= _FEW_CHANNELS:
         return jax.linear_transpose(lambda x: output(x, kernel, stride, pads), x)(dy)[0]
     images, blocks = _views(x.shape, kernel.shape, stride, pads)
-    seen = jax.eval_shape(images, x)
-    if jax.eval_shape(blocks, kernel).shape[:2] == (1, 1):
-        dx = jnp.dot(dy, blocks(kernel)[0, 0].T)
+    seen_kernel = blocks(kernel)
+    if seen_kernel.shape[:2] == (1, 1):
+        dx = jnp.dot(dy, seen_kernel[0, 0].T)
     else:
-        dx = direct.input_gradient(dy, blocks(kernel), NO_PADS, seen.shape[1:3])
+        dx = direct.input_gradient(dy, seen_kernel, NO_PADS, jax.eval_shape(images, x).shape[1:3])
     return jax.linear_transpose(images, x)(dx)[0]
 
 
@@ -79,7 +79,7 @@ def _views(
 
     def images(x: jax.Array) -> jax.Array:
         x = pad_images(x, edges).reshape(batch, rows, stride, columns, stride * channels)
-        return x.swapaxes(2, 3).reshape(batch, rows, columns, -1)
+        return x.swapaxes(2, 3).reshape(batch, rows, columns, stride * stride * channels)
 
     def blocks(kernel: jax.Array) -> jax.Array:
         kernel = jnp.pad(kernel, missing)

@@ -14,8 +14,15 @@ NO_PADS: Pads = ((0, 0), (0, 0))
 
 
 def same_or_valid(x: jax.Array, window: tuple[int, ...], stride: int, padding: Padding) -> Pads:
-    """The pads of images [B, H, W, C], by TensorFlow's convention: an odd pixel goes last."""
+    """The pads of images [B, H, W, C], by TensorFlow's convention: an odd pixel goes last.
+
+    Raises:
+        ValueError: unknown padding, or images that are smaller than the window without padding.
+    """
     if padding == "VALID":
+        if any(size < side for size, side in zip(x.shape[1:3], window, strict=True)):
+            image, wanted = ("x".join(map(str, sizes)) for sizes in (x.shape[1:3], window))
+            raise ValueError(f"a {image} image is smaller than the {wanted} window")
         return NO_PADS
     if padding != "SAME":
         raise ValueError(f"padding must be VALID or SAME, not {padding!r}")
@@ -59,6 +66,14 @@ def pad_images(x: jax.Array, pads: Pads, value: float = 0.0) -> jax.Array:
     return jax.lax.pad(x, jnp.asarray(value, x.dtype), edges)
 
 
+def seen_by_windows(x: jax.Array, size: tuple[int, ...], pads: Pads) -> jax.Array:
+    """Images [B, *size, C] of those that windows tile: no pads, and the pixels that none covers."""
+    (top, _), (left, _) = pads
+    height, width = x.shape[1:3]
+    edges = (-top, top + size[0] - height), (-left, left + size[1] - width)
+    return pad_images(x, edges)
+
+
 def place(
     values: jax.Array, size: tuple[int, ...], tap: tuple[int, int], stride: int, pads: Pads
 ) -> jax.Array:
@@ -83,6 +98,8 @@ def evaluated_once(x: jax.Array) -> jax.Array:
 
 def largest_divisor(number: int, most: int) -> int:
     """The largest divisor of the number that is at most `most`, or one."""
+    if not isinstance(number, int):
+        return 1  # a symbolic number of images
     return next((size for size in range(min(number, most), 1, -1) if number % size == 0), 1)
 
 
@@ -92,7 +109,7 @@ def in_blocks(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Arr
     A block's temporary arrays stay in cache. The loop also needs its inputs as arrays: XLA cannot
     fuse the formulas behind them into the function, where they would be evaluated for every use.
     """
-    batch = len(arrays[0])
+    batch = arrays[0].shape[0]
     blocks = largest_divisor(batch, 8)
     if blocks == 1:
         return function(*arrays)

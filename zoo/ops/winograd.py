@@ -85,7 +85,7 @@ def conv(x: jax.Array, kernel: jax.Array, pads: Pads, outputs: int) -> jax.Array
         for value, kernel in zip(values, kernels, strict=True)
     ]
     y = jnp.stack(_multiply(output_matrix, products), axis=2)
-    return y.reshape(y.shape[0], -1, *y.shape[3:])[:, :rows]
+    return _joined(y)[:, :rows]
 
 
 def input_gradient(
@@ -93,7 +93,7 @@ def input_gradient(
 ) -> jax.Array:
     """The transpose of `conv` with respect to the image: `[B, *size, C]`."""
     taps = kernel.shape[0]
-    batch, rows = dy.shape[:2]
+    rows = dy.shape[1]
     output_matrix, kernel_matrix, image_matrix = matrices(outputs, taps)
     gradients = _multiply(_transposed(output_matrix), _bands(dy, 0, rows, outputs, 1))
     kernels = _multiply(kernel_matrix, list(kernel))
@@ -113,7 +113,7 @@ def input_gradient(
             for tile, band in enumerate(bands[row::outputs])
         ]
         sums.append(functools.reduce(jnp.add, parts))
-    dx = jnp.stack(sums, axis=2).reshape(batch, -1, *bands[0].shape[2:])
+    dx = _joined(jnp.stack(sums, axis=2))
     return pad_images(dx, ((-pads[0][0], size[0] + pads[0][0] - dx.shape[1]), (0, 0)))
 
 
@@ -169,6 +169,12 @@ def _bands(x: jax.Array, top: int, rows: int, outputs: int, taps: int) -> list[j
     ]
 
 
+def _joined(y: jax.Array) -> jax.Array:
+    """[B, tiles, rows of a tile, W, C] as [B, H, W, C]."""
+    batch, tiles, rows, *others = y.shape
+    return y.reshape(batch, tiles * rows, *others)
+
+
 def _transposed(matrix: Matrix) -> Matrix:
     return tuple(zip(*matrix, strict=True))
 
@@ -176,7 +182,7 @@ def _transposed(matrix: Matrix) -> Matrix:
 def _multiply(matrix: Matrix, arrays: Sequence[jax.Array]) -> list[jax.Array]:
     """The matrix times a column of arrays that have the same shape."""
     shape = arrays[0].shape
-    arrays = [array.reshape(*shape[:-2], -1) for array in arrays]  # long inner loops
+    arrays = [array.reshape(*shape[:-2], shape[-2] * shape[-1]) for array in arrays]  # long loops
     sums = []
     for row in matrix:
         terms = [

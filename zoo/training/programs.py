@@ -159,7 +159,7 @@ def make_train_program(
 
     With many seeds, state, metrics and order have an axis of seeds in front (`stack_seeds`). They
     are trained one after another in a loop of the one program, each as it would be alone; or
-    `seeds_at_once` of them by `vmap`, which fills a large device, up to rounding.
+    `seeds_at_once` of them by `vmap`, up to rounding: all but the convolutions, which are a loop.
 
     A step is `train_step(state, batch, *numbers)`. A program whose numbers are its arguments, and
     not constants in it, need not be compiled again for others, nor by the next process.

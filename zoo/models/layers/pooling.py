@@ -1,6 +1,7 @@
 """Layers that make images smaller, or vectors of them."""
 
 import dataclasses
+import math
 from typing import ClassVar
 
 import jax
@@ -101,4 +102,4 @@ class Flatten(Layer):
         return (height * width * channels,)
 
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
-        return x.reshape(x.shape[0], -1)
+        return x.reshape(x.shape[0], math.prod(x.shape[1:]))

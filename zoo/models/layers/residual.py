@@ -106,7 +106,7 @@ class Residual(Layer):
             return self.shortcut
         if len(output) == 1:
             return (Dense(output[0], activation=None, use_bias=False),)
-        stride = max(1, round(input_shape[0] / max(output[0], 1)))
+        stride = -(-input_shape[0] // max(output[0], 1))  # the one by which the height becomes so
         return (Conv(output[-1], 1, stride=stride, activation=None, use_bias=False),)
 
     def check(self, input_shape: Shape) -> None:
