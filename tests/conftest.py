@@ -61,10 +61,14 @@ def directory_of_all_workers(factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Compiles a program once for all tests, those in other processes included."""
-    folder = str(directory_of_all_workers(tmp_path_factory) / "compilation_cache")
+    """Compiles a program once for all tests, those in other processes included.
+
+    And for the next run of pytest, where JAX_COMPILATION_CACHE_DIR names a directory.
+    """
+    chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    folder = chosen or directory_of_all_workers(tmp_path_factory) / "compilation_cache"
     settings = {
-        "jax_compilation_cache_dir": folder,
+        "jax_compilation_cache_dir": str(Path(folder).absolute()),
         "jax_persistent_cache_min_compile_time_secs": 0.5,
     }
     for name, value in settings.items():
