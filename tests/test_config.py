@@ -1,6 +1,7 @@
 """Configurations: one per net, as its notebook trained; wrong ones are a sentence."""
 
 import importlib
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import zoo.reproduction.results
 from zoo import config_hints
 from zoo.config import check_same_run, flatten, unknown_key, validate
 from zoo.configs import default
+from zoo.system import forms
 from zoo.system.errors import ZooError
 from zoo.system.text import mean_text
 
@@ -232,6 +234,14 @@ def test_more_epochs_and_other_places_can_go_on_with_a_run() -> None:
     old.update(dataset="idx")
     new.checkpoint.keep_last = 5
     check_same_run(old.to_dict(), new.to_dict(), "runs/x")
+    old.init_from, new.init_from = "/there/runs/base", "here/runs/base"  # it moved with the run
+    check_same_run(old.to_dict(), new.to_dict(), "runs/x")
+    new.init_from = "here/runs/other"
+    with pytest.raises(
+        ZooError, match=r"init_from \('/there/runs/base' there, 'here/runs/other' he"
+    ):
+        check_same_run(old.to_dict(), new.to_dict(), "runs/x")
+    new.init_from = old.init_from
     new.checkpoint.best_metric = "val_loss"
     check_same_run(old.to_dict(), new.to_dict(), "runs/x")
     old.validation = new.validation = "holdout"  # now it decides which epoch is tested
@@ -264,3 +274,20 @@ def test_a_package_configs_of_the_users_own_is_never_imported(tmp_path: Path) ->
         check=False,
     )
     assert (result.stdout, result.stderr) == (4 * "vgg5\n", "")
+
+
+def test_what_a_history_keeps_of_any_directory_can_be_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One with bytes that are no text, or with a space that is not printable."""
+    config = default.get_config()
+    for name in ("b\udce9", "a\u3000b"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        config.update(
+            data_dir="data", manual_dir="bars", init_from="runs/base", dataset="npz:a.npz"
+        )
+        kept = zoo.config.to_keep(config)
+        (tmp_path / "kept.json").write_text(json.dumps(kept))
+        assert forms.read_json(tmp_path / "kept.json") == kept
+        zoo.config.check_values(kept)

@@ -16,6 +16,7 @@ from zoo.data import DATASETS, FORMS, Options
 from zoo.data.names import absolute, is_known, is_place, kind_of
 from zoo.models import hub, net_files, paths
 from zoo.system.errors import ZooError
+from zoo.system.files import as_text
 
 OPTIMIZERS = ("adam", "adamw", "adadelta", "sgd", "rmsprop", "lion", "muon")
 SCHEDULES = ("constant", "cosine", "one_cycle")
@@ -28,7 +29,7 @@ class _Key(NamedTuple):
     type: type
     allowed: Callable[[Any], bool]
     text: str  # completes "must be ..."
-    is_free: bool = False  # may change when a run goes on: it does not change the run's numbers
+    is_free: bool = False  # may change when a run goes on: a choice of how, not of what is computed
     before: Any = None  # what the first runs did, which did not have the key
 
     def allows(self, value: Any) -> bool:
@@ -245,9 +246,10 @@ def to_keep(config: ConfigDict) -> dict[str, Any]:
     kept = config.to_dict()
     for key in ("data_dir", "manual_dir"):
         if kept[key] and not kept[key].startswith("~"):
-            kept[key] = os.path.abspath(kept[key])
-    if _is_path(kept["init_from"]):
-        kept["init_from"] = os.path.abspath(kept["init_from"])
+            kept[key] = as_text(os.path.abspath(kept[key]))
+    path = os.path.abspath(kept["init_from"])
+    if _is_path(kept["init_from"]) and path.isprintable():  # the current directory may not be
+        kept["init_from"] = path
     kept["dataset"] = absolute(kept["dataset"])
     return kept
 
@@ -255,6 +257,11 @@ def to_keep(config: ConfigDict) -> dict[str, Any]:
 def _is_path(source: str) -> bool:
     """Whether `init_from` names a directory relative to the current one, or from the root."""
     return not (source in ("", *zoo.models.NETS) or source.startswith((hub.PREFIX, "~")))
+
+
+def _last_part(source: str) -> str:
+    """The name of the directory that `init_from` names; all of it, if it names none."""
+    return os.path.basename(os.path.abspath(source)) if _is_path(source) else source
 
 
 def changes_result(key: str) -> bool:
@@ -274,6 +281,10 @@ def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -
     datasets = before["dataset"], now["dataset"]
     if all(map(is_place, datasets)) and len({*map(kind_of, datasets)}) == 1:
         now["dataset"] = before["dataset"]  # its place may be another: its content is compared
+    if len({*map(_last_part, (before["init_from"], now["init_from"]))}) == 1:
+        now["init_from"] = before[
+            "init_from"
+        ]  # it moved; where it is read, its content is compared
     free = {name for name, key in _KEYS.items() if key.is_free}
     if now["validation"] == "holdout":
         free.remove("checkpoint.best_metric")  # it decides which epoch is tested

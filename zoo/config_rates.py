@@ -29,6 +29,22 @@ def check(values: Mapping[str, Any]) -> None:
         )
 
 
+def check_updates(config: Any, num_train: int, steps_per_epoch: int) -> None:
+    """Raises ZooError if with so many training images no update is as the configuration has it."""
+    optimizer, batch_size = config.optimizer, config.batch_size
+    if optimizer.rate_for_batch and batch_size > num_train:
+        raise ZooError(
+            f"config.optimizer.rate_for_batch would count {batch_size:,} images in a batch, but "
+            f"there are {num_train:,} training images: use a config.batch_size of at most as many"
+        )
+    steps = steps_per_epoch * config.num_epochs
+    if optimizer.accumulate_steps > steps:
+        raise ZooError(
+            f"config.optimizer.accumulate_steps ({optimizer.accumulate_steps:,}) is more than the "
+            f"{steps:,} steps of the run, so nothing would be trained: use fewer, or more epochs"
+        )
+
+
 def peak(config: Any) -> float:
     """The peak learning rate of a whole configuration, or of one as a history keeps it."""
     optimizer = config["optimizer"]

@@ -232,3 +232,11 @@ def test_held_out_classes_that_are_not_trained_are_said() -> None:
         note_untrained_classes(dataset, *split_validation(dataset, "holdout"))
     mixed_up = from_arrays(IMAGES, LABELS, IMAGES, labels)
     note_untrained_classes(mixed_up, *split_validation(mixed_up, "holdout"))  # not a word
+
+
+def test_labels_of_several_lengths_are_one_sentence() -> None:
+    images = np.zeros((4, 5, 5), np.uint8)
+    with pytest.raises(
+        ZooError, match=r"labels of .* differ in length: give one label for each im"
+    ):
+        from_arrays(images, [[1], [1, 2]] * 2)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from test_tfds_files import write_emnist
 
-from zoo.data import Dataset, Options, load, readers
+from zoo.data import Dataset, Options, find, fitting, load, readers
 from zoo.data.stored import StoredImages
 from zoo.data.windows import Part, Place, Windows
 from zoo.system.errors import ZooError
@@ -153,3 +153,32 @@ def test_windows_hold_the_batches_of_each_epoch_then_what_is_scored(tmp_path: Pa
     own = {"train": Part(train, 2, 2, (slice(0, 2), slice(1, 2)))}  # of two processes
     second = Windows(parts | own, 2, tmp_path)[0]["image"]
     assert second[..., 0, 0, 0].tolist() == [[10], [12]]
+
+
+def test_a_decoded_copy_that_another_command_replaced_is_not_read(tmp_path: Path) -> None:
+    """It may have other images in other places: of the test, that were trained on."""
+    name = f"images:{write_pictures(tmp_path / 'plants')}"
+    load(name, options=Options(split_seed=0))
+    stored = load(name, options=Options(split_seed=0), stream=True)
+    first = stored.train.images.read(np.arange(3))
+    load(name, options=Options(split_seed=1))  # as of another run, which has its own split
+    np.testing.assert_array_equal(stored.train.images.read(np.arange(3)), first)  # it is open
+    with pytest.raises(
+        ZooError, match=r"test_images\.npy was replaced while it was read, by a com"
+    ):
+        stored.test.images.read(np.arange(3))
+    again = load(name, options=Options(split_seed=1), stream=True)
+    loaded = load(name, options=Options(split_seed=1))
+    np.testing.assert_array_equal(np.asarray(again.train.images), loaded.train.images)
+
+
+def test_what_was_streamed_is_found_without_memory_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"images:{write_pictures(tmp_path / 'plants')}"
+    expected = load(name).sha256
+    shutil.rmtree(tmp_path / "plants/.decoded")
+    monkeypatch.setattr(fitting, "available_bytes", lambda: 1000)
+    with pytest.raises(ZooError, match=r"data\.stream"):
+        find(name)
+    assert find(name, sha256=expected, stream=True).sha256 == expected

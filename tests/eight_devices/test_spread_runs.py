@@ -263,6 +263,9 @@ def test_seeds_on_devices_of_their_own_have_the_bits_of_one(
         ({"num_seeds": 4}, 16, True, (4, 2)),
         ({"num_seeds": 3}, 16, True, (1, 8)),
         ({"num_seeds": 4}, 16, False, (4, 1)),
+        ({"num_seeds": 10}, 16, False, (5, 1)),  # nothing else can use the others
+        ({"num_seeds": 10, "mesh.data": 1}, 16, True, (5, 1)),
+        ({"num_seeds": 10}, 16, True, (2, 4)),
         ({"num_seeds": 4, "mesh.data": 8}, 16, True, (1, 8)),
         ({"num_seeds": 4, "mesh.data": 4}, 16, True, (2, 4)),
         ({"num_seeds": 4, "mesh.seed": 1}, 16, True, (1, 8)),

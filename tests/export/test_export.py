@@ -262,3 +262,11 @@ def test_the_guide_calls_onnx_without_jax(tmp_path: Path, monkeypatch: pytest.Mo
     exec(block, found)
     expected = model.apply(variables, found["images"], train=False)
     np.testing.assert_allclose(found["logits"], expected, atol=1e-5)
+
+
+def test_a_net_whose_answers_are_all_zero_can_be_exported() -> None:
+    """As before training, with a head of zeros: there is no largest answer to divide by."""
+    zeros = np.zeros((3, 10))
+    assert files.difference(zeros, zeros) == 0
+    assert files.difference(zeros + 0.5, zeros) == 0.5
+    assert files.difference(zeros + 1.5, zeros + 1) == 0.5

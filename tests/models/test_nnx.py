@@ -576,6 +576,16 @@ def test_what_cannot_be_made_or_applied_is_one_sentence(model: zoo.models.nnx.Co
     assert model(larger).shape == (6, 10)
 
 
+def test_images_for_which_a_shortcut_takes_other_strides_are_refused() -> None:
+    """Its weights fit them, but it would read other pixels than the net in Linen."""
+    halves = (Conv(8, 3, "SAME", stride=2), Conv(8, 3, "SAME", stride=2))
+    net = (Residual(halves), GlobalAvgPool(), Head())
+    model = zoo.models.nnx.create_model(net, rngs=nnx.Rngs(0))
+    assert model(jnp.zeros((1, 32, 32, 1))).shape == (1, 10)
+    with pytest.raises(ValueError, match=r"made for images of \(28, 28, 1\), not \(6, 6, 1\)"):
+        model(jnp.zeros((1, 6, 6, 1)))
+
+
 def test_a_layer_of_ones_own_is_a_function_or_refused() -> None:
     @dataclasses.dataclass(frozen=True, repr=False)
     class Square(Layer):

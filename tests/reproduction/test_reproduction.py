@@ -228,6 +228,7 @@ def test_nets_are_trained_in_the_order_given_and_only_what_is_missing(
     status, said, _ = run_zoo("reproduce", *nets, "--seeds=2", "--missing", *folders)
     assert (status, done) == (0, [])
     assert said.startswith("0 runs of 0 nets in ")
+    assert "wrote" not in said
 
 
 def test_times_on_a_cpu_and_on_other_devices_are_kept_apart(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Optimizers and schedules as a configuration describes them."""
 
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ from zoo import config_rates
 from zoo.config import OPTIMIZERS
 from zoo.configs import default
 from zoo.system.errors import ZooError
+from zoo.training import train_and_evaluate
 from zoo.training.loop import Trainer
 from zoo.training.optim import make_optimizer, make_schedule
 from zoo.training.terminal import Terminal
@@ -169,3 +171,19 @@ def test_a_run_of_before_goes_on_with_its_rate_alone(tiny_config: ConfigDict) ->
     tiny_config.optimizer.rate_for_batch = 16
     with pytest.raises(ZooError, match=r"optimizer\.rate_for_batch \(0 there, 16 here\)"):
         zoo.config.check_same_run(before, tiny_config.to_dict(), "runs/old")
+
+
+def test_updates_that_would_not_be_as_the_configuration_says_are_one_sentence(
+    tiny_config: ConfigDict, tmp_path: Path
+) -> None:
+    """72 images: a batch is of so many at most, and two epochs of batches of 72 are two steps."""
+    tiny_config.update(batch_size=512, validation="test")
+    tiny_config.optimizer.rate_for_batch = 16
+    with pytest.raises(ZooError, match="would count 512 images in a batch, but there are 72 train"):
+        train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+    tiny_config.optimizer.update(rate_for_batch=0, accumulate_steps=3)
+    with pytest.raises(
+        ZooError, match=r"accumulate_steps \(3\) is more than the 2 steps of the run"
+    ):
+        train_and_evaluate(tiny_config, tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()

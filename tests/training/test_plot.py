@@ -49,6 +49,19 @@ def test_curves_are_labelled_with_names_units_and_what_was_validated_on(tmp_path
         assert f"<!-- {label} -->" in (tmp_path / "x.svg").read_text()
 
 
+def test_the_legend_has_every_run_whatever_its_name() -> None:
+    """Matplotlib leaves out of a legend what begins with an underscore."""
+    figure = draw_histories({"_a": history_of(3), "b": history_of(3)})
+    legend = figure.legends[0]
+    assert [text.get_text() for text in legend.get_texts()] == [
+        *("_a, training", "b, training", "_a, held out", "b, held out")
+    ]
+    drawn = [line.get_color() for line in figure.axes[0].get_lines()]
+    assert [line.get_color() for line in legend.get_lines()] == [
+        drawn[index] for index in (0, 2, 1, 3)
+    ]
+
+
 @pytest.mark.parametrize(
     "name", ["run", "a run of a long name " * 8, "W" * 200, "$x$ " * 30, "ablation_cnn7_dropout-3"]
 )

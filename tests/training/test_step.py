@@ -274,3 +274,23 @@ def test_any_flax_module_of_images_is_trained_alike() -> None:
     )
     assert int(state.step) == 1
     assert np.isfinite(metrics.loss_sum)
+
+
+def test_the_loss_of_a_module_in_low_precision_is_float32() -> None:
+    """Its logits come in bfloat16, in which small losses would be zero."""
+
+    class Scores(nn.Module):
+        @nn.compact
+        def __call__(self, images: jax.Array, *, train: bool, mask: Any = None) -> jax.Array:
+            return nn.Dense(3, dtype=jnp.bfloat16)(images.reshape(len(images), -1))
+
+    model = Scores()
+    images = np.random.default_rng(0).random((6, 4, 4, 1), np.float32)
+    variables = model.init(jax.random.key(0), images, train=False)
+    variables = jax.tree.map(lambda leaf: 3 * leaf, variables)
+    logits = np.asarray(model.apply(variables, images, train=False), np.float64)
+    batch = {"image": images, "label": logits.argmax(-1), "mask": np.ones(6, bool)}
+    expected = np.log(np.exp(logits - logits.max(-1, keepdims=True)).sum(-1)).sum()
+    metrics = jax.jit(make_eval_step(model))(variables, batch)
+    assert metrics.loss_sum.dtype == jnp.float32
+    assert float(metrics.loss_sum) == pytest.approx(expected, rel=1e-5)

@@ -73,6 +73,10 @@ def test_each_run_has_its_configuration_and_wrong_ones_are_told_before_any_train
     others = ["--config.dataset=digits"]
     cells, runs = zoo.cli.arguments.sweep_cells("lenet3", over, None, others)
     assert runs == Path("runs/sweep-lenet3-digits")
+    several = zoo.cli.arguments.sweep_cells("lenet3", over, None, [*others, "--config.num_seeds=3"])
+    assert several[1] == runs
+    at_home = zoo.cli.arguments.sweep_cells("lenet3", over, Path("~/sweep"), others)[1]
+    assert at_home == Path.home() / "sweep"
     assert [cell.config.optimizer.learning_rate for cell in cells] == [1e-3, 1e-3, 1e-2, 1e-2]
     assert [cell.config.seed for cell in cells] == [0, 1, 0, 1]
     assert {cell.config.dataset for cell in cells} == {"digits"}

@@ -62,6 +62,24 @@ def test_the_table_is_sorted_by_accuracy(runs: list[Path]) -> None:
     assert lines[4].split()[1:5] == ["digits", "5", "yes", "2,128,650"]
 
 
+def test_a_module_without_known_layers_has_no_place_by_depth(
+    runs: list[Path], tmp_path: Path
+) -> None:
+    history = finished("lenet3", 0.5)
+    history.config["model"] = "Perceptron (given in code)"
+    history.model |= {
+        "name": "Perceptron (given in code)",
+        "layers": None,
+        "module": "Perceptron()",
+    }
+    (tmp_path / "module").mkdir()
+    history.write(tmp_path / "module")
+    figure = zoo.web.comparison.draw(zoo.web.comparison.read([tmp_path / "module", *runs]))
+    depths = {x for line in figure.axes[0].get_lines() for x in line.get_xdata()}
+    assert depths
+    assert 0 not in depths
+
+
 def test_the_picture_is_reproducible(runs: list[Path], tmp_path: Path) -> None:
     for name in ("a.svg", "b.svg"):
         figures.save(zoo.web.comparison.draw(zoo.web.comparison.read(runs)), tmp_path / name)

@@ -40,6 +40,7 @@ class TrainingData:
     is_from_seed: bool = True  # training started from weights that the seed determines
     class_names: tuple[str, ...] = ()  # by label; empty: classes are known by their numbers
     options: Options = DEFAULTS  # with which it was made
+    stream: bool = False  # the training images stayed on disk
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +85,7 @@ class TrainedNet:
             batch = images[start : start + count]
             padding = [(0, count - len(batch)), (0, 0), (0, 0), (0, 0)]  # one shape, one program
             logits = _apply(self.model, self.variables, np.pad(batch, padding))
-            found.append(np.asarray(logits)[: len(batch)])
+            found.append(np.asarray(logits, np.float32)[: len(batch)])
         return np.concatenate(found)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
@@ -99,6 +100,8 @@ class TrainedNet:
 
     def split(self, name: str, dataset: str | None = None) -> zoo.data.Split:
         """The split "test", "validation" or "train" of the net's dataset or of another dataset.
+
+        The training images stay on disk if they did so in the run.
 
         The net's dataset must have the content with which it was trained. Any content will do
         where both the dataset and, in `given`, its directory are named.
@@ -125,7 +128,9 @@ class TrainedNet:
         hint = data.hint if own else data.hint._replace(manual_dir="")
         sha256 = data.sha256 if own else None
         options = data.options if own else self._options_of_other(wanted)
-        loaded = zoo.data.find(wanted, self.given, hint, data.workdir, sha256, options)
+        loaded = zoo.data.find(
+            wanted, self.given, hint, data.workdir, sha256, options, data.stream and own
+        )
         self._check_form(loaded)
         if own and data.num_test not in (None, len(loaded.test)):  # there may be no checksum
             raise ZooError(
@@ -134,7 +139,10 @@ class TrainedNet:
                 f"directory of that data with --data-dir=DIR or --manual-dir=DIR"
             )
         train, validation = zoo.data.split_validation(loaded, data.validation)
-        return {"train": train, "validation": validation, "test": loaded.test}[name]
+        if name == "train":
+            return train
+        chosen = validation if name == "validation" else loaded.test
+        return zoo.data.Split(np.asarray(chosen.images), chosen.labels)
 
     def _check_form(self, loaded: zoo.data.Dataset) -> None:
         """Raises ZooError unless the images and the classes are of the form of the net's."""

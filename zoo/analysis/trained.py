@@ -129,6 +129,7 @@ def _data_of(history: History, workdir: Path) -> TrainingData:
         framing=history.framing,
         validation=config["validation"],
         hint=DataDirs(config["data_dir"], config["manual_dir"]),
+        stream=bool(zoo.config.flatten(config).get("data.stream", False)),
         workdir=workdir,
         is_from_seed="init_from" not in history.model,
         class_names=tuple(data.get("classes", ())),

@@ -52,7 +52,8 @@ def about(net: TrainedNet, history: History) -> dict[str, Any]:
     }
     if history.test is not None:
         own = zoo.training.history.of_seed(history.test, index)
-        found["test"] = {key: own[key] for key in ("accuracy", "loss", "num_examples")}
+        if own["epoch"] == net.epoch:  # else the newest checkpoint was damaged
+            found["test"] = {key: own[key] for key in ("accuracy", "loss", "num_examples")}
     config = zoo.config.flatten(history.config) | {  # without their places
         "dataset": short(net.data.dataset),
         "model": net_files.short_name(history.config["model"]),

@@ -21,6 +21,7 @@ import zoo.system.processes
 from zoo.data.names import PLACES, short
 from zoo.models import net_files
 from zoo.system.errors import ZooError
+from zoo.system.files import expanded
 from zoo.system.process import stop_requested
 from zoo.system.processes import Processes
 from zoo.system.text import error_text
@@ -96,7 +97,7 @@ def parse(arguments: Sequence[str], options: str = "--config FILE, ") -> Argumen
     zoo.config.validate(config)
     return Arguments(
         config,
-        Path(values.workdir or _default_workdir(config)),
+        expanded(values.workdir or _default_workdir(config)),
         values.quiet,
         zoo.system.processes.parse(values.coordinator, values.num_processes, values.process_id),
     )
@@ -158,8 +159,8 @@ def sweep_cells(
         keys = [f"--config.{key}={value}" for key, value in settings.items()]
         parsed.append((settings, parse_named(name, [*arguments, *keys]).config))
     if runs is None:
-        workdir = _default_workdir(parse_named(name, arguments).config)
-        runs = Path("runs", f"sweep-{Path(workdir).name.rpartition('-')[0]}")
+        runs = Path("runs", f"sweep-{_subject(parse_named(name, arguments).config)}")
+    runs = expanded(runs)
     cells = [Cell(settings, config, runs / name_of(settings)) for settings, config in parsed]
     if len({cell.workdir for cell in cells}) < len(cells):
         raise ZooError("two runs would have the same directory: their values differ in signs alone")
@@ -214,8 +215,13 @@ def _usage(options: str) -> str:
 
 def _default_workdir(config: ConfigDict) -> str:
     last = f"-{config.seed + config.num_seeds - 1}" if config.num_seeds > 1 else ""
-    net, dataset = net_files.short_name(config.model), re.sub(r"[/\\:]", "-", short(config.dataset))
-    return f"runs/{net}-{dataset}-{config.seed}{last}"
+    return f"runs/{_subject(config)}-{config.seed}{last}"
+
+
+def _subject(config: ConfigDict) -> str:
+    """What is trained on what, as part of a directory's name."""
+    dataset = re.sub(r"[/\\:]", "-", short(config.dataset))
+    return f"{net_files.short_name(config.model)}-{dataset}"
 
 
 def _with_flag_files(arguments: Sequence[str]) -> list[str]:

@@ -154,7 +154,10 @@ def as_images(images: Any, what: str) -> Any:
 
 def _flat(labels: Any, what: str) -> np.ndarray:
     """[N] of labels [N] or [N, 1]."""
-    array = np.asarray(labels)
+    try:
+        array = np.asarray(labels)
+    except ValueError:
+        raise ZooError(f"{what} differ in length: give one label for each image") from None
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:

@@ -1,8 +1,10 @@
 """The decoded arrays of a prepared dataset, kept beside it with their checksums."""
 
+import contextlib
 import hashlib
 import io
 import json
+import time
 import warnings
 from pathlib import Path
 from tokenize import TokenError
@@ -20,6 +22,7 @@ _INVALID = (
     *(OSError, ValueError, KeyError, TypeError, AttributeError),
     *(SyntaxError, TokenError, MemoryError),
 )
+_SECONDS_TO_WRITE = 3600  # one file, at most
 Arrays = dict[str, tuple[np.ndarray, np.ndarray]]  # split -> (images uint8, labels int32)
 
 
@@ -40,8 +43,10 @@ def write(cache_dir: Path, arrays: Arrays, about: Any = None) -> None:
         about: JSON that tells of what, and how; None: the directory alone says it.
     """
     cache_dir.mkdir(exist_ok=True)
-    for left in cache_dir.glob("*.tmp"):  # left by a killed process
-        left.unlink(missing_ok=True)
+    for left in cache_dir.glob("*.tmp"):  # by a killed process, or of one that is writing
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > _SECONDS_TO_WRITE:
+                left.unlink()
     manifest: dict[str, Any] = {} if about is None else {"about": about}
     for split, pair in arrays.items():
         for field, array in zip(("images", "labels"), pair, strict=True):

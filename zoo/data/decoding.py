@@ -14,7 +14,6 @@ from zoo.data.fitting import empty_images, in_threads
 from zoo.system.errors import ZooError
 
 _GREY = ("1", "L", "LA", "La")  # Pillow's modes
-_DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")  # of more than 8 bits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,15 +99,10 @@ def _read(source: Source, way_out: str) -> Image.Image:
         else:
             file = io.BytesIO(source.content)
             image = images.decode(file, source.name, of_many=True)
-    except images.TooLargeError:  # it says what to do
+    except (images.TooLargeError, images.TooDeepError):  # they say what to do
         raise
     except ZooError as error:
         raise ZooError(f"{error}: {way_out}") from None
-    if image.mode in _DEEP:
-        raise ZooError(
-            f"{source.name} has more than 8 bits per channel (Pillow's mode {image.mode}): convert "
-            f"it to 8 bits"
-        )
     if image.mode not in ("L", "RGB") or image.has_transparency_data:
         flat = images.flattened(image)
         return flat.convert("L") if image.mode in _GREY else flat

@@ -1,7 +1,7 @@
 """Images as files in a directory for each class: `train/CLASS/*.png` and `test/CLASS/*.png`.
 
 Without `train`, the directory itself has the classes. Everything in it must be an image of a class:
-nothing is skipped but the files in `_OF_SYSTEMS`, which is said.
+nothing is skipped but what is hidden and the files in `_OF_SYSTEMS`, which is said.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from zoo.data.readers import Files
 from zoo.system.errors import ZooError
 from zoo.system.files import as_text, expanded, is_address, shown, unreadable
 
-_OF_SYSTEMS = {".DS_Store", "Thumbs.db", "desktop.ini"}  # written by file managers
+_OF_SYSTEMS = {"Thumbs.db", "desktop.ini"}  # written by file managers, as is .DS_Store
 CACHE = ".decoded"  # in the directory of images, made here
 _WAY_OUT = "repair it, or move it out of the directory"
 
@@ -135,7 +135,8 @@ def _scan(root: Path) -> _Files:
                 labels[split] += [label] * len(found)
     if left_out:
         warnings.warn(
-            f"{len(left_out):,} files of file managers, such as {shown(left_out[0])}, are left out",
+            f"{len(left_out):,} hidden files or files of file managers, such as "
+            f"{shown(left_out[0])}, are left out",
             stacklevel=4,
         )
     return _Files(tuple(names), paths, labels)
@@ -179,7 +180,7 @@ def _images(folder: Path, root: Path, left_out: list[Path]) -> list[Path]:
 
 
 def _listed(folder: Path, root: Path, left_out: list[Path]) -> list[Path]:
-    """What a directory has, by name, but for files of file managers and the decoded copy.
+    """What a directory has, by name, but for files of file managers and what is hidden.
 
     Raises:
         ZooError: it cannot be read; it has a link to what lies outside of the root.
@@ -190,13 +191,14 @@ def _listed(folder: Path, root: Path, left_out: list[Path]) -> list[Path]:
         raise ZooError(unreadable(folder, error)) from None
     found = []
     for path in paths:
-        if path.name in _OF_SYSTEMS:
+        if path.name == CACHE and not path.is_symlink():
+            continue
+        if path.name in _OF_SYSTEMS or path.name.startswith("."):
             left_out.append(path)
             continue
         if path.is_symlink():
             _check_link(path, root)
-        if path.name != CACHE:
-            found.append(path)
+        found.append(path)
     return found
 
 

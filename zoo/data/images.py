@@ -23,16 +23,21 @@ class TooLargeError(ZooError):
     """An image has more pixels than are read; the sentence says what to do."""
 
 
+class TooDeepError(ZooError):
+    """An image of a dataset has more than 8 bits per channel; the sentence says what to do."""
+
+
 def read(path: Path, of_many: bool = False) -> Image.Image:
     """The first frame of an image file, decoded, the right way up.
 
     Args:
         path: the file.
-        of_many: it is one of a dataset's, which threads read: an animation is an error, and the
-            caller has warnings ignored, which a thread cannot do.
+        of_many: it is one of a dataset's, which threads read: an animation is an error, as are 16
+            bits, and the caller has warnings ignored, which a thread cannot do.
 
     Raises:
         TooLargeError: it has too many pixels.
+        TooDeepError: of many, it has more than 8 bits per channel.
         ZooError: no such file, not an image of a known format, or damaged.
     """
     if path.is_dir():
@@ -66,6 +71,8 @@ def decode(
             frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
             if of_many and frames > 1:  # a phone's MPO has more for depth, or other eyes
                 raise ZooError(f"{name} is an animation of {frames:,} frames, not an image")
+            if of_many and any("16" in str(tile.args) for tile in image.tile):
+                raise TooDeepError(f"{name} has more than 8 bits per channel: convert it to 8 bits")
             image.load()
             return ImageOps.exif_transpose(image) if image.info else image  # a third of the time
     except UnidentifiedImageError:

@@ -137,6 +137,9 @@ def build(name: str, kind: Any, data_dir: Path, config: str | None = None) -> No
         tqdm.write(f"Preparing {name} in {shown(data_dir)} (only once)", file=sys.stderr)
         download_and_prepare(kind, data_dir, config=config)
     except (OSError, RuntimeError, ValueError) as error:
+        with contextlib.suppress(OSError, RuntimeError, ValueError):
+            if kind(data_dir=data_dir, file_format="array_record", config=config).is_prepared():
+                return  # another process was faster
         reason = " ".join(str(error).split())[:200]
         raise ZooError(
             f"{name} cannot be prepared in {shown(data_dir)} ({reason}): get its files again, or "

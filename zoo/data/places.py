@@ -1,7 +1,7 @@
 """Where a run's data lies on this machine, which need not be where the run had it.
 
-Finding and reading it prepares nothing, makes no directory, and writes nothing but the cache of
-decoded arrays beside a prepared dataset.
+Finding and reading it prepares nothing, and writes nothing but the decoded copy: beside a prepared
+dataset, and in a directory of images.
 """
 
 import os
@@ -33,7 +33,7 @@ class _Place(NamedTuple):
     """A directory, or several if it may have moved, and how a dataset is read from it."""
 
     paths: list[Path]  # the likeliest first
-    read: Callable[[str, Path, Options], Dataset | None]  # None: it is not there
+    read: Callable[[str, Path, Options, bool], Dataset | None]  # None: it is not there
 
 
 def find(
@@ -43,6 +43,7 @@ def find(
     workdir: Path | None = None,
     sha256: str | None = None,
     options: Options = DEFAULTS,
+    stream: bool = False,
 ) -> Dataset:
     """Returns the dataset of that name from the first directory that holds it.
 
@@ -55,7 +56,7 @@ def find(
         hint: where a run had it, perhaps on another machine.
         workdir: the directory of that run, with which its data may have moved.
         sha256: the checksum of that run's data; None: any data will do.
-        options: as for `load`.
+        options, stream: as for `load`.
 
     Raises:
         ZooError: unknown name; it is in none of the directories, or damaged, or is other data.
@@ -73,7 +74,7 @@ def find(
     for place in places:
         for path in filter(os.path.exists, place.paths):
             try:
-                dataset = place.read(name, path, options)
+                dataset = place.read(name, path, options, stream)
                 if dataset and sha256 not in (None, dataset.sha256):
                     raise ZooError(_other_data(dataset, path, workdir, sha256))
             except ZooError as error:
@@ -144,22 +145,22 @@ def _paths_of_place(name: str, given: DataDirs, workdir: Path | None) -> Iterato
         yield from _moved(place_of(name), workdir)
 
 
-def _load_named(name: str, _: Path, options: Options) -> Dataset | None:
-    return load(name, options=options)
+def _load_named(name: str, _: Path, options: Options, stream: bool) -> Dataset | None:
+    return load(name, options=options, stream=stream)
 
 
-def _read_place(name: str, path: Path, options: Options) -> Dataset | None:
-    return load_place(kind_of(name), path, options)
+def _read_place(name: str, path: Path, options: Options, stream: bool) -> Dataset | None:
+    return load_place(kind_of(name), path, options, stream)
 
 
-def _prepared(name: str, data_dir: Path, options: Options) -> Dataset | None:
-    return read_prepared(name, data_dir, options)
+def _prepared(name: str, data_dir: Path, options: Options, stream: bool) -> Dataset | None:
+    return read_prepared(name, data_dir, options, stream)
 
 
-def _read_files(name: str, manual_dir: Path, options: Options) -> Dataset | None:
+def _read_files(name: str, manual_dir: Path, options: Options, stream: bool) -> Dataset | None:
     """The dataset from its IDX files; for a TFDS dataset the published ones."""
     if name == "idx":
-        return load(name, manual_dir=manual_dir, options=options)
+        return load(name, manual_dir=manual_dir, options=options, stream=stream)
     if name not in DATASETS:
         return None
     files = find_idx_files(manual_dir)

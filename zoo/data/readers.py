@@ -22,12 +22,13 @@ _RECORDS = 1000  # that are held at once to read their labels
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Reads rows of a decoded array in an .npy file."""
+    """Reads rows of a decoded array in an .npy file, which another may replace."""
 
     path: Path
+    identity: tuple[int, ...]  # of the file
 
     def __call__(self, indices: np.ndarray) -> np.ndarray:
-        return _mapped(self.path)[indices]
+        return _mapped(self.path, self.identity)[indices]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,10 +129,26 @@ def in_decoded_copy(images: np.ndarray) -> StoredImages:
     """The rows of an array [N, height, width, channels] uint8 that is mapped from an .npy file."""
     assert isinstance(images, np.memmap)
     height, width, channels = images.shape[1:]
-    rows = Rows(Path(str(images.filename)))
+    path = Path(str(images.filename))
+    rows = Rows(path, _identity(path))
     return StoredImages(rows, (height, width, channels), np.arange(len(images)))
 
 
 @functools.lru_cache(8)
-def _mapped(path: Path) -> np.ndarray:
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+def _mapped(path: Path, identity: tuple[int, ...]) -> np.ndarray:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        is_same = _identity(path) == identity
+    except (OSError, ValueError):
+        is_same = False
+    if not is_same:
+        raise ZooError(
+            f"the decoded copy {shown(path)} was replaced while it was read, by a command with "
+            f"other data options or after a file had changed: give the same command again"
+        )
+    return array
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -32,12 +32,11 @@ class Int8:
         inputs = source.inputs(self.images)
 
         class Batches(CalibrationDataReader):
-            """Gives the images in batches of one size, which the calibration needs."""
+            """Gives all images, a batch after another."""
 
             def __init__(self) -> None:
-                count = min(_BATCH_SIZE, len(inputs))
-                whole = inputs[: len(inputs) // count * count]
-                self.batches = iter(whole.reshape(-1, count, *whole.shape[1:]))
+                starts = range(0, len(inputs), _BATCH_SIZE)
+                self.batches = (inputs[start : start + _BATCH_SIZE] for start in starts)
 
             def get_next(self) -> dict[str, Any] | None:
                 batch = next(self.batches, None)

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from zoo.models import catalogue, pretrained, weight_files
-from zoo.models.layers import Dense, Head, Net, Shape
+from zoo.models.layers import Dense, Head, Layer, Net, Residual, Shape
 from zoo.models.net import ConvNet as LinenConvNet
-from zoo.models.net import as_floats, layer_shapes, variable_shapes
+from zoo.models.net import as_floats, layer_shapes, places, variable_shapes
 from zoo.models.nnx_layers import Layers, RandomDropout, make_module
 
 _COLLECTIONS: dict[str, type[nnx.Variable]] = {"params": nnx.Param, "batch_stats": nnx.BatchStat}
@@ -212,7 +212,8 @@ class ConvNet(Layers):
         if shape == self.image_shape:
             return
         needed, there = (
-            variable_shapes(self.net, each, self.num_classes) for each in (shape, self.image_shape)
+            (variable_shapes(self.net, each, self.num_classes), _shortcuts(self.net, each))
+            for each in (shape, self.image_shape)
         )
         if needed != there:
             raise ValueError(
@@ -235,3 +236,13 @@ class ConvNet(Layers):
             case nnx.RngStream():
                 return rngs()
         return rngs
+
+
+def _shortcuts(net: Net, image_shape: Shape) -> list[tuple[Layer, ...]]:
+    """The shortcuts of residual connections, whose strides depend on the shape of the images."""
+    found = places(net, image_shape)
+    return [
+        place.layer.shortcut_for(place.input_shape)
+        for place in found
+        if isinstance(place.layer, Residual)
+    ]

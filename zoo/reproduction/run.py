@@ -105,7 +105,8 @@ def reproduce(
                 continue
             runs = _add(workdir, lot, output, weights)
             jax.clear_caches()  # the programs of all nets would fill the memory
-    _tell(terminal, [row for row in make_rows(runs) if row.net in configs and row.seeds], output)
+    rows = [row for row in make_rows(runs) if row.net in configs and row.seeds]
+    _tell(terminal, rows, output, wrote=len(plan) > len(diverged))
     if diverged:
         raise ZooError(f"training diverged in {', '.join(diverged)}: not in the table")
 
@@ -136,10 +137,11 @@ def _is_up_to_date(run: FinishedRun) -> bool:
     return all(numerics.version_of(each) == numerics.VERSION for each in environments)
 
 
-def _tell(terminal: Terminal, rows: Sequence[Row], output: Path) -> None:
+def _tell(terminal: Terminal, rows: Sequence[Row], output: Path, wrote: bool) -> None:
     if rows:
         terminal.result(f"\n{to_text(rows)}")
-    terminal.say(f"wrote {STEM}.csv, {STEM}.json and {STEM}.md to {output}")
+    if wrote:
+        terminal.say(f"wrote {STEM}.csv, {STEM}.json and {STEM}.md to {output}")
 
 
 def _add(workdir: Path, lot: Lot, output: Path, weights: Path | None) -> list[FinishedRun]:

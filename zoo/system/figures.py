@@ -22,7 +22,7 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
 from zoo.system.errors import ZooError
-from zoo.system.files import check_target, write_whole
+from zoo.system.files import as_text, check_target, write_whole
 
 # Okabe & Ito (2008): distinguishable with any type of colour vision.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -44,8 +44,8 @@ def check_output(path: Path) -> None:
 
 
 def plain(text: str) -> str:
-    """The text without formulas: dollar signs are escaped."""
-    return text.replace("$", r"\$")
+    """The text as Matplotlib can draw it: no formulas, and no bytes that are no text."""
+    return as_text(text).replace("$", r"\$")
 
 
 def label_text(name: str) -> str:

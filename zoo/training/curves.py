@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 import zoo.training.history
@@ -37,6 +38,7 @@ def draw_histories(
     figure = Figure(figsize=(5 * len(metrics), 4.2), layout="constrained")
     grid = figure.subplots(1, len(metrics), squeeze=False)[0]
     labels: list[str] = []  # training, validation, training, ...
+    lines: list[Line2D] = []  # the same
     for index, (name, history) in enumerate(histories.items()):
         color = COLORS[index % len(COLORS)]
         seeds = f" (mean ± std of {history.num_seeds})" if history.num_seeds > 1 else ""
@@ -49,30 +51,35 @@ def draw_histories(
                 values = np.array([np.atleast_1d(record[key]) for record in history.epochs])
                 scale, unit, _ = METRICS[metric]
                 label = f"{name}{seeds}, {data}"
-                draw_curve(axes, scale * values, label, unit, linestyle=style, color=color)
+                line = draw_curve(axes, scale * values, label, unit, linestyle=style, color=color)
+                if axes is grid[0]:
+                    lines.append(line)
     for axes, metric in zip(grid, metrics, strict=True):
         axes.set_ylabel(METRICS[metric][2])
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         light_frame(axes)
-    handles, _ = grid[0].get_legend_handles_labels()
     in_columns = (slice(None, None, 2), slice(1, None, 2))  # training left, validation right
     add_legend(
         figure,
-        [handle for part in in_columns for handle in handles[part]],
+        [line for part in in_columns for line in lines[part]],
         [label for part in in_columns for label in labels[part]],
         num_columns=2,
     )
     return figure
 
 
-def draw_curve(axes: Axes, values: np.ndarray, name: str, unit: str, **look: Any) -> None:
-    """Draws the mean of values [epochs, seeds] by epoch, and their standard deviation as a band."""
+def draw_curve(axes: Axes, values: np.ndarray, name: str, unit: str, **look: Any) -> Line2D:
+    """Draws the mean of values [epochs, seeds] by epoch, and their standard deviation as a band.
+
+    Returns:
+        The line of the mean.
+    """
     epochs = range(1, len(values) + 1)
     mean = values.mean(axis=1)  # [epochs]
     if len(values) == 1:
         look = {"marker": "o"} | look
-    line = axes.plot(epochs, mean, label=plain(name), **look)[0]
+    line: Line2D = axes.plot(epochs, mean, label=plain(name), **look)[0]
     std = values.std(axis=1, ddof=1) if values.shape[1] > 1 else None
     if std is not None:
         band = (mean - std, mean + std)
@@ -85,6 +92,7 @@ def draw_curve(axes: Axes, values: np.ndarray, name: str, unit: str, **look: Any
             for epoch, value, own in zip(epochs, mean, spread, strict=True)
         ],
     )
+    return line
 
 
 def save_run(history: History, workdir: Path) -> None:

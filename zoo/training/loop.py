@@ -76,6 +76,7 @@ class Trainer:
         self.mesh = mesh.make(config, self._batch_size, can_spread=self.net.is_of_our_layers)
         self._of_state, _ = mesh.of_state_and_orders(config.num_seeds)
         self.steps_per_epoch = math.ceil(self.num_train / self._batch_size)
+        config_rates.check_updates(config, self.num_train, self.steps_per_epoch)
         splits = {"train": train_split, "validation": val_split}
         if config.validation != "test":
             splits["test"] = dataset.test
@@ -198,16 +199,15 @@ class Trainer:
             state, self.feed.scoring("validation", epoch), "validation", pause
         ).means()
         step = num_steps(state)
+        num_trained = int(np.sum(progress.sums.num_examples))  # of all seeds, less what was skipped
         skipped: dict[str, Any] = {}
         if self.config.on_nan == "skip":
-            total = len(self.seeds) * self.num_train
-            skipped["skipped"] = total - int(np.sum(progress.sums.num_examples))
+            skipped["skipped"] = len(self.seeds) * self.num_train - num_trained
         if isinstance(scaled := state.opt_state, loss_scale.ScaledState):
             known = distributed.at_hand(
                 {"skipped_steps": scaled.num_skipped, "loss_scale": scaled.factor}
             )
             skipped |= {name: np.asarray(value).tolist() for name, value in known.items()}
-        num_trained = int(np.sum(progress.sums.num_examples))  # of all seeds, less what was skipped
         return state, {
             "epoch": epoch,
             "step": step,

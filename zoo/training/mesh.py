@@ -53,7 +53,10 @@ def make(
     devices = jax.devices()
     seeds, data, model = config.mesh.seed, config.mesh.data, config.mesh.model
     if seeds == -1:
-        seeds = math.gcd(config.num_seeds, max(1, len(devices) // (max(1, data) * model)))
+        free = max(1, len(devices) // (max(1, data) * model))
+        seeds = math.gcd(config.num_seeds, free)  # what it leaves is for the parts of a batch
+        if distributed.count() == 1 and (data != -1 or not can_spread):
+            seeds = max(n for n in range(1, free + 1) if config.num_seeds % n == 0)
     if data == -1:
         most = max(1, len(devices) // (seeds * model)) if can_spread else 1
         fewest = 1 if distributed.count() == 1 else most  # no process may have nothing to do
@@ -148,8 +151,6 @@ def place(mesh: Mesh | None, tree: Tree, spec: P) -> Tree:
     """The tree's arrays on the devices of a mesh; of one device, as they are."""
     if mesh is None:
         return tree
-    if MODEL not in mesh.shape:
-        return place_as(NamedSharding(mesh, spec), tree)
     return jax.tree.map(
         lambda leaf, sharding: place_as(sharding, leaf), tree, shardings_of(mesh, tree, spec)
     )

@@ -205,11 +205,12 @@ class Run:
         if not np.all(np.isfinite(progress.sums.loss_sum)):
             raise self._diverged("loss", step)
         stop = self._should_stop()
-        is_due = time.monotonic() - self._saved_at >= self._every_seconds
+        can_save = bool(self._every_epochs) and self._saved_step != step  # once in a validation
+        is_due = can_save and time.monotonic() - self._saved_at >= self._every_seconds
         if stop or distributed.any_of(is_due):
             if not all_finite(state.params):  # by the last step, which the next loss would show
                 raise self._diverged("sum of parameters", step)
-            if self._every_epochs and self._saved_step != step:  # once in a validation
+            if can_save:
                 self._save(Snapshot(state, history, best, progress))
                 self._saved_step = step
         if stop:

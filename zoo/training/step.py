@@ -145,6 +145,7 @@ def _init_optimizer(tx: optax.GradientTransformation, params: Any) -> Any:
 
 
 def _sums(logits: jax.Array, batch: Batch, label_smoothing: float = 0.0) -> Metrics:
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))  # of any Flax module
     if label_smoothing:
         labels = jax.nn.one_hot(batch["label"], logits.shape[-1])  # [B, classes]
         labels = optax.smooth_labels(labels, label_smoothing)

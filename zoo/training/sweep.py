@@ -114,7 +114,7 @@ def run(
 
     Raises:
         StoppedError: should_stop said so.
-        ZooError: as `train_and_evaluate`, with the run's name.
+        ZooError: as `train_and_evaluate`.
     """
     terminal = Terminal()
     for number, cell in enumerate(cells, 1):

@@ -161,16 +161,17 @@ def draw(entries: Sequence[Entry]) -> Figure:
     _draw_cost(size, entries, looks, "parameters", [entry.num_parameters for entry in entries])
     seconds = [entry.seconds_per_epoch for entry in entries]
     _draw_cost(cost, entries, looks, "seconds per epoch", seconds)
-    for entry, look in zip(entries, looks, strict=True):
+    lines = [
         draw_curve(curves, 100 * entry.val_accuracy, entry.name, "%", markersize=3, **look)
+        for entry, look in zip(entries, looks, strict=True)
+    ]
     curves.set(xlabel="epoch", ylabel="validation accuracy (%)")
     curves.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (depth, size, cost):
         axes.set_ylabel("test accuracy (%)")
     for axes in (depth, size, cost, curves):
         light_frame(axes)
-    handles, _ = curves.get_legend_handles_labels()
-    add_legend(figure, handles, [entry.name for entry in entries], num_columns=4)
+    add_legend(figure, lines, [entry.name for entry in entries], num_columns=4)
     return figure
 
 
@@ -180,7 +181,9 @@ def _draw_depth(axes: Axes, entries: Sequence[Entry]) -> None:
         (True, "with dropout", "o", "-"),
         (False, "without", "s", "--"),
     ):
-        chosen = [entry for entry in entries if entry.has_dropout == is_dropping]
+        chosen = [  # of a Flax module the layers are not known
+            entry for entry in entries if entry.layers and entry.has_dropout == is_dropping
+        ]
         chosen.sort(key=lambda entry: entry.num_convolutions)
         if not chosen:
             continue

@@ -16,7 +16,6 @@ from zoo.data.framing import Framing
 from zoo.data.preparation import Prepared, prepare
 from zoo.system.errors import ZooError
 from zoo.system.files import as_text
-from zoo.training.parameters import newest_step
 from zoo.web import listing, loading, pages
 
 _MAX_PIXELS = 1_000_000
@@ -91,13 +90,13 @@ class _Drawing:
 
 def _answer_of_run(drawing: _Drawing, workdir: Path, given: DataDirs) -> dict[str, Any]:
     try:
-        net = _load_net(workdir, newest_step(workdir), given)
+        net = _load_net(workdir, listing.state_of(workdir), given)
         return {"epoch": net.epoch, **drawing.answer(net)}
     except ZooError as error:
         return {"problem": as_text(str(error))}
 
 
 @functools.lru_cache(maxsize=2)
-def _load_net(workdir: Path, newest_step: int, given: DataDirs) -> TrainedNet:
-    """The run's net, loaded again when there is a newer checkpoint."""
+def _load_net(workdir: Path, state: tuple[int, int], given: DataDirs) -> TrainedNet:
+    """The run's net, loaded again when the run has another state."""
     return trained.load(workdir, given=given)

@@ -15,6 +15,7 @@ from zoo.system.errors import ZooError
 from zoo.system.files import as_text
 from zoo.system.text import mean_text
 from zoo.training.history import History
+from zoo.training.parameters import newest_step
 
 _DEPTH = 3  # directory levels below the watched one that are searched for runs
 
@@ -59,6 +60,11 @@ def changed_ns(workdir: Path) -> int:
         return (workdir / zoo.training.history.FILENAME).stat().st_mtime_ns
     except OSError:
         return 0
+
+
+def state_of(workdir: Path) -> tuple[int, int]:
+    """What changes when a run has a newer checkpoint, or is made again from the beginning."""
+    return newest_step(workdir), changed_ns(workdir)
 
 
 def _workdirs(folder: Path) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""A live view of a directory of runs, for a browser on this machine; it only reads files."""
+"""A live view of a directory of runs, for a browser on this machine; it only reads them."""
 
 import functools
 import socket
@@ -15,7 +15,6 @@ import zoo
 from zoo.data import NOWHERE, DataDirs
 from zoo.system.errors import ZooError
 from zoo.system.files import as_text
-from zoo.training.parameters import newest_step
 from zoo.web import drawing, listing, pages, views
 
 HOST = "127.0.0.1"  # only this machine
@@ -140,10 +139,10 @@ def _show_runs(app: flask.Flask, folder: Path, given: DataDirs) -> None:
     @app.get("/parts/net/<name:name>")
     def part_net(name: str) -> str:
         workdir = listing.find(folder, name)
-        net = _view_net(workdir, newest_step(workdir), given)
+        net = _view_net(workdir, listing.state_of(workdir), given)
         return pages.render("watch_net.html", net=net, kinds=views.KINDS)
 
 
 @functools.lru_cache(maxsize=4)
-def _view_net(workdir: Path, newest_step: int, given: DataDirs) -> views.NetView:
+def _view_net(workdir: Path, state: tuple[int, int], given: DataDirs) -> views.NetView:
     return views.view_net(workdir, "net", given)
