@@ -104,6 +104,7 @@ def test_a_kernel_of_each_device_gives_outputs_of_each_device(images: jax.Array)
     assert_close(spread(kernels, images), jnp.concatenate(expected, axis=3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train", [False, True])
 def test_gradients_of_images_whose_type_says_where_they_are(
     variables: Any, images: jax.Array, train: bool
@@ -120,6 +121,7 @@ def test_gradients_of_images_whose_type_says_where_they_are(
         assert_close(jax.grad(loss_of(variables, train))(params, spread), found)
 
 
+@pytest.mark.slow
 def test_features_can_be_spread_by_their_type(images: jax.Array) -> None:
     mesh = jax.make_mesh((4, 2), ("data", "model"))
     kernel = jnp.asarray(np.random.default_rng(1).random((3, 3, 1, 24), np.float32))

@@ -96,6 +96,7 @@ def test_what_is_computed_again_is_not_communicated_again() -> None:
     assert collectives(again.compile().as_text()) == collectives(kept.compile().as_text())
 
 
+@pytest.mark.slow
 def test_a_frozen_batch_normalization_keeps_and_uses_its_statistics() -> None:
     model, tx, freeze = ConvNet(NET), optax.sgd(0.1), "(?!head).*"
     found = []

@@ -13,8 +13,9 @@ Losses are in nats per image, accuracies are fractions; in a run of many seeds (
 in its configuration) each is a list with a number per seed. `test.epoch` is the epoch whose
 parameters were tested. `loss` and `accuracy` are those of the
 training batches, with dropout and before each update, as Keras reports them.
-`seconds` is the wall time of the epoch with its validation, with the wait, in the first epoch, for the compilation of validation;
-`images_per_second` is that of training alone. `learning_rate` is that of the epoch's last update.
+`seconds` is the wall time of the epoch with its validation, which the first epoch may have to wait
+for until it is compiled, but without the compilation of training; `images_per_second` is that of
+training alone. `learning_rate` is that of the epoch's last update.
 With on_nan=skip, `skipped` is the number of images in batches that were left out. In float16,
 `loss_scale` is the factor of the loss at the epoch's end (`zoo.training.loss_scale`), and
 `skipped_steps` the number of steps since the first that were left out for it. `environment` is
