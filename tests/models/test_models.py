@@ -183,18 +183,20 @@ def test_logits_have_shape_and_type(name: str, batch_size: int) -> None:
 
 
 @every_net_with_slow(
-    "custom7",
     "vgg5",
-    "kernels_cnn5",
-    "kernels_cnn7",
     "pairs_cnn10",
-    "pairs_cnn14",
-    "pooling_cnn5",
-    "pooling_cnn7",
-    "ablation_cnn5",
-    "ablation_cnn5_dropout",
-    "ablation_cnn7",
-    "ablation_cnn7_dropout",
+    full=(  # of the kinds of layers that those in CI have
+        "custom7",
+        "kernels_cnn5",
+        "kernels_cnn7",
+        "pairs_cnn14",
+        "pooling_cnn5",
+        "pooling_cnn7",
+        "ablation_cnn5",
+        "ablation_cnn5_dropout",
+        "ablation_cnn7",
+        "ablation_cnn7_dropout",
+    ),
 )
 def test_evaluation_is_deterministic_and_training_changes_only_batch_stats(name: str) -> None:
     model = create_model(name)

@@ -191,6 +191,7 @@ def program(function: Any, *arguments: Any) -> str:
     return re.sub(rf"broadcast_in_dim (%\w+), dims = \[[\d, ]*\] : {shapes}", spelled, text)
 
 
+# With the net of every layer, these have each kind of layer that the others have.
 QUICK = ("lenet3", "vgg5", "pairs_cnn6", "pooling_cnn3_late", "ablation_cnn5_dropout")
 
 
@@ -199,7 +200,7 @@ QUICK = ("lenet3", "vgg5", "pairs_cnn6", "pooling_cnn3_late", "ablation_cnn5_dro
     [
         "every layer",
         *(
-            name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+            name if name in QUICK else pytest.param(name, marks=pytest.mark.full)
             for name in list_models()
         ),
     ],
@@ -287,7 +288,7 @@ def test_any_net_is_that_of_linen(body: Net, vectors: Layer, dense: Net, channel
     assert program(by_nnx, variables, images) == program(by_linen, variables, images)
 
 
-@nets(quick=("every layer",), slow=("pooling_cnn3", "kernels_cnn5", "lenet3"))
+@nets(quick=("every layer",), slow=("pooling_cnn3",))
 def test_logits_have_linens_bits(name: str) -> None:
     """In evaluation, with variables from Linen."""
     net = layers_of(name)
@@ -340,7 +341,7 @@ def train_in_nnx(net: Net, tx: Any, variables: Any, steps: Any) -> tuple[Any, An
     return losses, zoo.models.nnx.to_linen(model)
 
 
-@nets(quick=(), slow=("every layer", "pooling_cnn3"))
+@nets(quick=(), slow=("every layer",))
 def test_fifty_steps_have_linens_losses(name: str) -> None:
     """With the net's own optimizer and dropout: a module drops what the zoo's training drops.
 
@@ -388,8 +389,13 @@ def test_initial_weights_are_those_of_linen_for_the_key() -> None:
     jax.tree.map(np.testing.assert_array_equal, zoo.models.nnx.to_linen(model), expected)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        pytest.param(jnp.float32, marks=pytest.mark.slow),
+        pytest.param(jnp.bfloat16, marks=pytest.mark.full),
+    ],
+)
 def test_training_mode_is_that_of_linen(dtype: Any) -> None:
     """Loss, gradients and statistics, with padding that batch statistics leave out."""
     arguments = (random_variables(EVERY_LAYER), IMAGES, LABELS, np.arange(6) < 4, jax.random.key(5))
