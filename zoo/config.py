@@ -281,10 +281,8 @@ def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -
     datasets = before["dataset"], now["dataset"]
     if all(map(is_place, datasets)) and len({*map(kind_of, datasets)}) == 1:
         now["dataset"] = before["dataset"]  # its place may be another: its content is compared
-    if len({*map(_last_part, (before["init_from"], now["init_from"]))}) == 1:
-        now["init_from"] = before[
-            "init_from"
-        ]  # it moved; where it is read, its content is compared
+    if _last_part(before["init_from"]) == _last_part(now["init_from"]):
+        now["init_from"] = before["init_from"]  # it moved: where it is read, its content counts
     free = {name for name, key in _KEYS.items() if key.is_free}
     if now["validation"] == "holdout":
         free.remove("checkpoint.best_metric")  # it decides which epoch is tested

@@ -256,9 +256,9 @@ class ConvNet(nn.Module):
     def _may_be_cut(self, images: jax.Array, train: bool) -> bool:
         if train or images.ndim != 4 or self.is_initializing():
             return False
-        if self.is_mutable_collection("intermediates") or not _is_of_our_layers(self.net):
+        if self.is_mutable_collection("intermediates"):
             return False
-        return pieces.has_many(images, self.variables)
+        return pieces.has_many(images, self.variables) and _is_of_our_layers(self.net)
 
     def _images_at_once(self, images: jax.Array) -> int:
         """How many images a CPU answers at once, at most."""

@@ -18,6 +18,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.tree_util import keystr
 
+from zoo.ops.windows import largest_divisor
 from zoo.system.errors import ZooError
 from zoo.system.text import counted
 from zoo.training import distributed
@@ -56,7 +57,7 @@ def make(
         free = max(1, len(devices) // (max(1, data) * model))
         seeds = math.gcd(config.num_seeds, free)  # what it leaves is for the parts of a batch
         if distributed.count() == 1 and (data != -1 or not can_spread):
-            seeds = max(n for n in range(1, free + 1) if config.num_seeds % n == 0)
+            seeds = largest_divisor(config.num_seeds, free)
     if data == -1:
         most = max(1, len(devices) // (seeds * model)) if can_spread else 1
         fewest = 1 if distributed.count() == 1 else most  # no process may have nothing to do
