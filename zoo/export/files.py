@@ -240,8 +240,8 @@ def difference(found: np.ndarray, expected: np.ndarray) -> float:
     """The largest difference, as a part of the largest expected value."""
     if found.shape != expected.shape:
         return float("inf")
-    most = float(np.abs(found - expected).max())
-    return most and most / float(np.abs(expected).max() or 1)  # all may be zero
+    largest = np.abs(expected).max() or 1  # all may be zero
+    return float(np.abs(found - expected).max() / largest)
 
 
 def agreement(found: np.ndarray, expected: np.ndarray) -> float:

@@ -116,7 +116,7 @@ def batch_as_images(own: Primitive) -> None:
                 operand = jnp.moveaxis(operand, dim, 0)
             merged.append(operand.reshape(-1, *operand.shape[2:]))
         y = own.bind(*merged, **params)
-        return y.reshape(size, -1, *y.shape[1:]), 0
+        return y.reshape(size, y.shape[0] // size, *y.shape[1:]), 0
 
     batching.primitive_batchers[own] = batch
 
