@@ -14,8 +14,7 @@ from ml_collections import ConfigDict
 
 import zoo.config
 import zoo.reproduction.results
-from zoo import config_hints
-from zoo.config import check_same_run, flatten, unknown_key, validate
+from zoo.config import check_same_run, flatten, hints, keys, unknown_key, validate
 from zoo.configs import default
 from zoo.system import forms
 from zoo.system.errors import ZooError
@@ -204,9 +203,9 @@ def test_a_key_of_other_programs_is_answered_with_ours(key: str, hint: str) -> N
 
 
 def test_no_synonym_is_a_key_or_stands_for_none() -> None:
-    known = {key.rsplit(".", 1)[-1].replace("_", "") for key in zoo.config._KEYS}
-    assert config_hints._SYNONYMS.keys() <= zoo.config._KEYS.keys()
-    for names in (*config_hints._SYNONYMS.values(), *config_hints._NOT_SET.values()):
+    known = {key.rsplit(".", 1)[-1].replace("_", "") for key in keys.KEYS}
+    assert hints._SYNONYMS.keys() <= keys.KEYS.keys()
+    for names in (*hints._SYNONYMS.values(), *hints._NOT_SET.values()):
         assert not known & {*names.split()}
 
 

@@ -12,8 +12,7 @@ from ml_collections import ConfigDict
 
 import zoo.config
 import zoo.data
-from zoo import config_rates
-from zoo.config import OPTIMIZERS
+from zoo.config import OPTIMIZERS, rates
 from zoo.configs import default
 from zoo.system.errors import ZooError
 from zoo.training import train_and_evaluate
@@ -152,7 +151,7 @@ def test_a_rate_for_another_batch_is_scaled_and_told(
     trainer = Trainer(tiny_config, dataset, Terminal(quiet=True))
     assert trainer.learning_rate(1) == pytest.approx(rate)
     assert trainer._rate == (np.float32(rate),)  # of which the program is called
-    told = config_rates.text(tiny_config.to_dict())
+    told = rates.text(tiny_config.to_dict())
     assert told == f"learning rate {rate:g}: 0.1 for batches of 16, times {factor}"
 
 

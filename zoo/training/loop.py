@@ -16,7 +16,7 @@ import zoo.data
 import zoo.data.framing
 import zoo.system.memory
 import zoo.training.optim
-from zoo import config_rates
+from zoo.config import rates
 from zoo.data.dataset import note_untrained_classes
 from zoo.models.paths import PatternError
 from zoo.system.errors import ZooError
@@ -76,12 +76,12 @@ class Trainer:
         self.mesh = mesh.make(config, self._batch_size, can_spread=self.net.is_of_our_layers)
         self._of_state, _ = mesh.of_state_and_orders(config.num_seeds)
         self.steps_per_epoch = math.ceil(self.num_train / self._batch_size)
-        config_rates.check_updates(config, self.num_train, self.steps_per_epoch)
+        rates.check_updates(config, self.num_train, self.steps_per_epoch)
         splits = {"train": train_split, "validation": val_split}
         if config.validation != "test":
             splits["test"] = dataset.test
         self.feed = make_feed(config, splits, self._batch_size, self.mesh, self._orders)
-        optimizer = config_rates.resolved(config)
+        optimizer = rates.resolved(config)
         self._schedule = zoo.training.optim.make_schedule(
             optimizer, self.steps_per_epoch, config.num_epochs
         )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from zoo import config_rates
+from zoo.config import rates
 from zoo.data.names import short
 from zoo.system.text import counted, metric_text
 from zoo.system.waiting import bar_width, waiting
@@ -113,7 +113,7 @@ def header_text(history: History, workdir: Path) -> str:
         *_source_lines(history),
         f"{short(config['dataset'])}: {counted(data['num_train'], 'training image')}, {validated}, "
         f"{counted(data['num_test'], 'test image')}",
-        *filter(None, [config_rates.text(config)]),
+        *filter(None, [rates.text(config)]),
         f"{environment['platform']} ({environment['device']}), {_spread_text(environment)}"
         f"jax {environment['jax']}, writing to {workdir}",
     ]

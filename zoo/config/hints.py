@@ -1,4 +1,4 @@
-"""What a mistyped key of a configuration may mean; for `zoo.config` alone."""
+"""What a mistyped key of a configuration may mean."""
 
 import difflib
 import re
