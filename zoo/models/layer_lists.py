@@ -83,7 +83,7 @@ def _content(net: Sequence[Layer | Head], depth: int, total: Iterator[int]) -> l
     _check_limits(net, depth, total)
     content = []
     for layer in net:
-        if _KINDS.get(type(layer).__name__) is not type(layer):
+        if not layers.is_of_the_zoo(layer):
             raise ValueError(
                 f"{type(layer).__name__} is not a layer of zoo.models.layers: only those are saved"
             )
@@ -188,7 +188,7 @@ def _check_values(net: Any) -> None:
     for number, layer in enumerate(net, start=1):
         if not isinstance(layer, Layer | Head):
             raise ValueError(f"layer {number} is not a layer of a net but {layer!r:.40}")
-        if _KINDS.get(type(layer).__name__) is not type(layer):
+        if not layers.is_of_the_zoo(layer):
             continue  # one of the user's own
         for field in dataclasses.fields(layer):  # type: ignore[arg-type]  # each is a dataclass
             value = getattr(layer, field.name)

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from zoo.models import layers, pieces
+from zoo.models import pieces
 from zoo.models.layers import (
     Context,
     Head,
@@ -21,6 +21,7 @@ from zoo.models.layers import (
     apply_layers,
     every_layer,
     initializer,
+    is_of_the_zoo,
     named_layers,
 )
 from zoo.models.layers.layer import with_full_bias
@@ -258,7 +259,10 @@ class ConvNet(nn.Module):
             return False
         if self.is_mutable_collection("intermediates"):
             return False
-        return pieces.has_many(images, self.variables) and _is_of_our_layers(self.net)
+        if not pieces.has_many(images, self.variables):
+            return False
+        # A layer of one's own may draw, sow, or look at several images.
+        return all(map(is_of_the_zoo, every_layer(self.net)))
 
     def _images_at_once(self, images: jax.Array) -> int:
         """How many images a CPU answers at once, at most."""
@@ -268,13 +272,6 @@ class ConvNet(nn.Module):
             if place.layer.macs(place.input_shape)
         ][1:]  # XLA computes a first layer, of few channels, together with what follows
         return pieces.images_at_once(max(inner, default=1) * jnp.dtype(self.dtype).itemsize)
-
-
-def _is_of_our_layers(net: Net) -> bool:
-    """Whether no layer is one's own, which may draw, sow, or look at several images."""
-    return all(
-        getattr(layers, type(each).__name__, None) is type(each) for each in every_layer(net)
-    )
 
 
 def as_floats(images: jax.Array, dtype: Any) -> jax.Array:

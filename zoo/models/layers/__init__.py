@@ -22,7 +22,14 @@ from zoo.models.layers.layer import (
 )
 from zoo.models.layers.normalization import BatchNorm, GroupNorm, LayerNorm
 from zoo.models.layers.pooling import AvgPool, Crop, Flatten, GlobalAvgPool, MaxPool
-from zoo.models.layers.residual import Net, Residual, apply_layers, every_layer, named_layers
+from zoo.models.layers.residual import (
+    Net,
+    Residual,
+    apply_layers,
+    every_layer,
+    is_of_the_zoo,
+    named_layers,
+)
 
 __all__ = [
     "ACTIVATIONS",
@@ -52,5 +59,6 @@ __all__ = [
     "apply_layers",
     "every_layer",
     "initializer",
+    "is_of_the_zoo",
     "named_layers",
 ]

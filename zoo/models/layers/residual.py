@@ -37,6 +37,11 @@ def every_layer(net: Iterable[Layer | Head]) -> Iterator[Layer | Head]:
         yield layer
 
 
+def is_of_the_zoo(layer: Layer | Head) -> bool:
+    """Whether a layer, those within it apart, is of this package, and not one of one's own."""
+    return type(layer).__module__.startswith(f"{__package__}.")
+
+
 def apply_layers(
     module: nn.Module, net: Net, x: jax.Array, context: Context, remat: bool = False
 ) -> jax.Array:
