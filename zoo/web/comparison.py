@@ -41,7 +41,6 @@ class Entry:
     """The finished training of one net, with one seed or several."""
 
     name: str
-    net: str
     layers: Net  # (): a module, of which nothing is known
     dataset: str
     num_parameters: int  # with moving statistics
@@ -89,7 +88,6 @@ def _of_run(workdir: Path) -> Entry:
         )
     return Entry(
         name=workdir.resolve().name,
-        net=history.config["model"],
         layers=zoo.models.NETS[net] if isinstance(net, str) else net or (),
         dataset=short(history.config["dataset"]),
         num_parameters=history.model["num_params"],
@@ -107,7 +105,6 @@ def _of_results(path: Path) -> list[Entry]:
     return [
         Entry(
             name=net if protocol == "notebook" else f"{net}, {protocol}",
-            net=net,
             layers=zoo.models.NETS[net],
             dataset=runs[0].config["dataset"],
             num_parameters=summarize(net).parameters,  # for MNIST images
