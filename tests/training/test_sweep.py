@@ -130,3 +130,6 @@ def test_a_grid_goes_on_where_it_was_interrupted_and_after_a_run_that_diverges(
     said = capsys.readouterr()
     assert "3/3 learning_rate=0.01" in said.out
     assert "is not finite" in said.err
+    list(sweep.run([cells[0], cells[2]], quiet=True))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(" ")[0] for line in lines] == ["test:", "test:"]

@@ -55,8 +55,11 @@ def train(net: str, arguments: Sequence[str]) -> None:
     type=click.Path(path_type=Path),
     help="Directory of the runs, sweep.csv and sweep.png.  [default: runs/sweep-NET-DATASET]",
 )
+@click.option("--quiet", is_flag=True, help="Print only the results.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[--config.KEY=VALUE]...")
-def sweep(net: str, over: Sequence[str], runs: Path | None, arguments: Sequence[str]) -> None:
+def sweep(
+    net: str, over: Sequence[str], runs: Path | None, quiet: bool, arguments: Sequence[str]
+) -> None:
     """Train a net, as `zoo train` does, with each combination of settings, and compare them.
 
     Each run has a directory of its own; those that are complete are taken as they are, so the same
@@ -72,12 +75,13 @@ def sweep(net: str, over: Sequence[str], runs: Path | None, arguments: Sequence[
 
     zoo.system.compilation.enable_cache()
     rows = []
-    for outcome in run(cells, stop_requested):
+    for outcome in run(cells, stop_requested, quiet=quiet):
         rows.append(sweeps.row_of(outcome))
         sweeps.write(rows, runs)
     click.echo(f"\n{sweeps.to_text(sweeps.grouped(rows))}")
     picture = " and sweep.png" if sweeps.draw_or_tell(rows, runs) else ""
-    click.echo(f"wrote sweep.csv{picture} to {runs}")
+    if not quiet:
+        click.echo(f"wrote sweep.csv{picture} to {runs}")
 
 
 @click.command(short_help="Train nets again and compare with the published results.")

@@ -106,17 +106,17 @@ def name_of(settings: Mapping[str, str]) -> str:
 
 
 def run(
-    cells: Sequence[Cell], should_stop: Callable[[], bool] = lambda: False
+    cells: Sequence[Cell], should_stop: Callable[[], bool] = lambda: False, *, quiet: bool = False
 ) -> Iterator[Outcome]:
     """Trains each, goes on with those that were interrupted, and takes complete ones as they are.
 
-    A run that diverges is told, and the others go on.
+    A run that diverges is told, and the others go on. With `quiet`, only results are printed.
 
     Raises:
         StoppedError: should_stop said so.
         ZooError: as `train_and_evaluate`.
     """
-    terminal = Terminal()
+    terminal = Terminal(quiet)
     for number, cell in enumerate(cells, 1):
         terminal.say(f"{number}/{len(cells)} {cell.workdir.name}")
         try:
