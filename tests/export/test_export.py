@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -159,6 +160,30 @@ def test_stablehlo_needs_only_jax(run_python: Run, tmp_path: Path) -> None:
     ]
     expected = np.asarray(model.apply(variables, images(3), train=False))
     np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_file_has_whole_float32_where_a_gpu_has_less(tmp_path: Path) -> None:
+    """A GPU rounds the operands of a product to 10 bits, unless it is told not to."""
+    model, variables = with_weights(SMALL)
+    path = tmp_path / "net.stablehlo"
+    zoo.export.export(model, variables, path, image_shape=IMAGE_SHAPE)
+    text = jax.export.deserialize(bytearray(path.read_bytes())).mlir_module()
+    products = re.findall(r"stablehlo\.(?:dot_general|convolution)\b.*", text)
+    assert len(products) > 2
+    assert all("HIGHEST, HIGHEST" in product or "HIGHEST>" in product for product in products)
+
+
+@every_ending
+def test_a_file_names_no_file_of_the_machine_that_wrote_it(ending: str, tmp_path: Path) -> None:
+    need(ending)
+    model, variables = with_weights(SMALL)
+    path = tmp_path / f"net{ending}"
+    zoo.export.export(model, variables, path, image_shape=IMAGE_SHAPE)
+    contents = [path.read_bytes()]
+    if zipfile.is_zipfile(path):  # .keras, .pt2
+        with zipfile.ZipFile(path) as archive:
+            contents = [archive.read(name) for name in archive.namelist()]
+    assert not [found for content in contents for found in re.findall(rb"[\w./-]+\.py\b", content)]
 
 
 def test_safetensors_is_the_file_of_save_pretrained(tmp_path: Path) -> None:

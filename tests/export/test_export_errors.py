@@ -105,6 +105,60 @@ def test_a_layer_that_is_not_known_is_named(ending: str, tmp_path: Path) -> None
     assert not list(tmp_path.iterdir())
 
 
+@dataclasses.dataclass(frozen=True)
+class Counted(Doubled):
+    """A layer that asks for the number of images, which a file does not fix."""
+
+    def __call__(self, x: jax.Array, context: Any) -> jax.Array:
+        return x * len(x)
+
+
+@dataclasses.dataclass(frozen=True)
+class Listed(Doubled):
+    """A layer that cannot be hashed."""
+
+    values: Any = dataclasses.field(default_factory=list)
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        (Counted(), r"JAX cannot export the net for any number of images .* \(TypeError: "),
+        (Listed(), r"the net cannot be compiled, because .* cannot be hashed: give it tuples"),
+    ],
+    ids=str,
+)
+def test_a_layer_that_jax_cannot_export_is_one_sentence(
+    layer: Layer, said: str, tmp_path: Path
+) -> None:
+    model, variables = with_weights((layer, Flatten(), Head()))
+    with pytest.raises(ZooError, match=said):
+        zoo.export.export(model, variables, tmp_path / "net.stablehlo", image_shape=IMAGE_SHAPE)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ending", [".stablehlo", ".safetensors"])
+def test_weights_that_are_not_finite_are_not_written(ending: str, tmp_path: Path) -> None:
+    model, variables = with_weights(AVERAGED)
+    broken = jax.tree.map(lambda leaf: leaf * np.nan, variables)
+    said = f"net{ending} was not written: the net's logits are not finite numbers; train it again"
+    with pytest.raises(ZooError, match=said):
+        zoo.export.export(model, broken, tmp_path / f"net{ending}", image_shape=IMAGE_SHAPE)
+
+
+def test_a_net_with_one_logit_is_not_quantized(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(files._FORMATS, ".onnx", files._Format(files.onnx_file))
+    model, variables = with_weights(AVERAGED, num_classes=1)
+    with pytest.raises(ZooError, match="a net with one logit cannot be quantized to 8 bits"):
+        zoo.export.export(
+            *(model, variables, tmp_path / "a.onnx"),
+            image_shape=IMAGE_SHAPE,
+            calibration=images(60),
+        )
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

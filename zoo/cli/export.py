@@ -45,9 +45,9 @@ def export(
 ) -> None:
     """Write a trained net to a file that other programs run.
 
-    The net is named as for evaluate. The file takes images [batch, height, width, channels], any
-    number of them, and gives logits, before the softmax. It is kept if it answers as the zoo on 100
-    test images, or random ones where the net's dataset is not found.
+    The net is named as for evaluate. The file takes images [batch, height, width, channels], one
+    or more, and gives logits, before the softmax. It is kept if it answers as the zoo on 100 test
+    images, or random ones where the net's dataset is not found.
     """
     import zoo.system.compilation
     from zoo.analysis import trained
@@ -55,7 +55,7 @@ def export(
     from zoo.export.trained import export_trained, to_text
     from zoo.system.waiting import waiting
 
-    find(output)  # an error before the net is loaded
+    find(output, int8=int8)  # an error before the net is loaded
     zoo.system.compilation.enable_cache()
     loaded = trained.load(net, seed, given)
     with waiting("writing"):

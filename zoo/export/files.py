@@ -89,7 +89,7 @@ def export(
 ) -> Exported:
     """Writes a net with its weights to a file that other programs run.
 
-    The file takes images [batch, height, width, channels], any number of them, and gives logits
+    The file takes images [batch, height, width, channels], one or more, and gives logits
     [batch, classes] float32, before the softmax; without a head, features. It is kept if it answers
     as the zoo does.
 
@@ -113,12 +113,15 @@ def export(
         ValueError: the variables are not those of the net; images of another shape or type.
         TypeError: the model is another Flax module, of which only JAX knows the layers.
     """
-    exporter, path = find(path), Path(path)
+    exporter, path = find(path, int8=calibration is not None), Path(path)
     check_target(path)
     source = _source(model, variables, tuple(image_shape), input_type)
     if calibration is not None:
-        if exporter is not onnx_file:
-            raise ZooError(f"only .onnx can be quantized to 8 bits, not {_ending(path)}")
+        if source.model.num_classes == 1:  # whose largest value is always the same
+            raise ZooError(
+                "a net with one logit cannot be quantized to 8 bits: its answers do not tell "
+                "whether the file does; leave out the quantization"
+            )
         _check(calibration, source)
         exporter = Int8(calibration)
     are_random = images is None and calibration is None
@@ -139,6 +142,13 @@ def _source(
             f"only a ConvNet, a list of layers, is exported, not {type(model).__name__}"
         )
     kept = checked(model, variables, image_shape)
+    try:
+        hash(model)
+    except TypeError:
+        raise ZooError(
+            "the net cannot be compiled, because a layer or an initializer of it cannot be hashed: "
+            "give it tuples in place of lists"
+        ) from None
     return Source(model.clone(dtype=jnp.float32), kept, image_shape, input_type)
 
 
@@ -160,12 +170,12 @@ def _ending(path: Path) -> str:
     return path.suffix.lower()
 
 
-def find(path: str | PathLike[str]) -> _Exporter:
+def find(path: str | PathLike[str], *, int8: bool = False) -> _Exporter:
     """The exporter for a file's ending.
 
     Raises:
         ZooError: there is none, or a package that it needs is not installed; it is the name of a
-            directory.
+            directory; with `int8`, it is of a form that is not quantized to 8 bits.
     """
     if os.fspath(path).endswith(("/", os.sep)):
         raise ZooError(f"cannot write {os.fspath(path)}: it names a directory; name a file")
@@ -175,6 +185,8 @@ def find(path: str | PathLike[str]) -> _Exporter:
         raise ZooError(
             f"cannot write {path.name!r}: its ending must be one of {', '.join(ENDINGS)}"
         )
+    if int8 and found.exporter is not onnx_file:
+        raise ZooError(f"only .onnx can be quantized to 8 bits, not {_ending(path)}")
     for package in found.packages:
         if importlib.util.find_spec(package) is None:
             raise ZooError(
@@ -194,6 +206,11 @@ def _write(
     """
     inputs = source.inputs(images)
     expected = source.logits(inputs)
+    if not np.isfinite(expected).all():
+        raise ZooError(
+            f"{path.name} was not written: the net's {source.output_name} are not finite numbers; "
+            f"train it again, with a smaller learning rate"
+        )
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder, f"net{_ending(path)}")
         try:

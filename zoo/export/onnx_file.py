@@ -5,6 +5,7 @@ convolutions want the channels before the pixels, so the images are transposed f
 back before they are flattened.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -186,7 +187,8 @@ def _add_group_norm(graph: _Graph, step: Step) -> None:
     path, channels = step.path, step.input_shape[-1]
     whole = [0, channels, *step.input_shape[:-1]]  # 0: as it is
     ends = (-1, *[1] * len(step.input_shape[:-1]))
-    graph.add("Reshape", f"{path}/groups", {f"{path}/of_groups": np.array([0, layer.groups, -1])})
+    groups = [0, layer.groups, math.prod(step.input_shape) // layer.groups]
+    graph.add("Reshape", f"{path}/groups", {f"{path}/of_groups": np.array(groups)})
     ones = {
         f"{path}/ones": np.ones(layer.groups, np.float32),
         f"{path}/zeros": np.zeros(layer.groups, np.float32),

@@ -86,6 +86,7 @@ class Source:
         return images if self.input_type == "uint8" else images.astype(np.float32) / 255
 
     @usual_settings()
+    @jax.default_matmul_precision("highest")  # whole float32, as the files compute, on a GPU too
     def logits(self, images: np.ndarray) -> np.ndarray:
         """The zoo's own output for images [B, height, width, channels]."""
         check_devices()

@@ -21,6 +21,8 @@ def write(path: Path, source: Source) -> None:
     batch = torch.export.Dim("batch")
     pixels = torch.zeros((2, *source.image_shape), dtype=getattr(torch, source.input_type))
     program = torch.export.export(make(source), (pixels,), dynamic_shapes=({0: batch},))
+    for node in program.graph.nodes:  # a file that is given away holds no path of this machine
+        node.meta.pop("stack_trace", None)
     torch.export.save(program, path)
 
 
