@@ -1,5 +1,7 @@
 """`zoo compare`: runs and results files, as a table and a picture."""
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,7 +65,7 @@ def test_the_table_is_sorted_by_accuracy(runs: list[Path]) -> None:
 
 
 def test_a_module_without_known_layers_has_no_place_by_depth(
-    runs: list[Path], tmp_path: Path
+    runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     history = finished("lenet3", 0.5)
     history.config["model"] = "Perceptron (given in code)"
@@ -78,6 +80,19 @@ def test_a_module_without_known_layers_has_no_place_by_depth(
     depths = {x for line in figure.axes[0].get_lines() for x in line.get_xdata()}
     assert depths
     assert 0 not in depths
+    zoo.web.comparison.draw(zoo.web.comparison.read([tmp_path / "module"]))
+    assert not capsys.readouterr().err  # of Matplotlib, that a legend has nothing in it
+
+
+def test_runs_in_directories_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
+    workdirs = [tmp_path / name / "run" for name in ("lr1", "lr2")]
+    for workdir in workdirs:
+        workdir.mkdir(parents=True)
+        finished("vgg5", 0.9).write(workdir)
+    assert [entry.name for entry in zoo.web.comparison.read(workdirs)] == [*map(str, workdirs)]
+    nameless = tmp_path / os.fsdecode(b"caf\xe9")
+    shutil.copytree(workdirs[0], nameless)
+    assert [entry.name for entry in zoo.web.comparison.read([nameless])] == ["caf?"]
 
 
 def test_the_picture_is_reproducible(runs: list[Path], tmp_path: Path) -> None:
@@ -109,6 +124,8 @@ def test_runs_that_cannot_be_compared_are_one_sentence(runs: list[Path], tmp_pat
         zoo.web.comparison.read([tmp_path / "going"])
     with pytest.raises(ZooError, match="does not exist: name the directory of a run"):
         zoo.web.comparison.read([*runs, tmp_path / "none"])
+    with pytest.raises(ZooError, match=r"is the history of a run: name its directory, .*/first$"):
+        zoo.web.comparison.read([tmp_path / "first/history.json"])
     (tmp_path / "reproduction.json").write_text('{"format": 1, "runs": []}')
     with pytest.raises(ZooError, match="there is no finished run to compare"):
         zoo.web.comparison.read([tmp_path / "reproduction.json"])

@@ -136,6 +136,8 @@ def test_a_run_in_progress_or_without_a_checkpoint_is_shown_by_its_history(
     history.epochs = []
     history.write(begun)
     assert "No epoch is finished yet." in report.make([begun], TODAY)
+    nameless = begun.rename(tmp_path / os.fsdecode(b"caf\xe9"))
+    assert re.search(r'class="problem">[^<]*caf\?[^<]*checkpoint', report.make([nameless], TODAY))
 
 
 JSON = st.recursive(

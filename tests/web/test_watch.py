@@ -32,7 +32,7 @@ from zoo.models import list_models
 from zoo.models.packaged import WEIGHTS, packaged_weights
 from zoo.system.errors import ZooError
 from zoo.training import train_and_evaluate
-from zoo.web import watch
+from zoo.web import loading, watch
 
 Zoo = Callable[..., tuple[int, str, str]]
 
@@ -120,6 +120,9 @@ def test_a_page_follows_its_run(tmp_path: Path) -> None:
     history_of(3).write(tmp_path / "run")
     again = client.get("/parts/history/run", headers={"If-None-Match": first.headers["ETag"]})
     assert "3 of 3 epochs" in again.text
+    listed = client.get("/parts/runs").text  # which is kept until the history changes
+    assert "3 of 3" in listed
+    assert client.get("/parts/runs").text == listed
     assert len(Page(again.text).tooltips) == 4  # training and validation of loss and accuracy
 
 
@@ -177,6 +180,21 @@ def test_nets_with_the_same_framing_share_a_picture(client: flask.testing.FlaskC
     drawing = png(draw_strokes(3, 280, "white", "black"))
     content = client.post("/answers", data=drawing).json
     assert len(content["seen"]) == 1
+
+
+def test_a_net_that_fails_does_not_hold_up_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str) -> TrainedNet:
+        raise MemoryError(f"no memory for\n{name}")
+
+    monkeypatch.setattr(loading.trained, "load_packaged", load)
+    nets = loading.PackagedNets()
+    nets.load()
+    assert nets._thread
+    nets._thread.join(60)
+    problems = nets.problems()
+    assert problems["vgg5"] == "MemoryError: no memory for vgg5"
+    assert len(problems) == len(loading.about_packaged())
+    assert not nets.loading()
 
 
 def test_answers_are_those_of_zoo_predict(
@@ -321,6 +339,26 @@ def test_names_of_directories_are_text(tmp_path: Path) -> None:
     assert len(page.links) == 2  # the other name cannot be part of an address
     for link in page.links:
         assert client.get(link).status_code == 200
+
+
+def test_runs_in_directories_whose_names_are_no_text_have_no_address(tmp_path: Path) -> None:
+    """Two such names may be the same text."""
+    for parent in (b"\xe8", b"\xe9"):
+        (tmp_path / os.fsdecode(parent) / "run").mkdir(parents=True)
+        history_of(1).write(tmp_path / os.fsdecode(parent) / "run")
+    listed = watch.make_app(tmp_path).test_client().get("/parts/runs")
+    assert not Page(listed.text).links
+    assert listed.text.count("its name cannot be part of an address: rename the directory") == 2
+
+
+def test_a_run_whose_name_is_no_text_is_watched_alone(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    history_of(1).write(folder)
+    client = watch.make_app(folder).test_client()
+    assert client.get("/draw").status_code == 200
+    (link,) = Page(client.get("/parts/runs").text).links
+    assert client.get(link).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,8 @@ def read(path: Path) -> list[FinishedRun]:
     try:
         content = forms.read_json(path)
         found = content["format"]
+        if path.name == zoo.training.history.FILENAME:
+            raise ZooError(f"{path} is the history of a run: name its directory, {path.parent}")
         if found != FORMAT:
             raise ZooError(
                 f"{path} is of format {found!r:.20}, and this version of the zoo reads format "

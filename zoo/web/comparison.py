@@ -66,15 +66,17 @@ def read(paths: Sequence[Path]) -> list[Entry]:
     Raises:
         ZooError: neither a run directory nor a results file; a run that is not complete.
     """
+    workdirs = [path for path in paths if not path.is_file()]
+    names = dict(zip(workdirs, zoo.training.history.names(workdirs), strict=True))
     entries: list[Entry] = []
     for path in paths:
-        entries += _of_results(path) if path.is_file() else [_of_run(path)]
+        entries += [_of_run(path, names[path])] if path in names else _of_results(path)
     if not entries:
         raise ZooError("there is no finished run to compare")
     return entries
 
 
-def _of_run(workdir: Path) -> Entry:
+def _of_run(workdir: Path, name: str) -> Entry:
     history = zoo.training.history.read(workdir)
     if not history.is_complete or history.test is None:
         done, of = len(history.epochs), history.config["num_epochs"]
@@ -87,7 +89,7 @@ def _of_run(workdir: Path) -> Entry:
             f"{workdir} has a net that is unknown to this version: use the version that trained it"
         )
     return Entry(
-        name=workdir.resolve().name,
+        name=name,
         layers=zoo.models.NETS[net] if isinstance(net, str) else net or (),
         dataset=short(history.config["dataset"]),
         num_parameters=history.model["num_params"],
@@ -195,7 +197,8 @@ def _draw_depth(axes: Axes, entries: Sequence[Entry]) -> None:
         axes.plot([*by_depth], means, style, color=color, label=f"{label} (mean)")
     axes.set_xlabel("convolutions")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(frameon=False)
+    if axes.lines:  # not of modules alone
+        axes.legend(frameon=False)
 
 
 def _draw_cost(

@@ -14,7 +14,6 @@ from zoo.data.names import short
 from zoo.system.errors import ZooError
 from zoo.system.files import as_text
 from zoo.system.text import mean_text
-from zoo.training.history import History
 from zoo.training.parameters import newest_step
 
 _DEPTH = 3  # directory levels below the watched one that are searched for runs
@@ -51,7 +50,12 @@ def find(folder: Path, name: str) -> Path:
 def list_runs(folder: Path) -> list[ListedRun]:
     """The runs, most recently changed first."""
     workdirs = sorted(_workdirs(folder), key=changed_ns, reverse=True)
-    return [_listed(_name(folder, workdir), workdir) for workdir in workdirs]
+    return [_listed(folder, workdir) for workdir in workdirs]
+
+
+def has_runs(folder: Path) -> bool:
+    """Whether there is any."""
+    return any(True for _ in _workdirs(folder))
 
 
 def changed_ns(workdir: Path) -> int:
@@ -78,24 +82,27 @@ def _workdirs(folder: Path) -> Iterator[Path]:
 def _name(folder: Path, workdir: Path) -> str:
     """The run's name in addresses: its directory, relative to the watched one."""
     if workdir == folder:
-        return folder.resolve().name or "run"
+        return as_text(folder.resolve().name) or "run"
     return as_text(workdir.relative_to(folder).as_posix())
 
 
-@functools.lru_cache(maxsize=1000)
-def _read_history(workdir: Path, changed: int) -> History:
-    return zoo.training.history.read(workdir)
-
-
-def _listed(name: str, workdir: Path) -> ListedRun:
-    if as_text(workdir.name) != workdir.name:  # bytes that are no text
+def _listed(folder: Path, workdir: Path) -> ListedRun:
+    name, changed = _name(folder, workdir), changed_ns(workdir)
+    if workdir != folder and name != workdir.relative_to(folder).as_posix():
         return ListedRun(
             name, problem="its name cannot be part of an address: rename the directory"
         )
     try:
-        history = _read_history(workdir, changed_ns(workdir))
+        run = _read(workdir, name, changed)
     except ZooError as error:
         return ListedRun(name, problem=as_text(str(error)))
+    return dataclasses.replace(run, changed=_ago(time.time() - changed / 1e9))
+
+
+@functools.lru_cache(maxsize=100_000)  # more than one lists; they are small
+def _read(workdir: Path, name: str, changed: int) -> ListedRun:
+    """The run, but for the time since it changed."""
+    history = zoo.training.history.read(workdir)
     return ListedRun(
         name,
         net=history.config["model"],
@@ -107,7 +114,6 @@ def _listed(name: str, workdir: Path) -> ListedRun:
         if history.epochs
         else "",
         test_accuracy=mean_text(history.test["accuracy"], ".2%") if history.test else "",
-        changed=_ago(time.time() - changed_ns(workdir) / 1e9),
     )
 
 

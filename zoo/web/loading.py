@@ -10,6 +10,7 @@ from zoo.analysis.net import TrainedNet
 from zoo.models.packaged import packaged_weights
 from zoo.system.errors import ZooError
 from zoo.system.files import as_text
+from zoo.system.text import error_text
 
 _DATASET = "mnist"  # the one of digits
 
@@ -66,5 +67,7 @@ class PackagedNets:
                 net.probabilities(np.zeros((1, *net.image_shape), np.uint8))  # compiles it
             except ZooError as error:
                 self._problems[name] = as_text(str(error))
+            except Exception as error:  # such as too little memory: the others can be loaded still
+                self._problems[name] = as_text(error_text(error))
             else:
                 self._ready[name] = net

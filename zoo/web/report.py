@@ -15,7 +15,7 @@ from zoo.data import NOWHERE, DataDirs
 from zoo.reproduction import page
 from zoo.system import figures
 from zoo.system.errors import ZooError
-from zoo.system.files import check_target
+from zoo.system.files import as_text, check_target
 from zoo.web import comparison, pages, views
 
 
@@ -87,7 +87,7 @@ def _section(
     try:
         return Section(run.name, run, views.view_net(path, prefix, given))
     except ZooError as error:
-        return Section(run.name, run, problem=str(error))
+        return Section(run.name, run, problem=as_text(str(error)))
 
 
 def _results_page(path: Path, level: int) -> Markup:

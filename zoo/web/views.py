@@ -21,6 +21,7 @@ from zoo.data.names import short
 from zoo.reproduction.results import is_mnist
 from zoo.system import figures
 from zoo.system.errors import ZooError
+from zoo.system.files import as_text
 from zoo.system.text import mean_text
 from zoo.training.curves import METRICS, draw_histories
 from zoo.training.history import History
@@ -131,7 +132,7 @@ def view_net(workdir: Path, prefix: str, given: DataDirs = NOWHERE) -> NetView:
             label = f"{net.name}: {KINDS[kind].lower()}"
             drawn[kind] = Markup(figures.to_svg(figure, f"{prefix}-{kind}", label))
         except ZooError as error:  # a net without mistakes
-            drawn[kind] = str(error)
+            drawn[kind] = as_text(str(error))
     about = f"After epoch {net.epoch}, seed {net.seed}, on {len(split):,} test images."
     scores = evaluation.evaluate(logits, split.labels)
     return NetView(about, scores, net.data.class_names, drawn)

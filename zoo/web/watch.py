@@ -112,7 +112,7 @@ def _show_runs(app: flask.Flask, folder: Path, given: DataDirs) -> None:
 
     @app.get("/")
     def index() -> str | Response:
-        if not listing.list_runs(folder):
+        if not listing.has_runs(folder):
             return flask.redirect("/draw")
         return pages.render("watch.html", folder=as_text(str(folder)))
 
@@ -122,17 +122,19 @@ def _show_runs(app: flask.Flask, folder: Path, given: DataDirs) -> None:
 
     @app.get("/runs/<name:name>")
     def page_of_run(name: str) -> str:
-        run = views.view_run(listing.find(folder, name), name, "live")
+        workdir = listing.find(folder, name)
+        run = _view_run(workdir, name, listing.changed_ns(workdir))
         return pages.render("watch_run.html", name=name, run=run)
 
     @app.get("/parts/history/<name:name>")
     def part_history(name: str) -> flask.Response:
         workdir = listing.find(folder, name)
+        changed = listing.changed_ns(workdir)
         response = flask.Response()
-        response.set_etag(f"{zoo.__version__}-{listing.changed_ns(workdir)}")
+        response.set_etag(f"{zoo.__version__}-{changed}")
         response.make_conditional(flask.request)
         if response.status_code != 304:
-            run = views.view_run(workdir, name, "live")
+            run = _view_run(workdir, name, changed)
             response.set_data(pages.render("watch_history.html", run=run))
         return response
 
@@ -141,6 +143,11 @@ def _show_runs(app: flask.Flask, folder: Path, given: DataDirs) -> None:
         workdir = listing.find(folder, name)
         net = _view_net(workdir, listing.state_of(workdir), given)
         return pages.render("watch_net.html", net=net, kinds=views.KINDS)
+
+
+@functools.lru_cache(maxsize=4)  # a page asks for its parts at once, and other tabs do
+def _view_run(workdir: Path, name: str, changed: int) -> views.RunView:
+    return views.view_run(workdir, name, "live")
 
 
 @functools.lru_cache(maxsize=4)
