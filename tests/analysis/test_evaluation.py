@@ -1,11 +1,13 @@
 """Scores of a trained net, compared with manual results and with those of its run."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given
@@ -94,6 +96,14 @@ def test_logits_of_any_size_can_be_scored() -> None:
     assert found.confusions == ()
     assert json.loads(to_json(found))["loss"] == {"value": 0.0, "low": None, "high": None}
     assert "most often confused" not in to_text(found)
+
+
+def test_answers_that_are_not_finite_are_one_sentence(run: tuple[Path, History]) -> None:
+    """Weights may be finite, and their products may not."""
+    net = zoo.analysis.trained.load(run[0])
+    huge = jax.tree.map(lambda leaf: leaf * np.float32(1e25), net.variables)
+    with pytest.raises(ZooError, match=r"are not finite numbers, .*: train it again"):
+        dataclasses.replace(net, variables=huge).probabilities(net.split("test").images)
 
 
 @pytest.mark.parametrize("index", [0, 1])

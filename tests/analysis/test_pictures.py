@@ -118,6 +118,16 @@ def test_each_layer_with_weights_has_its_violins(name: str) -> None:
     assert len(axes.collections) == 2 * len(expected)
 
 
+def test_initial_weights_are_those_of_the_run_whatever_jax_is_set_to() -> None:
+    usual, net = pictures.weights(make_net("pooling_cnn3")), make_net("pooling_cnn3")
+    with jax.default_prng_impl("rbg"), jax.threefry_partitionable(False):
+        found = pictures.weights(net)
+    for expected, violin in zip(usual.axes[0].collections, found.axes[0].collections, strict=True):
+        np.testing.assert_array_equal(
+            expected.get_paths()[0].vertices, violin.get_paths()[0].vertices
+        )
+
+
 def test_a_net_that_started_from_other_weights_has_no_initial_ones_of_its_seed() -> None:
     net = make_net("lenet3")
     tuned = dataclasses.replace(net, data=dataclasses.replace(net.data, is_from_seed=False))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from zoo.analysis.significance import binomial_error, distance, welch
 
@@ -47,9 +48,21 @@ def test_welch_by_hand() -> None:
     assert found.p == pytest.approx(0.0705, abs=1e-4)
 
 
+@pytest.mark.parametrize("counts", [(2, 2), (5, 5), (2, 4)], ids=str)
+def test_two_constant_samples_are_compared_by_permutation(counts: tuple[int, int]) -> None:
+    first, second = [4.0] * counts[0], [9.0] * counts[1]
+    found = welch(first, second)
+    assert found is not None
+    assert found.mean == -5
+    exact = stats.permutation_test(
+        (first, second), lambda a, b: np.mean(a) - np.mean(b), n_resamples=np.inf, vectorized=False
+    )
+    assert found.p == pytest.approx(exact.pvalue)
+
+
 def test_welch_gives_no_result_for_too_few_or_constant_values() -> None:
     assert welch([1.0], [2.0, 3.0]) is None
-    assert welch([1.0, 1.0], [2.0, 2.0]) is None
+    assert welch([1.0, 1.0], [1.0, 1.0, 1.0]) is None
     assert welch([1.0, 1.0, 1.0], [2.0, 2.0, 2.1]) is not None
 
 

@@ -84,7 +84,8 @@ HIGH, LOW, WIDE = [0.995, 0.9951, 0.9952], [0.985, 0.9851, 0.9852], [0.98, 0.99,
         (HIGH, LOW, [0.98], "not enough runs"),
         (HIGH, LOW, [], "not enough runs"),
         ([], LOW, LOW, "not enough runs"),
-        ([0.99, 0.99], [0.98, 0.98], LOW, "cannot be told from noise"),  # both are constant
+        ([0.99, 0.99], [0.98, 0.98], LOW, "cannot be told from noise"),  # both constant, p = 1/3
+        ([0.99] * 5, [0.98] * 5, [0.98] * 5, "holds"),  # p = 2/252
     ],
 )
 def test_a_claim_is_tested_on_each_pair(

@@ -77,7 +77,11 @@ class TrainedNet:
 
     @usual_settings()
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """[N, classes] float32 of images [N, height, width, channels], uint8."""
+        """[N, classes] float32 of images [N, height, width, channels], uint8.
+
+        Raises:
+            ZooError: one of them is not finite.
+        """
         check_devices()
         count = min(_BATCH_SIZE, len(images))
         found = []
@@ -86,7 +90,13 @@ class TrainedNet:
             padding = [(0, count - len(batch)), (0, 0), (0, 0), (0, 0)]  # one shape, one program
             logits = _apply(self.model, self.variables, np.pad(batch, padding))
             found.append(np.asarray(logits, np.float32)[: len(batch)])
-        return np.concatenate(found)
+        answers = np.concatenate(found)
+        if not np.isfinite(answers).all():
+            raise ZooError(
+                f"the answers of {self.name} are not finite numbers, so its weights are of no use: "
+                f"train it again, with a smaller learning rate"
+            )
+        return answers
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """[N, classes], each row with sum 1, of images [N, height, width, channels], uint8."""

@@ -26,6 +26,7 @@ from zoo.models.layers import AvgPool, Conv, DepthwiseConv, MaxPool, Residual
 from zoo.models.net import ConvNet, places
 from zoo.system.errors import ZooError
 from zoo.system.figures import COLORS, label_text, name_ticks, plain
+from zoo.system.settings import usual_settings
 
 _MAX_WEIGHTS = 5000  # of a layer, sampled at random: enough for the shape of a violin
 _MAX_FILTERS = 64
@@ -35,6 +36,7 @@ _OF_IMAGES = (Conv, DepthwiseConv, MaxPool, AvgPool, Residual)
 _MAX_PREDICTIONS = 100  # the picture is then 130 inches high
 
 
+@usual_settings()
 def weights(net: TrainedNet) -> Figure:
     """Violins of each layer's kernel: initial weights on the left, trained on the right.
 

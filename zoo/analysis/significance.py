@@ -35,7 +35,7 @@ def distance(published: float, own: Sequence[float], error: float = 0.0) -> floa
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """The mean of one sample minus that of another, by Welch's test."""
+    """The mean of one sample minus that of another."""
 
     mean: float
     low: float  # of the 95% confidence interval
@@ -46,18 +46,25 @@ class Difference:
 def welch(first: Sequence[float], second: Sequence[float]) -> Difference | None:
     """Compares two samples that may have different variances (Welch 1947).
 
+    Of two constant samples Welch's test knows no variance. Their p is that of the exact permutation
+    test (Fisher 1935): one of the ways to divide all values separates them so, and for two sides
+    it counts twice.
+
     Returns:
-        the difference; None if a sample has fewer than two values, or both are constant.
+        the difference; None if a sample has fewer than two values, or all values are the same.
     """
     from scipy import stats  # imported late: it takes most of a second
 
     if min(len(first), len(second)) < 2:
         return None
+    mean = statistics.fmean(first) - statistics.fmean(second)
     if statistics.stdev(first) == statistics.stdev(second) == 0:
-        return None
+        if first[0] == second[0]:
+            return None
+        ways = math.comb(len(first) + len(second), len(first))
+        return Difference(mean, mean, mean, min(1.0, 2 / ways))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # one of the samples is constant
         result = stats.ttest_ind(first, second, equal_var=False)
         interval = result.confidence_interval(0.95)
-    mean = statistics.fmean(first) - statistics.fmean(second)
     return Difference(mean, float(interval.low), float(interval.high), float(result.pvalue))

@@ -34,7 +34,7 @@ _METHOD = f"""\
 - **Conclusions** are tested by Welch's two-sided test of each pair of nets, with the notebooks'
   protocol: a conclusion *holds* if the net is better than each other one with p < {LEVEL}, and
   *does not hold* if one of k others is better with p < {LEVEL} / k. Seeds are independent, so the
-  test is unpaired.
+  test is unpaired. Where neither net's runs differ, the p is that of the exact permutation test.
 - **Seconds** are the median over epochs, validation included, on a machine that may also have run
   other jobs; of seeds that were trained together, the share of each. Which device the other one is
   stands below.
