@@ -1,8 +1,10 @@
 """The environment of a measurement, and the memory of a process."""
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -79,6 +81,9 @@ def _hardware() -> dict[str, Any]:
 def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
+        if package == "torch" and (build := _torch_build()):
+            versions[package] = build
+            continue
         names = (package, f"{package}_cpu")  # tensorflow-cpu is TensorFlow under another name
         for name in names:
             try:
@@ -87,6 +92,18 @@ def _versions() -> dict[str, str]:
             except importlib.metadata.PackageNotFoundError:
                 continue
     return versions
+
+
+def _torch_build() -> str:
+    """Such as "2.14.1+cu130", whose libraries take memory on a CPU, too; "" if it is not here.
+
+    Its wheel's version may lack the end. It is read, not imported, because memory is measured.
+    """
+    if (found := importlib.util.find_spec("torch")) is None or not found.origin:
+        return ""
+    text = Path(found.origin).with_name("version.py").read_text()
+    version = re.search(r"^__version__ = '([^']+)'", text, re.MULTILINE)
+    return version[1] if version else ""
 
 
 def commit(checkout: Path = ROOT) -> str | None:
