@@ -42,6 +42,7 @@ def run(program: str, main: Callable[[], int], on_stop: str = "", saves: bool = 
             eight seconds for that. A second signal stops the process at once.
     """
     use_one_arena()
+    _replace_missing_streams()
     _print_in_any_encoding()
     os.environ["MPLBACKEND"] = "agg"  # pictures are files; one of a notebook may not be installed
     _watch_signals(program, on_stop, SECONDS_TO_STOP if saves else 0.0)
@@ -54,11 +55,18 @@ def run(program: str, main: Callable[[], int], on_stop: str = "", saves: bool = 
     os._exit(status)  # skips Orbax's thread pools, which print errors at exit
 
 
+def _replace_missing_streams() -> None:
+    """Makes a process that was started without standard output or errors print to nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+
+
 def _print_in_any_encoding() -> None:
     """Makes "+-" of a "±" where standard output is ASCII or Latin-1, instead of an error."""
     codecs.register_error("zoo", spell)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # None: the process was started without it
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="zoo")
 
 
@@ -78,9 +86,9 @@ def _watch_signals(program: str, on_stop: str, seconds: float) -> None:
         if seconds:
             name = _STOP_SIGNALS[signal.Signals(number)]
             how = f"saving, at most {seconds:.0f} s; a second signal stops at once"
-            _say(f"\n{program}: {name}: {how}\n")
+            _say(f"\n{program}: {name}: {how}")
             select.select([asked], [], [], seconds)
-        _say(f"\n{program}: stopped{on_stop}\n")
+        _say(f"\n{program}: stopped{on_stop}")
         os._exit(128 + number)
 
     threading.Thread(target=answer, daemon=True).start()
@@ -94,12 +102,12 @@ def _show_warning(
     file: object = None,
     line: str | None = None,
 ) -> None:
-    _say(f"note: {' '.join(str(message).split())}\n")
+    _say(f"note: {' '.join(str(message).split())}")
 
 
 def _say(text: str) -> None:
-    with contextlib.suppress(OSError):  # the reader has closed the pipe
-        os.write(sys.stderr.fileno(), text.encode(errors="backslashreplace"))
+    with contextlib.suppress(OSError):  # the reader has closed the pipe, or the disk is full
+        print(f"{text}\n", end="", file=sys.stderr, flush=True)  # in one piece: two threads print
 
 
 def status_of(program: str, main: Callable[[], int]) -> int:
@@ -107,23 +115,22 @@ def status_of(program: str, main: Callable[[], int]) -> int:
     try:
         return main()
     except StoppedError as error:
-        _say(f"{program}: {error}\n")
+        _say(f"{program}: {error}")
         return 128 + (_asked[0] if _asked else signal.SIGTERM)
     except ZooError as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        _say(f"{program}: {error}")
         return 2
     except BrokenPipeError:  # the reader has closed the pipe, as in ... | head
         return 128 + signal.SIGPIPE
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""
-        print(f"{program}: {error.strerror or error}{place}", file=sys.stderr)
+        _say(f"{program}: {error.strerror or error}{place}")
         return 2
     except Exception as error:
         if os.environ.get("ZOO_TRACEBACK"):
             raise
-        print(
+        _say(
             f"{program}: unexpected error ({error_text(error):.500}): if the environment is not "
-            f"its cause, report it with the traceback that ZOO_TRACEBACK=1 shows",
-            file=sys.stderr,
+            f"its cause, report it with the traceback that ZOO_TRACEBACK=1 shows"
         )
         return 2
