@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -30,6 +31,17 @@ def test_one_and_several_runs_in_every_format(tmp_path: Path, suffix: str) -> No
         output = tmp_path / f"{len(chosen)}{suffix}"
         save(draw_runs(chosen), output)
         assert output.read_bytes().startswith(STARTS[suffix])
+
+
+def test_a_picture_is_written_through_a_link(
+    tmp_path: Path, run_zoo: Callable[..., tuple[int, str, str]]
+) -> None:
+    run, link = write_run(tmp_path / "run", history_of(2)), tmp_path / "link.svg"
+    (tmp_path / "real.svg").touch()
+    link.symlink_to("real.svg")
+    assert run_zoo("plot", run, "-o", link)[0] == 0
+    assert link.is_symlink()
+    assert (tmp_path / "real.svg").read_bytes().startswith(b"<?xml")
 
 
 def test_curves_are_labelled_with_names_units_and_what_was_validated_on(tmp_path: Path) -> None:

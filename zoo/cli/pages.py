@@ -37,7 +37,7 @@ def compare(runs: Sequence[Path], output: Path | None) -> None:
     entries = comparison.read(runs)
     click.echo(comparison.to_text(entries))
     if output is not None:
-        figures.save(comparison.draw(entries), output)
+        figures.save(comparison.draw(entries), output, follow=True)
 
 
 @click.command(short_help="Write a report of runs: one HTML file.")
@@ -61,7 +61,7 @@ def report(runs: Sequence[Path], output: Path, given: "DataDirs") -> None:
     zoo.system.compilation.enable_cache()
     with waiting("drawing the report"):
         page = report.make(runs, datetime.date.today(), given)
-    write_whole(output, page)
+    write_whole(output, page, follow=True)
     click.echo(f"wrote {output} ({len(page.encode()) / 1e6:.1f} MB)")
 
 

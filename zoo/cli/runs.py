@@ -115,7 +115,7 @@ def predict(
     if picture is not None:
         from zoo.analysis import pictures
 
-        figures.save(pictures.predictions(loaded[0], found[0]), picture)
+        figures.save(pictures.predictions(loaded[0], found[0]), picture, follow=True)
 
 
 def _nets_and_images(names: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -201,7 +201,7 @@ def plot(
     zoo.system.compilation.enable_cache()
     if kind == "curves":
         _check_have_history(nets)
-        figures.save(draw_runs([Path(run) for run in nets]), output)
+        figures.save(draw_runs([Path(run) for run in nets]), output, follow=True)
         return
     net = trained.load(nets[0], seed, given)
     with waiting("drawing"):
@@ -213,7 +213,7 @@ def plot(
         else:
             split = net.split("test")
             figure = pictures.OF_SPLIT[kind](net, split, net.probabilities(split.images))
-        figures.save(figure, output)
+        figures.save(figure, output, follow=True)
 
 
 def _check_have_history(nets: Sequence[str]) -> None:

@@ -249,7 +249,7 @@ def _write(
             f"{result.agreement:.0%} of its answers are the same; choose another ending"
         )
     with as_sentence(path):
-        write_whole(path, content)
+        write_whole(path, content, follow=True)
     return result
 
 

@@ -99,8 +99,13 @@ def add_legend(
     figure.set_figheight(figure.get_figheight() + max(0.0, more))
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path, *, follow: bool = False) -> None:
     """Writes the picture and replaces an existing file; the same picture gives the same bytes.
+
+    Args:
+        figure: the picture.
+        path: the file.
+        follow: as for `write_whole`.
 
     Raises:
         ZooError: the suffix is not one of `SUFFIXES`; the directory does not exist.
@@ -118,7 +123,7 @@ def save(figure: Figure, path: Path) -> None:
             metadata=no_date.get(suffix),
             bbox_inches=_larger(figure),
         )
-    write_whole(path, file.getvalue())
+    write_whole(path, file.getvalue(), follow=follow)
 
 
 def to_svg(figure: Figure, name: str, label: str) -> str:

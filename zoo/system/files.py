@@ -33,24 +33,36 @@ def unreadable(path: Path, error: OSError) -> str:
     return f"{shown(path)} cannot be read ({error.strerror or error}): {advice}"
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def write_whole(path: Path, content: str | bytes, *, follow: bool = False) -> None:
     """Replaces a file atomically: a reader sees either the old or the new content.
+
+    The file keeps its permissions.
+
+    Args:
+        path: the file.
+        content: text is written in UTF-8.
+        follow: whether a symbolic link stays and the file that it names is replaced. Only where a
+            person names the file: links in a directory may be an attack, and are replaced.
 
     Raises:
         ZooError: like `check_target`.
         OSError: it cannot be written; an existing file is unchanged.
     """
-    check_target(path)
+    target = Path(os.path.realpath(path)) if follow else path
+    check_target(target)
     data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.tmp")
+    start = os.fsencode(target.name)[:200].decode(errors="ignore")  # a name has at most 255 bytes
+    temporary = target.with_name(f".{start}.{os.getpid()}.tmp")
     try:
         temporary.unlink(missing_ok=True)  # left by a process with the same PID, or an attack
         with open(temporary, "xb") as file:  # x: do not follow a link to another file
+            if target.is_file() and not target.is_symlink():
+                os.fchmod(file.fileno(), target.stat().st_mode & 0o777)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_directory(path.parent)
+        temporary.replace(target)
+        sync_directory(target.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         error.filename = str(path)  # not the temporary file, and not None
