@@ -1,17 +1,22 @@
 """A grid of runs: what its text means, its runs, and how it goes on."""
 
+import csv
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ml_collections import ConfigDict
+from test_history import history_of
 
 import zoo.cli.arguments
 import zoo.training.history
 from zoo.system.errors import StoppedError, ZooError
 from zoo.training import sweep
+from zoo.training.history import History
 from zoo.training.sweep import Axis, Cell, grid, name_of, parse_axis, short_names
 
 
@@ -103,6 +108,41 @@ def cells_of(config: ConfigDict, folder: Path, rates: list[float]) -> list[Cell]
         settings = {"optimizer.learning_rate": f"{rate:g}"}
         cells.append(Cell(settings, own, folder / name_of(settings)))
     return cells
+
+
+def write_complete(workdir: Path, num_epochs: int) -> History:
+    history = history_of(num_epochs)
+    history.test = {"accuracy": 0.5, "loss": 1.0, "num_examples": 9, "epoch": 1}
+    workdir.mkdir(parents=True, exist_ok=True)
+    history.write(workdir)
+    return history
+
+
+def test_the_table_keeps_the_runs_that_were_complete_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_zoo: Callable[..., tuple[int, str, str]]
+) -> None:
+    """A value more comes first; the command is stopped in the second of its new runs."""
+    stop_in = ""
+
+    def train(config: ConfigDict, workdir: Path, **options: Any) -> History:
+        if workdir.name == stop_in:
+            raise StoppedError("stopped")
+        return write_complete(workdir, config.num_epochs)
+
+    def directories(*values: str) -> list[str]:
+        over = ("--over", f"batch_size={','.join(values)}", "--over", "seed=0:2")
+        run_zoo("sweep", "lenet3", "--config.num_epochs=2", "--runs", tmp_path, *over)
+        with (tmp_path / "sweep.csv").open() as file:
+            return [line["directory"] for line in csv.DictReader(file)]
+
+    monkeypatch.setattr("zoo.training.sweep.train_and_evaluate", train)
+    before = [f"batch_size={size},seed={seed}" for size in (16, 32) for seed in (0, 1)]
+    assert directories("16", "32") == before
+    stop_in = "batch_size=8,seed=1"
+    assert directories("8", "16", "32") == ["batch_size=8,seed=0", *before]
+    write_complete(tmp_path / before[0], num_epochs=5)  # it is to have two
+    (tmp_path / before[1] / "history.json").write_text("")
+    assert directories("8", "16", "32") == ["batch_size=8,seed=0", *before[2:]]
 
 
 @pytest.mark.slow

@@ -71,12 +71,13 @@ def sweep(
     cells, runs = sweep_cells(net, over, runs, arguments)
     import zoo.system.compilation  # only now: these take a second to import
     from zoo.analysis import sweeps
-    from zoo.training.sweep import run
+    from zoo.training.sweep import finished, run
 
     zoo.system.compilation.enable_cache()
-    rows = []
+    known = {each.cell.workdir: sweeps.row_of(each) for each in finished(cells)}
     for outcome in run(cells, stop_requested, quiet=quiet):
-        rows.append(sweeps.row_of(outcome))
+        known[outcome.cell.workdir] = sweeps.row_of(outcome)
+        rows = [known[cell.workdir] for cell in cells if cell.workdir in known]
         sweeps.write(rows, runs)
     click.echo(f"\n{sweeps.to_text(sweeps.grouped(rows))}")
     picture = " and sweep.png" if sweeps.draw_or_tell(rows, runs) else ""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 import zoo.config
+import zoo.training.history
 from zoo.system.errors import DivergedError, ZooError
 from zoo.system.text import counted
 from zoo.training.history import History
@@ -103,6 +104,17 @@ def name_of(settings: Mapping[str, str]) -> str:
     names = zip(short_names([*settings]), settings.values(), strict=True)
     parts = (f"{name}={value}" for name, value in names)
     return re.sub(r"[^\w.,=+-]", "-", ",".join(parts))
+
+
+def finished(cells: Sequence[Cell]) -> Iterator[Outcome]:
+    """Those that were complete before, each with the number of epochs that it is to have."""
+    for cell in cells:
+        try:
+            history = zoo.training.history.read(cell.workdir)
+        except ZooError:  # there is none, or `run` will say what is wrong with it
+            continue
+        if history.is_complete and len(history.epochs) == cell.config.num_epochs:
+            yield Outcome(cell, history)
 
 
 def run(
