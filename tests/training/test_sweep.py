@@ -78,8 +78,9 @@ def test_each_run_has_its_configuration_and_wrong_ones_are_told_before_any_train
     others = ["--config.dataset=digits"]
     cells, runs = zoo.cli.arguments.sweep_cells("lenet3", over, None, others)
     assert runs == Path("runs/sweep-lenet3-digits")
-    several = zoo.cli.arguments.sweep_cells("lenet3", over, None, [*others, "--config.num_seeds=3"])
-    assert several[1] == runs
+    of_three = [*others, "--config.num_seeds=3"]
+    apart = ["optimizer.learning_rate=1e-3,1e-2", "seed=0,3"]
+    assert zoo.cli.arguments.sweep_cells("lenet3", apart, None, of_three)[1] == runs
     at_home = zoo.cli.arguments.sweep_cells("lenet3", over, Path("~/sweep"), others)[1]
     assert at_home == Path.home() / "sweep"
     assert [cell.config.optimizer.learning_rate for cell in cells] == [1e-3, 1e-3, 1e-2, 1e-2]
@@ -95,6 +96,11 @@ def test_each_run_has_its_configuration_and_wrong_ones_are_told_before_any_train
         ),
         ((["dataset=idx:a,idx-a"], []), "config.dataset must be one of"),
         ((["dataset=npz:a b,npz:a:b"], []), "two runs would have the same directory"),
+        (
+            (["seed=7,2,4"], ["--config.num_seeds=3"]),
+            "the runs from seeds 2 and 4 would both train seed 4, as each has num_seeds=3: give "
+            "seeds 3 apart, such as --over seed=2,5, or leave num_seeds out",
+        ),
     ):
         with pytest.raises(ZooError, match=re.escape(said)):
             zoo.cli.arguments.sweep_cells("lenet3", wrong[0], tmp_path, wrong[1])

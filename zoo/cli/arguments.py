@@ -145,9 +145,10 @@ def sweep_cells(
 
     Raises:
         ZooError: as `parse_named`, `sweep.parse_axis` and `sweep.grid`; two runs would have one
-            directory.
+            directory, or train the same seed with the same settings.
     """
-    from zoo.training.sweep import Cell, grid, name_of, parse_axis  # only now: it takes a second
+    # Only now: it takes a second.
+    from zoo.training.sweep import Cell, check_seeds, grid, name_of, parse_axis
 
     for argument in arguments:
         if re.match(r"--?workdir(=|$)", argument):
@@ -164,6 +165,7 @@ def sweep_cells(
     cells = [Cell(settings, config, runs / name_of(settings)) for settings, config in parsed]
     if len({cell.workdir for cell in cells}) < len(cells):
         raise ZooError("two runs would have the same directory: their values differ in signs alone")
+    check_seeds(cells)
     return cells, runs
 
 

@@ -106,6 +106,23 @@ def name_of(settings: Mapping[str, str]) -> str:
     return re.sub(r"[^\w.,=+-]", "-", ",".join(parts))
 
 
+def check_seeds(cells: Sequence[Cell]) -> None:
+    """Raises ZooError if two that differ in the seed alone, of many seeds each, share one."""
+    groups: dict[tuple[tuple[str, str], ...], list[ConfigDict]] = {}
+    for cell in cells:
+        others = tuple((key, value) for key, value in cell.settings.items() if key != SEED)
+        groups.setdefault(others, []).append(cell.config)
+    for configs in groups.values():
+        for one, other in itertools.pairwise(sorted(configs, key=lambda config: config.seed)):
+            count = one.num_seeds
+            if other.seed < one.seed + count:
+                raise ZooError(
+                    f"the runs from seeds {one.seed} and {other.seed} would both train seed "
+                    f"{other.seed}, as each has num_seeds={count}: give seeds {count} apart, such "
+                    f"as --over seed={one.seed},{one.seed + count}, or leave num_seeds out"
+                )
+
+
 def finished(cells: Sequence[Cell]) -> Iterator[Outcome]:
     """Those that were complete before, each with the number of epochs that it is to have."""
     for cell in cells:
