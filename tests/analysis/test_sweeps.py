@@ -81,6 +81,15 @@ def test_the_file_has_a_line_for_each_run(tmp_path: Path) -> None:
         ([outcome({"seed": str(seed)}, 0.5) for seed in range(3)], "seed", []),
         ([outcome({"model": name}, 0.5) for name in ("lenet3", "vgg5")], "model", []),
         ([outcome({"seed": "0"}, 0, diverged=True)], "seed", []),
+        (
+            [
+                outcome({"batch_size": size, "model": name}, 0, diverged=True)
+                for size in ("8", "9")
+                for name in ("lenet3", "vgg5")
+            ],
+            "batch_size",
+            [],
+        ),
     ],
 )
 def test_the_picture_is_drawn_across_the_key_with_the_most_values(

@@ -14,7 +14,7 @@ from test_history import history_of
 
 import zoo.cli.arguments
 import zoo.training.history
-from zoo.system.errors import StoppedError, ZooError
+from zoo.system.errors import DivergedError, StoppedError, ZooError
 from zoo.training import sweep
 from zoo.training.history import History
 from zoo.training.sweep import Axis, Cell, grid, name_of, parse_axis, short_names
@@ -149,6 +149,21 @@ def test_the_table_keeps_the_runs_that_were_complete_before(
     write_complete(tmp_path / before[0], num_epochs=5)  # it is to have two
     (tmp_path / before[1] / "history.json").write_text("")
     assert directories("8", "16", "32") == ["batch_size=8,seed=0", *before[2:]]
+
+
+def test_a_sweep_of_which_no_run_finishes_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_zoo: Callable[..., tuple[int, str, str]]
+) -> None:
+    def train(config: ConfigDict, workdir: Path, **options: Any) -> None:
+        workdir.mkdir(parents=True)
+        raise DivergedError("loss is nan")
+
+    monkeypatch.setattr("zoo.training.sweep.train_and_evaluate", train)
+    over = ("--over", "batch_size=8,16", "--over", "optimizer.name=adam,sgd")
+    status, said, error = run_zoo("sweep", "lenet3", "--runs", tmp_path, *over)
+    assert status == 2
+    assert "wrote sweep.csv and sweep.png to" in said
+    assert error.splitlines()[-1].startswith("zoo: training diverged in each run of the sweep: ")
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from zoo.cli.nets import complete_net
+from zoo.system.errors import ZooError
 from zoo.system.process import stop_requested
 
 NET = click.argument("net", metavar="NET|FILE|DIRECTORY", shell_complete=complete_net)
@@ -83,6 +84,11 @@ def sweep(
     picture = " and sweep.png" if sweeps.draw_or_tell(rows, runs) else ""
     if not quiet:
         click.echo(f"wrote sweep.csv{picture} to {runs}")
+    if all(row.num_diverged for row in rows):
+        raise ZooError(
+            "training diverged in each run of the sweep: try lower values of "
+            "config.optimizer.learning_rate, and another directory with --runs"
+        )
 
 
 @click.command(short_help="Train nets again and compare with the published results.")

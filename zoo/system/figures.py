@@ -78,12 +78,16 @@ def add_legend(
 ) -> None:
     """Adds a legend below the axes; long texts are broken into lines, and the figure grows for it.
 
+    Without handles there is none.
+
     Args:
         figure: of a constrained layout.
         handles: what is explained.
         texts: of each handle, without formulas.
         num_columns: most columns of the legend.
     """
+    if not handles:
+        return
     width = max(1, *map(len, texts))
     while True:
         labels = [plain(textwrap.fill(text, width)) for text in texts]
