@@ -443,6 +443,44 @@ def check_weights(directory: Path, runs: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ('{"format": 7, "weights": []}', "index.json is of format 7, and this version of the zoo"),
+        ("", "index.json is damaged or tells of no weights: move it away, or use another"),
+        ("{}", "index.json is damaged"),
+        ("[]", "index.json is damaged"),
+        ('{"format": 1, "weights": [{"net": "vgg5", "file": "x"}]}', "index.json is damaged"),
+        (
+            '{"format": 1, "weights": [{"net": "vgg6", "file": "x", "dataset": "mnist"}]}',
+            "index.json is damaged",
+        ),
+        (None, "weights is not a directory: name one for the weights"),
+    ],
+)
+def test_a_directory_of_weights_that_cannot_be_used_is_told_before_the_training(
+    run_zoo: Zoo,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: str | None,
+    sentence: str,
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("zoo.reproduction.run.train_and_evaluate", None)
+    weights = tmp_path / "weights"
+    if content is None:
+        weights.touch()
+    else:
+        weights.mkdir()
+        (weights / "index.json").write_text(content)
+    folders = ("--runs", tmp_path / "runs", "--output", tmp_path / "out")
+    status, _, error = run_zoo("reproduce", "vgg5", "--weights=~/weights", *folders)
+    assert status == 2
+    assert sentence in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["vgg6"], "zoo: unknown net 'vgg6': did you mean vgg5?"),

@@ -13,7 +13,7 @@ import zoo.reproduction.results
 from zoo.reproduction.page import to_csv, to_markdown, to_text
 from zoo.reproduction.results import FinishedRun
 from zoo.reproduction.table import Row, make_rows, training_hours
-from zoo.reproduction.weights import keep, tell_seeds
+from zoo.reproduction.weights import keep, read, tell_seeds
 from zoo.system.errors import DivergedError, ZooError
 from zoo.system.files import expanded, write_whole
 from zoo.system.lock import locked
@@ -71,10 +71,14 @@ def reproduce(
         quiet, should_stop: as for `train_and_evaluate`.
 
     Raises:
-        ZooError: see `train_and_evaluate`; unknown net; a results file that cannot be read.
+        ZooError: see `train_and_evaluate`; unknown net; a results file or an index of weights that
+            cannot be read.
         OSError: something cannot be written.
     """
     runs_dir, output = expanded(runs_dir), expanded(output)
+    if weights is not None:
+        weights = expanded(weights)
+        read(weights)  # now, not after hours: it says what is wrong with it
     configs = {net: zoo.config.load(net) for net in nets}
     runs = zoo.reproduction.results.read(output / f"{STEM}.json")
     held = {(run.net, run.protocol, run.seed) for run in runs if missing and _is_up_to_date(run)}

@@ -22,9 +22,43 @@ from zoo.models.packaged import INDEX
 from zoo.models.pretrained import make_config
 from zoo.reproduction.results import FinishedRun, by_notebook
 from zoo.system import forms
-from zoo.system.files import write_whole
+from zoo.system.errors import ZooError
+from zoo.system.files import unreadable, write_whole
 
 FORMAT = 1
+_ENTRY: forms.Form = {
+    "net": lambda value: forms.text(value) and value in zoo.models.MODELS,
+    "dataset": forms.text,
+    "file": forms.text,
+}
+
+
+def read(directory: Path) -> list[dict[str, Any]]:
+    """The entries of the index in that directory; none if there is no index.
+
+    Raises:
+        ZooError: it is damaged, has another format, or cannot be read.
+    """
+    path = directory / INDEX
+    try:
+        content = forms.read_json(path)
+        if (found := content["format"]) != FORMAT:
+            raise ZooError(
+                f"{path} is of format {found!r:.20}, and this version of the zoo reads format "
+                f"{FORMAT} of weights: use the version that wrote it, or another directory"
+            )
+        forms.check(content["weights"], [_ENTRY])
+        return content["weights"]
+    except FileNotFoundError:
+        return []
+    except NotADirectoryError:
+        raise ZooError(f"{directory} is not a directory: name one for the weights") from None
+    except OSError as error:
+        raise ZooError(unreadable(path, error)) from None
+    except (ValueError, KeyError, TypeError):
+        raise ZooError(
+            f"{path} is damaged or tells of no weights: move it away, or use another directory"
+        ) from None
 
 
 def keep(workdir: Path, directory: Path, seed: int | None = None) -> None:
@@ -64,7 +98,7 @@ def keep(workdir: Path, directory: Path, seed: int | None = None) -> None:
         "weights_dtype": dtype,
         "num_parameters": history.model["num_params"],
     }
-    _write(directory, [*(each for each in _read(directory) if each["file"] != path.name), entry])
+    _write(directory, [*(each for each in read(directory) if each["file"] != path.name), entry])
 
 
 def tell_seeds(directory: Path, runs: Sequence[FinishedRun]) -> None:
@@ -73,8 +107,12 @@ def tell_seeds(directory: Path, runs: Sequence[FinishedRun]) -> None:
     Args:
         directory: with the index; if there is none, nothing is done.
         runs: the finished runs; those of the notebooks' protocol on MNIST count.
+
+    Raises:
+        ZooError: as `read`.
+        OSError: it cannot be written.
     """
-    entries = _read(directory)
+    entries = read(directory)
     for entry in entries:
         own = [run.test["accuracy"] for run in by_notebook(runs, entry["net"])]
         if own and entry["dataset"] == "mnist":
@@ -93,11 +131,6 @@ def _as_half(leaf: Any) -> np.ndarray:
 def _sha256_of_data(net: TrainedNet) -> str:
     given, hint, workdir = net.given, net.data.hint, net.data.workdir
     return net.data.sha256 or zoo.data.find(net.data.dataset, given, hint, workdir).sha256
-
-
-def _read(directory: Path) -> list[dict[str, Any]]:
-    path = directory / INDEX
-    return forms.read_json(path)["weights"] if path.exists() else []
 
 
 def _write(directory: Path, entries: Sequence[dict[str, Any]]) -> None:
