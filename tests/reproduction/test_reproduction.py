@@ -484,6 +484,7 @@ def test_a_directory_of_weights_that_cannot_be_used_is_told_before_the_training(
     ("arguments", "sentence"),
     [
         (["vgg6"], "zoo: unknown net 'vgg6': did you mean vgg5?"),
+        (["fast99"], "zoo: fast99 has no published result to compare with: try zoo train fast99"),
         (["vgg5", "--seeds=0"], "zoo: Invalid value for '--seeds': 0 is not in the range"),
         (["vgg5", "--seeds=many"], "zoo: Invalid value for '--seeds': 'many' is not a valid"),
         (["vgg5", "--protocol=mine"], "zoo: Invalid value for '--protocol': 'mine' is not one of"),

@@ -9,6 +9,7 @@ import jax
 from ml_collections import ConfigDict
 
 import zoo.config
+import zoo.models
 import zoo.reproduction.results
 from zoo.reproduction.page import to_csv, to_markdown, to_text
 from zoo.reproduction.results import FinishedRun
@@ -71,8 +72,8 @@ def reproduce(
         quiet, should_stop: as for `train_and_evaluate`.
 
     Raises:
-        ZooError: see `train_and_evaluate`; unknown net; a results file or an index of weights that
-            cannot be read.
+        ZooError: see `train_and_evaluate`; a net that is unknown or of no notebook; a results file
+            or an index of weights that cannot be read; no device.
         OSError: something cannot be written.
     """
     runs_dir, output = expanded(runs_dir), expanded(output)
@@ -80,6 +81,8 @@ def reproduce(
         weights = expanded(weights)
         read(weights)  # now, not after hours: it says what is wrong with it
     configs = {net: zoo.config.load(net) for net in nets}
+    if new := next((net for net in nets if net not in zoo.models.MODELS), None):
+        raise ZooError(f"{new} has no published result to compare with: try zoo train {new}")
     runs = zoo.reproduction.results.read(output / f"{STEM}.json")
     held = {(run.net, run.protocol, run.seed) for run in runs if missing and _is_up_to_date(run)}
     plan = [
