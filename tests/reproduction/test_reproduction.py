@@ -505,6 +505,23 @@ def test_reproduce_reports_a_mistake_in_one_sentence(
     assert not runs.exists()
 
 
+def test_a_device_that_is_missing_is_told_before_the_training(
+    run_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """JAX raises an AssertionError without a message where the plugin is not installed."""
+
+    def find() -> None:
+        raise AssertionError
+
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    monkeypatch.setattr("jax.devices", find)
+    monkeypatch.setattr("jax.default_backend", find)
+    folders = ("--runs", tmp_path / "runs", "--output", tmp_path / "out")
+    status, _, error = run_zoo("reproduce", "lenet3", *folders)
+    assert status == 2
+    assert error.startswith("zoo: JAX cannot use JAX_PLATFORMS=cuda: unset it, set it to cpu, or ")
+
+
 def test_zoo_without_a_command_and_with_a_wrong_one(run_python: Python) -> None:
     for arguments in ([], ["--help"]):
         done = run_python("-m", "zoo.cli", *arguments)

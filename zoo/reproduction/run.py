@@ -18,6 +18,7 @@ from zoo.reproduction.weights import keep, read, tell_seeds
 from zoo.system.errors import DivergedError, ZooError
 from zoo.system.files import expanded, write_whole
 from zoo.system.lock import locked
+from zoo.system.settings import check_devices
 from zoo.training import numerics, train_and_evaluate
 from zoo.training.history import seeds_text
 from zoo.training.terminal import Terminal
@@ -84,6 +85,7 @@ def reproduce(
     if new := next((net for net in nets if net not in zoo.models.MODELS), None):
         raise ZooError(f"{new} has no published result to compare with: try zoo train {new}")
     runs = zoo.reproduction.results.read(output / f"{STEM}.json")
+    check_devices()
     held = {(run.net, run.protocol, run.seed) for run in runs if missing and _is_up_to_date(run)}
     plan = [
         Lot(net, protocol, lot)
