@@ -57,6 +57,15 @@ def draw(kind: str, net: TrainedNet, split: Split) -> Figure:
 KINDS = (*pictures.OF_NET, *pictures.OF_SPLIT, "activations")
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_name_is_no_formula(kind: str, split: Split) -> None:
+    net = dataclasses.replace(make_net("lenet3"), name="/x/a$\\frac$b.py:NET")
+    figure = draw(kind, net, split)
+    figure.draw_without_rendering()  # it parses formulas
+    titles = [*figure.texts, *(axes.title for axes in figure.axes)]
+    assert any("a\\$\\frac\\$b.py:NET after" in title.get_text() for title in titles)
+
+
 def overlapping_labels(figure: Figure) -> list[tuple[str, str]]:
     """Pairs of titles, labels and other texts (except ticks) that overlap."""
     canvas = FigureCanvasAgg(figure)

@@ -242,7 +242,7 @@ def calibration(net: TrainedNet, split: Split, probabilities: np.ndarray) -> Fig
     upper, lower = figure.subplots(2, height_ratios=(3, 1), sharex=True)
     upper.plot([0, 1], [0, 1], "--", color="#999999", label="perfectly calibrated")
     share, accuracy = confidences[filled] / counts[filled], rights[filled] / counts[filled]
-    upper.plot(share, accuracy, "o-", color=COLORS[0], label=net.name)
+    upper.plot(share, accuracy, "o-", color=COLORS[0], label=plain(net.name))
     upper.set(ylabel="fraction right", ylim=(0, 1.03))
     upper.legend(frameon=False, loc="upper left")
     error = calibration_error(confidence, is_right)
@@ -295,7 +295,7 @@ def _thinned(array: np.ndarray) -> np.ndarray:
 
 
 def _title(net: TrainedNet, text: str) -> str:
-    return f"{net.name} after epoch {net.epoch}: {text}"
+    return f"{plain(net.name)} after epoch {net.epoch}: {text}"
 
 
 def _label(axes: Axes, text: str) -> None:
