@@ -96,7 +96,17 @@ def test_the_estimate_is_the_compilers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [(5, "5 bytes"), (1.5e4, "15 kB"), (2.5e6, "2.5 MB"), (1e12, "1,000.0 GB")]
+    ("count", "text"),
+    [
+        (5, "5 bytes"),
+        (999, "999 bytes"),
+        (1.5e4, "15 kB"),
+        (999_400, "999 kB"),
+        (999_700, "1 MB"),
+        (2.5e6, "2.5 MB"),
+        (999.6e6, "1.0 GB"),
+        (1e12, "1,000.0 GB"),
+    ],
 )
 def test_sizes_are_given_in_units(count: float, text: str) -> None:
     assert bytes_text(count) == text

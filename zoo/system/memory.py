@@ -67,7 +67,7 @@ def program_bytes(compiled: Any) -> float:
 def bytes_text(count: float) -> str:
     """Such as "1.2 GB"."""
     for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
+        if count < 999.5:  # three digits of more are 1e+03
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:,.1f} GB"
