@@ -116,8 +116,8 @@ EDITS = [
     (("epochs", 0, "epoch"), 2),
     (("epochs",), {}),
     (("environment",), []),
-    (("environment", "device"), "\udc80"),
-    (("earlier_environments",), [1]),
+    *((("environment", "device"), value) for value in (None, 5, [], "\udc80")),
+    *((("earlier_environments",), value) for value in ([1], [{"device": 5}])),
 ]
 
 

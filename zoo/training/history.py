@@ -208,6 +208,8 @@ def _check_form(history: History) -> None:
     forms.check(history.environment.get("processes", 2), forms.whole(2))
     forms.check(zoo.training.numerics.version_of(history.environment), forms.whole(1))
     forms.check(history.earlier_environments, [{}])
+    for each in (history.environment, *history.earlier_environments):
+        forms.check(each.get("device", ""), forms.text)
     if history.framing:
         zoo.data.framing.from_content(history.framing)
     forms.check(history.model, {"name": forms.text, "num_params": forms.whole(1)})
