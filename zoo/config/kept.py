@@ -62,7 +62,7 @@ def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -
     if differing:
         raise ZooError(
             f"{where} holds a run with another configuration, {', '.join(differing)}: "
-            f"use the same configuration or another directory"
+            f"use the same configuration, or another directory, such as --workdir runs/second"
         )
     epochs, schedule = (before["num_epochs"], now["num_epochs"]), now["optimizer.schedule"]
     reason = ""
@@ -73,5 +73,5 @@ def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -
     if reason:
         raise ZooError(
             f"{where} holds a run of {epochs[0]} epochs, which cannot become {epochs[1]}: "
-            f"{reason}; use another directory"
+            f"{reason}; use another directory, such as --workdir runs/second"
         )
