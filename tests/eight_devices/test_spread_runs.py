@@ -198,7 +198,7 @@ def test_a_step_moves_gradients_metrics_and_sums_of_statistics_alone(
     statistics = 4 * 4 * num_channels
     expected = 4 * num_params + statistics + 4 + 4 * (2 + num_counts)  # loss; right answers, counts
     assert expected - 12 <= sum(found["all-reduce"]) <= expected
-    assert len(found["all-reduce"]) == 2 if not num_channels else 11
+    assert len(found["all-reduce"]) == (11 if num_channels else 2)
 
 
 def run(config: ConfigDict, workdir: Path, **changes: Any) -> History:
