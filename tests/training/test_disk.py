@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,12 +31,13 @@ def arguments(data: Path, workdir: Path, *more: str) -> list[str]:
     ]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def own_compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What cannot be written whole must not get into the cache of other tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
-        yield
+@pytest.fixture
+def own_compilation_cache(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For tests with a limit: what is cut off must not get into the cache of other tests."""
+    folder = tmp_path_factory.getbasetemp() / "compiled_within_limits"
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(folder))
 
 
 def train(*more: str, limit: int | None = None) -> tuple[int, str]:
@@ -59,6 +59,7 @@ def is_one_sentence(error: str) -> bool:
     return len(lines) == 1 and lines[0].startswith("train.py: ") and "Traceback" not in error
 
 
+@pytest.mark.usefixtures("own_compilation_cache")
 @pytest.mark.slow
 def test_a_full_disk_is_one_sentence_and_the_run_goes_on_bit_for_bit(
     idx_dir: Path, tmp_path: Path
@@ -87,6 +88,7 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on_bit_for_bit(
     assert failures >= 2
 
 
+@pytest.mark.usefixtures("own_compilation_cache")
 @pytest.mark.slow
 def test_a_full_disk_names_what_could_not_be_written(idx_dir: Path, tmp_path: Path) -> None:
     assert train(*arguments(idx_dir, tmp_path / "first", "--config.num_epochs=1"))[0] == 0
@@ -182,6 +184,7 @@ def test_a_folder_on_another_file_system_does(idx_dir: Path, tmp_path: Path) -> 
         shutil.rmtree(other)
 
 
+@pytest.mark.usefixtures("own_compilation_cache")
 @pytest.mark.slow
 def test_two_runs_in_one_folder_the_second_is_refused_and_a_dead_one_holds_nothing(
     idx_dir: Path, tmp_path: Path
