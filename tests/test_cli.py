@@ -46,6 +46,15 @@ def tiny(idx_dir: Path, workdir: Path, *more: str) -> list[str]:
     ]
 
 
+@pytest.fixture
+def quickly_compiled(tmp_path: Path) -> str:
+    """An option: a net that takes little time where nothing is cached."""
+    (tmp_path / "small.py").write_text(
+        "from zoo.models.layers import *\nNET = (Conv(2, 3, stride=3), Flatten(), Head())"
+    )
+    return f"--config.model={tmp_path / 'small.py'}:NET"
+
+
 def test_a_run_from_the_command_line(run_python: Run, idx_dir: Path, tmp_path: Path) -> None:
     workdir = tmp_path / "a run"
     arguments = tiny(idx_dir, workdir, "--config.optimizer.learning_rate=0.002")
@@ -69,14 +78,19 @@ def test_a_run_from_the_command_line(run_python: Run, idx_dir: Path, tmp_path: P
 
 
 def test_a_second_start_compiles_nothing(
-    run_python: Run, idx_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_python: Run,
+    idx_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    quickly_compiled: str,
 ) -> None:
     """All programs come from the folder of the first run: none is added to it."""
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     kept = []
     for name in ("first", "second"):
-        arguments = tiny(idx_dir, tmp_path / name, "--config.seed=3", "--config.num_epochs=1")
+        more = (quickly_compiled, "--config.seed=3", "--config.num_epochs=1")
+        arguments = tiny(idx_dir, tmp_path / name, *more)
         result = run_python(*arguments)
         assert (result.returncode, result.stderr) == (0, "")
         kept.append({path.name for path in (tmp_path / "caches").rglob("*-cache")})
@@ -85,11 +99,16 @@ def test_a_second_start_compiles_nothing(
 
 
 def test_a_cache_folder_that_cannot_be_written_costs_nothing_else(
-    run_python: Run, idx_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_python: Run,
+    idx_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    quickly_compiled: str,
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "file/cache"))
-    result = run_python(*tiny(idx_dir, tmp_path / "run", "--config.num_epochs=1"))
+    more = (quickly_compiled, "--config.num_epochs=1")
+    result = run_python(*tiny(idx_dir, tmp_path / "run", *more))
     assert result.returncode == 0
     assert "Traceback" not in result.stderr
 
