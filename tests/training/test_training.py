@@ -18,12 +18,14 @@ import zoo.models
 import zoo.training.history
 from zoo import training
 from zoo.models import list_models
+from zoo.models.layers import Flatten, Head, Net
 from zoo.system.errors import ZooError
 from zoo.system.lock import locked
 from zoo.training import programs, train_and_evaluate
 from zoo.training.checkpoint import Checkpoints
 from zoo.training.history import TIMINGS, History
 from zoo.training.loop import Trainer
+from zoo.training.nets import choose
 from zoo.training.resume import first_snapshot
 from zoo.training.terminal import Terminal
 
@@ -75,6 +77,39 @@ def test_every_net_trains_two_steps(name: str, tmp_path: Path, tiny_config: Conf
     assert history.test is not None
     assert history.test["num_examples"] == 2
     assert (tmp_path / "run/checkpoints/2").is_dir()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_a_run_smooths_labels_as_its_configuration_says(
+    share: float, tmp_path: Path, tiny_config: ConfigDict
+) -> None:
+    """Its first loss, of one batch of all images, and the gradients that explain a divergence."""
+    tiny_config.update(label_smoothing=share, num_epochs=1, batch_size=72)
+    net: Net = (Flatten(), Head())
+    history = train_and_evaluate(tiny_config, tmp_path / "run", model=net, quiet=True)
+    config, chosen = choose(tiny_config, net)
+    dataset = zoo.data.load("idx", manual_dir=tiny_config.manual_dir)
+    trainer = Trainer(config, dataset, Terminal(quiet=True), chosen)
+    state, (images, labels) = trainer.init(), (dataset.train.images, dataset.train.labels)
+    logits = trainer.model.apply({"params": state.params}, images, train=False)
+    losses = -np.asarray(jax.nn.log_softmax(logits))
+    plain = losses[np.arange(72), labels].mean()
+    expected = (1 - share) * plain + share * losses.mean()
+    assert abs(losses.mean() - plain) > 0.01 * plain  # so that 0.3 makes a difference
+    assert history.epochs[0]["loss"] == pytest.approx(expected, rel=1e-5)
+    batch = {"image": images, "label": labels, "mask": np.ones(72, bool)}
+    assert float(trainer.gradients(state, batch)[2].loss_sum) / 72 == pytest.approx(
+        expected, rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("remat", [False, True])
+def test_a_run_computes_activations_again_as_its_configuration_says(
+    remat: bool, tiny_config: ConfigDict
+) -> None:
+    tiny_config.remat = remat
+    dataset = zoo.data.load("idx", manual_dir=tiny_config.manual_dir)
+    assert Trainer(tiny_config, dataset, Terminal(quiet=True)).model.remat is remat
 
 
 def test_history_beyond_the_checkpoint_is_done_again(
