@@ -1,5 +1,6 @@
 """Numbers that are not finite: stopped and explained, or skipped."""
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,11 @@ import zoo.data
 import zoo.training.divergence
 import zoo.training.history
 from zoo.models import ConvNet
-from zoo.models.layers import BatchNorm, Conv, Flatten, Head
+from zoo.models.layers import BatchNorm, Context, Conv, Flatten, Head, Layer
 from zoo.system.errors import DivergedError, ZooError
 from zoo.training import programs, train_and_evaluate
 from zoo.training.loop import Trainer
-from zoo.training.programs import take_batch
+from zoo.training.programs import epoch_order, take_batch
 from zoo.training.step import create_train_state, make_gradients, make_train_step
 from zoo.training.terminal import Terminal
 
@@ -173,6 +174,36 @@ def test_without_such_a_batch_skipping_changes_nothing(
     for one, other in zip(untimed(skip), untimed(stop), strict=True):
         assert one.pop("skipped") == 0
         assert one == pytest.approx(other, rel=1e-5)
+
+
+@dataclasses.dataclass(frozen=True)
+class NoWhiteImages(Layer):
+    """Not a number for an image that is white everywhere."""
+
+    kind = "no_white_images"
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return input_shape
+
+    def __call__(self, x: jax.Array, context: Context) -> jax.Array:
+        return jnp.where(jnp.min(x, (1, 2, 3), keepdims=True) > 0.99, jnp.nan, x)
+
+
+def test_a_run_counts_the_images_of_a_batch_that_it_left_out(
+    tiny_config: ConfigDict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One of its five batches has a white image."""
+    given = zoo.data.load("idx", manual_dir=tiny_config.manual_dir)
+    images = np.array(given.train.images)
+    images[5] = 255
+    dataset = zoo.data.from_arrays(images, given.train.labels, given.test.images, given.test.labels)
+    tiny_config.update(on_nan="skip", num_epochs=1)
+    (order,) = np.where((epoch_order(jnp.uint32(0), 1, 72, 16) == 5).any(1))
+    model = ConvNet((NoWhiteImages(), Flatten(), Head()))
+    history = train_and_evaluate(tiny_config, tmp_path / "run", model=model, dataset=dataset)
+    size = 8 if order.item() == 4 else 16  # 72 images: the last batch is of 8
+    assert history.epochs[0]["skipped"] == size
+    assert f"note: {size} images were left out: the loss or the" in capsys.readouterr().err
 
 
 def test_where_every_batch_is_skipped_the_run_says_so(
