@@ -56,8 +56,9 @@ def feed(name: str, count: int) -> None:
 @pytest.mark.parametrize("name", targets.TARGETS)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_damaged_inputs_give_a_value_or_one_sentence(name: str) -> None:
+    refused = 1 if name in ("npz", "checkpoint") else 0  # of two files that each input makes
     for content in targets.SEEDS[name]:
-        targets.TARGETS[name](content)  # a good input is read
+        assert len(targets.run(name, content)) == refused  # a good input is read
     feed(name, 300)
 
 
