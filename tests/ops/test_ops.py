@@ -239,6 +239,26 @@ def test_conv_equals_xla_for_every_square_kernel(side, padding):
             assert_close(one, other, "float32")
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [("bfloat16", 0.01), ("float16", 0.001)])
+def test_conv_of_narrow_types_is_that_of_float32_rounded(dtype, tolerance):
+    """Value and both gradients: without Winograd's sums, which need a digit more than they have."""
+    rng = np.random.default_rng(0)
+    x, dy = (jnp.asarray(rng.normal(size=(3, 12, 12, 48)), dtype) for _ in range(2))
+    kernel = jnp.asarray(rng.normal(size=(3, 3, 48, 48)), dtype)
+
+    def products(conv, x, kernel, dy):
+        y, transpose = jax.vjp(functools.partial(conv, padding="SAME"), x, kernel)
+        return y, *transpose(dy)
+
+    actual = jax.jit(functools.partial(products, zoo.ops.conv))(x, kernel, dy)
+    wide = [array.astype("float32") for array in (x, kernel, dy)]
+    exact = jax.jit(functools.partial(products, xla_ops.conv))(*wide)
+    for one, other in zip(actual, exact, strict=True):
+        assert one.dtype == dtype
+        error = np.abs(np.asarray(one, np.float32) - other).max() / np.abs(other).max()
+        assert error < tolerance
+
+
 def test_taps_that_overlap_only_padding_are_skipped_exactly():
     """On a 1x1 map a 7x7 kernel is its middle tap; the other 48 have a gradient of zero."""
     rng = np.random.default_rng(0)
