@@ -163,7 +163,8 @@ def test_average_pooling_and_its_gradients_equal_xla(window, stride, padding):
         def derivatives(pool, x):
             pool = functools.partial(pool, window=window, stride=stride, padding=padding)
             gradient = jax.grad(lambda x: jnp.sum(jnp.sin(pool(x)) ** 2))
-            return pool(x), gradient(x), jax.jvp(gradient, (x,), (jnp.cos(x),))
+            of_several = jax.vmap(gradient)(jnp.stack([x, jnp.cos(x)]))
+            return pool(x), gradient(x), jax.jvp(gradient, (x,), (jnp.cos(x),)), of_several
 
         assert_equal(
             *(jax.jit(functools.partial(derivatives, m.avg_pool))(x) for m in (zoo.ops, xla_ops))
