@@ -346,7 +346,7 @@ def png(width: int, height: int) -> bytes:
 def test_an_image_too_large_is_not_decoded(tmp_path: Path, size: tuple[int, int]) -> None:
     path = tmp_path / "image.png"
     path.write_bytes(png(*size))
-    with pytest.raises(ZooError) as caught:
+    with pytest.raises(ZooError, match=r"more (pixels )?than the limit") as caught:
         zoo.data.images.read(path)
     told(caught.value)
 
@@ -364,7 +364,7 @@ def test_only_a_few_kinds_of_images_are_decoded(tmp_path: Path, kind: str) -> No
 def test_an_image_with_not_a_number_in_it_is_one_sentence() -> None:
     values = np.zeros((9, 9), np.float32)
     values[3, 3] = np.nan
-    with pytest.raises(ZooError):
+    with pytest.raises(ZooError, match="finite"):
         zoo.data.preparation.prepare(Image.fromarray(values), (28, 28, 1), MNIST, "image")
 
 
