@@ -1,5 +1,6 @@
 """Arrays in memory become a dataset, or one sentence says why not."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,46 @@ def test_arrays_of_any_whole_numbers_become_uint8_images_with_int32_labels() -> 
     np.testing.assert_array_equal(dataset.train.labels, LABELS)
     assert (dataset.train.images.dtype, dataset.train.labels.dtype) == (np.uint8, np.int32)
     assert dataset.test.images.shape == (3, 6, 5, 1)
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        lambda array: array.astype(">i4"),
+        lambda array: array.astype("<u2"),
+        lambda array: array.astype(np.uint64),
+        np.asfortranarray,
+        lambda array: np.repeat(array, 3, axis=0)[::3],  # strided
+        lambda array: array[::-1].copy()[::-1],  # with a negative stride
+        lambda array: np.stack([array, array], -1)[..., 0],
+        read_only,
+    ],
+    ids=[
+        "big-endian",
+        "little-endian",
+        "uint64",
+        "Fortran",
+        "strided",
+        "backwards",
+        "within",
+        "read-only",
+    ],
+)
+def test_however_arrays_are_stored_they_are_the_same_dataset(
+    stored: Callable[[np.ndarray], np.ndarray],
+) -> None:
+    for each in (stored(IMAGES.astype(np.uint8)), stored(IMAGES)):
+        dataset = from_arrays(each, stored(LABELS), each[:3], stored(LABELS)[:3])
+        np.testing.assert_array_equal(dataset.train.images[..., 0], IMAGES)
+        np.testing.assert_array_equal(dataset.train.labels, LABELS)
+        assert (dataset.train.images.dtype, dataset.train.labels.dtype) == (np.uint8, np.int32)
+        assert dataset.sha256 == from_arrays(IMAGES, LABELS, IMAGES[:3], LABELS[:3]).sha256
 
 
 def test_texts_as_labels_are_the_names_of_the_classes() -> None:
