@@ -121,6 +121,30 @@ def test_gradients_of_images_whose_type_says_where_they_are(
         assert_close(jax.grad(loss_of(variables, train))(params, spread), found)
 
 
+@pytest.mark.parametrize(  # each formulation on a CPU
+    "channels", [24, *(pytest.param(channels, marks=pytest.mark.slow) for channels in (1, 10))]
+)
+def test_gradients_of_images_that_the_compiler_spreads(channels: int) -> None:
+    """By what it knows of where the arguments are, without types that say so."""
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(24, 8, 8, channels)).astype(np.float32)
+    kernel = (rng.normal(size=(5, 5, channels, 6)) / 5).astype(np.float32)
+
+    def loss(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        y = zoo.ops.conv(x, kernel, "SAME")
+        return jnp.sum(jnp.sin(zoo.ops.max_pool(y, 3, 2, "SAME")))
+
+    gradient = jax.jit(jax.grad(loss, (0, 1)))
+    spread = jax.device_put(x, NamedSharding(mesh, P("data")))
+    found = gradient(spread, jax.device_put(kernel, NamedSharding(mesh, P())))
+    assert found[0].sharding.spec[0] == "data"
+    assert len(spread.sharding.device_set) == 8
+    for one, other in zip(found, gradient(x, kernel), strict=True):
+        assert len(other.sharding.device_set) == 1
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
+
+
 @pytest.mark.slow
 def test_features_can_be_spread_by_their_type(images: jax.Array) -> None:
     mesh = jax.make_mesh((4, 2), ("data", "model"))

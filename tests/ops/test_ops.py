@@ -568,19 +568,6 @@ def test_gpu_and_tpu_get_the_convolution_of_xla(arrays):
         assert "lhs_dilate = [2, 2]" not in text
 
 
-def test_sharded_images_give_the_same_gradients(arrays):
-    """The batch is sharded over a mesh of all devices (which may be only one)."""
-    x, kernel = arrays
-    devices = jax.device_count()
-    x = jnp.concatenate([x] * devices)
-    mesh = jax.make_mesh((devices,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
-    split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
-    whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    sharded = jax.device_put(x, split), jax.device_put(kernel, whole)
-    gradient = jax.jit(jax.grad(small_net, argnums=(0, 1)))
-    assert_trees_close(gradient(*sharded), gradient(x, kernel))
-
-
 def test_a_net_can_be_debugged_without_compiling():
     """Under `jax.disable_jit` a primitive is still compiled by itself: there is no other way."""
     model = zoo.models.create_model("ablation_cnn3_dropout")
