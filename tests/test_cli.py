@@ -211,7 +211,7 @@ NO_NETWORK = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0
         (["--config=TMP/x_train.npy"], "try zoo train pooling_cnn3 --config.dataset=npy:TMP\n"),
         (["--config=TMP/text"], "--config.dataset=KIND:TMP/text, KIND being one of images, npz, "),
         (["--config=STOP"], "the configuration file cannot be loaded: KeyboardInterrupt\n"),
-        (["--config=NETS"], "NETS has nets, but no get_config(): try --config.model=NETS:MY_NET\n"),
+        (["--config=NETS"], "NETS has nets, but no get_config(): try zoo train NETS:MY_NET\n"),
         (["--config=BROKEN"], "the configuration file cannot be loaded: ZeroDivisionError"),
         (["--config=EXIT"], "the configuration file cannot be loaded: SystemExit: 3"),
         (["--config=NONE"], "file's get_config() must return a ConfigDict"),

@@ -88,7 +88,7 @@ def parse(arguments: Sequence[str], options: str = "--config FILE, ") -> Argumen
     except BaseException as error:  # it is code: whatever it raises is for its author
         text = error_text(error)
         if nets := _nets_without_config(error):
-            text = f"{file} has nets, but no get_config(): try --config.model={file}:{nets[0]}"
+            text = f"{file} has nets, but no get_config(): try zoo train {file}:{nets[0]}"
         raise ZooError(f"the configuration file cannot be loaded: {text}") from None
     if unused:
         raise ZooError(f"unexpected argument {unused[0]!r}: {_usage(options)}")
