@@ -187,8 +187,10 @@ def test_facts_that_were_edited_are_one_sentence(run: Path, run_zoo: Zoo, tmp_pa
             zoo.analysis.trained.load(tmp_path / "w")
     path.write_text(json.dumps({key: whole[key] for key in whole if key != "dataset"}))
     net = zoo.analysis.trained.load(tmp_path / "w")
-    with pytest.raises(ZooError, match="does not tell on which dataset it was trained"):
+    with pytest.raises(ZooError, match="does not tell on which dataset it was trained") as error:
         net.split("test")
+    for way in ('save_pretrained(..., about={"dataset": NAME})', "zoo evaluate --dataset=NAME"):
+        assert way in str(error.value)  # predict and plot have no such option
 
 
 @pytest.mark.parametrize("kind", ["weights", "filters", "activations"])

@@ -124,8 +124,9 @@ class TrainedNet:
         wanted = dataset or data.dataset
         if not wanted:
             raise ZooError(
-                f"{self.source} does not tell on which dataset it was trained: name one with "
-                f"--dataset=NAME"
+                f"{self.source} does not tell on which dataset it was trained: save it with "
+                f'save_pretrained(..., about={{"dataset": NAME}}), or name one with '
+                f"zoo evaluate --dataset=NAME"
             )
         from_files = wanted == "idx" or is_place(wanted)
         elsewhere = self.given.manual_dir if from_files else any(self.given)
