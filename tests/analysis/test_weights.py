@@ -61,6 +61,8 @@ def test_exported_weights_answer_as_their_run(
     card = (directory / "README.md").read_text()
     assert "# pooling_cnn3" in card
     assert f"- seed: {net.seed}" in card
+    assert "license" not in facts  # which is for whoever trained it to choose
+    assert "license" not in card
 
 
 def test_weights_are_scored_where_their_data_is_named(

@@ -435,6 +435,7 @@ def check_weights(directory: Path, runs: list[dict[str, Any]]) -> None:
     assert (entry["file"], entry["bytes"]) == (WEIGHTS_FILE, len(content))
     assert entry["sha256"] == hashlib.sha256(content).hexdigest()
     assert entry["training"]["seed"] == 0
+    assert entry["license"] == "apache-2.0"
     assert entry["test"]["accuracy"] == runs[0]["test"]["accuracy"]
     assert entry["test"]["loss"] == pytest.approx(runs[0]["test"]["loss"], rel=1e-2)
     assert entry["data"]["sha256"]

@@ -14,7 +14,6 @@ from zoo.training.history import History
 from zoo.training.numerics import version_of
 
 _POLARITY = {True: "light drawings on a dark ground", False: "dark drawings on a light ground"}
-LICENSE = "apache-2.0"
 _VERSIONS = ("zoo", "python", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
@@ -73,7 +72,7 @@ def about(net: TrainedNet, history: History) -> dict[str, Any]:
     if source := history.model.get("init_from"):  # without its place
         facts = {key: value for key, value in source.items() if key != "source"}
         found["training"]["init_from"] = facts
-    return found | {"license": LICENSE}
+    return found
 
 
 def _is_place(key: str) -> bool:

@@ -26,6 +26,7 @@ from zoo.system.errors import ZooError
 from zoo.system.files import unreadable, write_whole
 
 FORMAT = 1
+LICENSE = "apache-2.0"  # of the weights that the package holds
 _ENTRY: forms.Form = {
     "net": lambda value: forms.text(value) and value in zoo.models.MODELS,
     "dataset": forms.text,
@@ -91,6 +92,7 @@ def keep(workdir: Path, directory: Path, seed: int | None = None) -> None:
     facts["test"] |= {"accuracy": found.accuracy.value, "loss": found.loss.value}
     which = f" --first-seed {net.seed}" if net.seed else ""
     facts["training"] |= {"protocol": "notebook", "command": f"zoo reproduce {net.name}{which}"}
+    facts["license"] = LICENSE
     entry = make_config(net.model, net.image_shape, facts) | {
         "file": path.name,
         "bytes": len(content),
