@@ -93,7 +93,7 @@ def test_a_net_that_is_not_sure_of_a_photograph_says_so_and_draws_no_letters() -
     names = ("leaf", "a very long name of an apple")
     one = prediction.Prediction("net", "x.png", seen, None, np.array([0.45, 0.55]), names)
     lines = prediction.to_text([[one]]).splitlines()
-    assert lines[-1] == "not sure: no class is probable"
+    assert lines[-1] == "not sure: the most probable class has less than 80%"
     assert [line.partition("  ")[0].strip() for line in lines[1:3]] == [names[1], ""]
     assert lines[2].startswith(f"{'leaf':>28}  ")
 

@@ -143,7 +143,8 @@ def test_the_answer_as_text_and_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("doubt", "why"), [("the drawing is faint", "is faint"), ("", "no class is probable")]
+    ("doubt", "why"),
+    [("the drawing is faint", "is faint"), ("", "the most probable class has less than 80%")],
 )
 def test_an_unsure_answer_says_so_and_shows_what_the_net_sees(doubt: str, why: str) -> None:
     pixels = np.zeros((4, 4, 1), np.uint8)

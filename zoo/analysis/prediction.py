@@ -40,13 +40,14 @@ class Prediction:
 
     @property
     def doubt(self) -> str:
-        """Why the net is not sure, such as "no class is probable"; empty if it is."""
-        improbable = "no class is probable" if self.probabilities.max() < _SURE else ""
+        """Why the net is not sure, such as "the drawing is faint"; empty if it is."""
+        is_probable = self.probabilities.max() >= _SURE
+        improbable = "" if is_probable else f"the most probable class has less than {_SURE:.0%}"
         return self.prepared.doubt or improbable
 
     @property
     def is_unsure(self) -> bool:
-        """Whether the image may not show what was meant, or no class is probable."""
+        """Whether the image may not show what was meant, or no class has 80%."""
         return bool(self.doubt)
 
     @property
