@@ -79,6 +79,18 @@ def test_weights_are_scored_where_their_data_is_named(
     assert "has the weights of seed 3, not 4: omit it" in error
 
 
+def test_of_weights_without_a_run_no_epoch_and_no_seed_are_told(
+    run: Path, run_zoo: Zoo, tmp_path: Path, idx_dir: Path
+) -> None:
+    model, variables = zoo.models.from_pretrained("pooling_cnn3")
+    zoo.models.save_pretrained(tmp_path / "w", model, variables)
+    given = ("--dataset=idx", f"--manual-dir={idx_dir}")
+    status, said, error = run_zoo("evaluate", tmp_path / "w", *given)
+    assert (status, error) == (0, "")
+    assert said.startswith("pooling_cnn3 on the test split of idx (")
+    assert run_zoo("evaluate", run, *given)[1].startswith("pooling_cnn3 after epoch 1, seed 3, on ")
+
+
 @pytest.mark.parametrize("name", PRETRAINED)
 def test_a_digit_is_answered_without_a_dataset(
     name: str, run_zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -55,11 +55,17 @@ class TrainedNet:
     seed: int
     epoch: int  # the parameters are those after this epoch
     given: DataDirs = NOWHERE  # where data lies, if the user says so
+    is_of_run: bool = True  # else seed and epoch are not known, and 0
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of the training images."""
         return self.data.image_shape
+
+    @property
+    def stage(self) -> str:
+        """Such as " after epoch 3, seed 0,", behind a name; empty if that is not known."""
+        return f" after epoch {self.epoch}, seed {self.seed}," if self.is_of_run else ""
 
     @functools.cached_property
     def framing(self) -> Framing | None:

@@ -176,6 +176,7 @@ def _of_weights(found: Pretrained, given: DataDirs) -> TrainedNet:
         seed=training.get("seed", 0),
         epoch=training.get("epochs", 0),
         given=given,
+        is_of_run={"seed", "epochs"} <= training.keys(),
     )
 
 

@@ -64,7 +64,7 @@ def evaluate(
         click.echo(evaluation.to_json(found, loaded.data.class_names))
         return
     click.echo(
-        f"{loaded.name} after epoch {loaded.epoch}, seed {loaded.seed}, on the {split} split of "
+        f"{loaded.name}{loaded.stage} on the {split} split of "
         f"{short(dataset or loaded.data.dataset)} ({found.num_images:,} images)\n\n"
         f"{evaluation.to_text(found, class_names=loaded.data.class_names)}"
     )
