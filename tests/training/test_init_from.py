@@ -110,7 +110,8 @@ def test_saved_weights_may_lie_in_the_home_directory(
     model, _ = zoo.models.from_pretrained("~/five")
     assert model.num_classes == 5
     state = zoo.training.create_train_state(zoo.models.ConvNet(NET), optax.sgd(1.0), 0, (8, 8, 1))
-    assert zoo.training.init_from.read("~/five", state, "tiny").facts["source"] == "~/five"
+    found = zoo.training.init_from.read("~/five", state, "tiny", "idx", (8, 8, 1))
+    assert found.facts["source"] == "~/five"
     assert zoo.analysis.trained.load("~/base").name == "tiny"
 
 
@@ -196,7 +197,8 @@ def test_many_seeds_start_from_the_same_body_and_draw_heads(
         ("fast99", "config.init_from: this version has no trained weights of fast99"),
         (
             "lenet3",
-            r"lenet3 does not fit tiny on idx: it has no batch_norm_1/bias, which this net has",
+            "lenet3 does not fit tiny on idx: it is of another net, lenet3: name weights of tiny, "
+            "or train lenet3$",
         ),
         ("{folder}/none", "none/history.json does not exist: name the directory of a run"),
         ("{folder}/idx", "idx/history.json does not exist: name the directory of a run"),
@@ -226,6 +228,35 @@ def test_a_wrong_source_is_a_sentence_and_makes_no_directory(
         train_and_evaluate(config, tmp_path / "run", quiet=True)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("net", "shape", "sentence"),
+    [
+        ("padded", (8, 8, 1), "it is of another net, tiny: name weights of padded"),
+        ("tiny", (8, 8, 3), "images of 8x8x1, but these have 8x8x3: add --config.data.channels=1$"),
+        (
+            "tiny",
+            (9, 8, 1),
+            "8x8x1, but these have 9x8x1: add --config.data.image_size=8$",
+        ),
+        (
+            "tiny",
+            (9, 9, 3),
+            "8x8x1, but .* 9x9x3: add --config.data.image_size=8 --config.data.channels=1$",
+        ),
+        ("tiny", (8, 8, 1), r"its conv_1/kernel has shape \(3, 3, 1, 3\), but this net's has"),
+    ],
+)
+def test_what_does_not_fit_tells_what_differs_and_the_key_that_mends_it(
+    folder: Path, net: str, shape: tuple[int, int, int], sentence: str
+) -> None:
+    """Of a run and of saved weights."""
+    model = zoo.models.ConvNet((Conv(3, 5), *NET[1:]))  # a larger kernel fits nowhere
+    state = zoo.training.create_train_state(model, optax.sgd(1.0), 0, shape)
+    for source in (folder / "base", folder / "five"):
+        with pytest.raises(ZooError, match=f"does not fit {net} on idx: .*{sentence}"):
+            zoo.training.init_from.read(str(source), state, net, "idx", shape)
 
 
 def spoil(run: Path) -> None:
@@ -291,7 +322,7 @@ def test_pages_and_saved_weights_tell_what_a_run_started_from(
     shutil.copytree(whole / "checkpoints", tmp_path / "pictures/checkpoints")
     (tmp_path / "pictures/history.json").write_text(json.dumps(content))
     state = zoo.training.create_train_state(zoo.models.ConvNet(NET), optax.sgd(1.0), 0, (8, 8, 1))
-    found = zoo.training.init_from.read(str(tmp_path / "pictures"), state, "tiny")
+    found = zoo.training.init_from.read(str(tmp_path / "pictures"), state, "tiny", "idx", (8, 8, 1))
     assert found.facts["dataset"] == "images:flowers"
     for source in (whole, tmp_path / "saved"):
         assert not zoo.analysis.trained.load(source).data.is_from_seed

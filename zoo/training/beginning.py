@@ -126,8 +126,10 @@ def _read_source(trainer: Trainer, workdir: Path, past: History | None) -> None:
     config = trainer.config
     if not config.init_from:
         return
-    what = f"{config.model} on {short(config.dataset)}"
-    trainer.source = init_from.read(config.init_from, trainer.state_shapes(), what)
+    shape = trainer.dataset.train.images.shape[1:]
+    trainer.source = init_from.read(
+        config.init_from, trainer.state_shapes(), config.model, config.dataset, shape
+    )
     before = past.model.get("init_from") if past else None
     if before and before["sha256"] != trainer.source.facts["sha256"]:
         raise ZooError(
