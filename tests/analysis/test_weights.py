@@ -158,6 +158,7 @@ def test_several_nets_are_compared(
     [
         (["predict", "lenet3"], "an image is missing after 'lenet3'"),
         (["predict", "lenet3", "lenet3"], "an image is missing after 'lenet3'"),
+        (["predict", "lenet3", "x.png", "vgg5"], "'vgg5' is a net behind an image: name all nets"),
         (["predict", "lenet33", "x.png"], "unknown net 'lenet33': did you mean lenet3"),
         (["predict", "lenet3", "x.png"], "x.png does not exist"),
         (["predict", "hf://", "x.png"], "is not an address"),

@@ -133,6 +133,8 @@ def _nets_and_images(names: Sequence[str]) -> tuple[list[str], list[str]]:
             f"an image is missing after {nets[-1]!r}: name an image file, or the number of an "
             f"image in the test set"
         )
+    if late := next(filter(is_net, images), None):
+        raise ZooError(f"{late!r} is a net behind an image: name all nets before the images")
     return nets, images
 
 
