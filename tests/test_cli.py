@@ -359,6 +359,21 @@ def test_a_wrong_name_for_zoo_train_is_one_sentence(
     assert errors.startswith(f"zoo: {sentence}")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "way"),
+    [
+        (["plot", "run"], "Missing option '-o' / '--output': try -o plot.png"),
+        (["export", "lenet3"], "Missing option '-o' / '--output': try -o export.onnx"),
+        (["report", "run"], "Missing option '-o' / '--output': try -o report.html"),
+        (["compare"], "Missing argument 'RUN|RESULTS...': try zoo compare --help"),
+    ],
+)
+def test_what_is_missing_is_told_with_an_example(
+    run_zoo: Callable[..., tuple[int, str, str]], arguments: list[str], way: str
+) -> None:
+    assert run_zoo(*arguments) == (2, "", f"zoo: {way}\n")
+
+
 def test_what_is_no_net_and_no_run_is_one_sentence(
     run_zoo: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:

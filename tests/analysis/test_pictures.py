@@ -194,7 +194,7 @@ def test_the_command_draws_and_refuses(
         (["-o", picture, "--image=3"], "--image and --kind=activations need each other"),
         ([run, "-o", picture, "--kind=weights"], "--kind=weights draws one net, not 2"),
         (["-o", tmp_path / "x.gif"], "must end in .png, .svg, .pdf"),
-        ([], "Missing option '-o' / '--output'."),
+        ([], "Missing option '-o' / '--output': try -o"),
         (["-o", tmp_path / "no" / "x.png"], "no does not exist"),
     ):
         status, _, error = run_zoo("plot", run, *arguments)

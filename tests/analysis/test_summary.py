@@ -109,7 +109,7 @@ def test_the_commands_print_them(run_python: Python) -> None:
     ("arguments", "sentence"),
     [
         (["summary", "vgg"], "zoo: unknown net 'vgg': did you mean vgg5?"),
-        (["summary"], "zoo: Missing argument 'NET|FILE.py:NAME|RUN'."),
+        (["summary"], "zoo: Missing argument 'NET|FILE.py:NAME|RUN': try zoo summary --help"),
         (["summary", "vgg5", "--image-size=9x9"], "the smallest image that works is 28x28"),
         (["summary", "vgg5", "--image-size=0x28"], "zoo: --image-size must be HEIGHTxWIDTHxCHANN"),
         (["summary", "vgg5", "--image-size=big"], "zoo: --image-size must be HEIGHTxWIDTHxCHANN"),

@@ -227,7 +227,7 @@ def test_anything_else_than_a_run_is_one_sentence_and_nothing_is_written(
         ([run, "-o", tmp_path / "page.pdf"], "a report's name must end in .html"),
         ([run, "-o", tmp_path / "no" / "page.html"], "no does not exist"),
         ([run, empty, "-o", page], "results.json contains no runs"),
-        ([run], "Missing option '-o' / '--output'."),
+        ([run], "Missing option '-o' / '--output': try -o"),
     ):
         status, _, error = run_zoo("report", *arguments)
         assert (status, sentence in error, len(error.splitlines())) == (2, True, 1), error

@@ -1,5 +1,6 @@
 """The `zoo` command, and the command line of training that it shares with `train.py`."""
 
+import re
 import sys
 from collections.abc import Sequence
 
@@ -56,10 +57,23 @@ def run(arguments: Sequence[str] | None = None) -> int:
         print(error.format_message())
         return 2
     except click.ClickException as error:
-        raise ZooError(error.format_message()) from None
+        raise ZooError(_sentence(error)) from None
     except SystemExit as error:  # raised by click after a completion or a closed pipe
         return error.code if isinstance(error.code, int) else 1
     return status if isinstance(status, int) else 0
+
+
+def _sentence(error: click.ClickException) -> str:
+    """What click says and, where something is missing, an example of it or where to look."""
+    text = error.format_message()
+    if not isinstance(error, click.MissingParameter) or error.ctx is None:
+        return text
+    suffix = re.match(r"\.\w+", getattr(error.param, "help", None) or "")
+    if error.param and suffix:  # a file to write
+        way = f"{error.param.opts[0]} {error.ctx.command.name}{suffix[0]}"
+    else:
+        way = f"{error.ctx.command_path} --help"
+    return f"{text.removesuffix('.')}: try {way}"
 
 
 def main() -> None:
