@@ -149,8 +149,7 @@ def build(name: str, kind: Any, data_dir: Path, config: str | None = None) -> No
 
 def download_and_prepare(kind: Any, data_dir: Path, **version_or_config: Any) -> None:
     """Lets a builder of TFDS prepare its dataset, without a word on the terminal."""
-    if not sys.stderr.isatty():
-        tfds.disable_progress_bar()
+    tfds.disable_progress_bar()  # they count downloads even where there are none
     with (
         noted("TFDS", NO_MATTER),
         contextlib.redirect_stdout(None),  # TFDS prints messages
