@@ -108,15 +108,6 @@ class Odd(tfds.core.GeneratorBasedBuilder):
         raise NotImplementedError
 
 
-def test_preparing_shows_no_bars_of_tfds_on_a_terminal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    tfds.enable_progress_bar()
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    download_and_prepare(Odd, tmp_path)
-    assert capsys.readouterr() == ("", "")
-
-
 def test_any_image_classification_dataset_is_read(tmp_path: Path) -> None:
     download_and_prepare(Odd, tmp_path)
     with (

@@ -149,7 +149,8 @@ def build(name: str, kind: Any, data_dir: Path, config: str | None = None) -> No
 
 def download_and_prepare(kind: Any, data_dir: Path, **version_or_config: Any) -> None:
     """Lets a builder of TFDS prepare its dataset, without a word on the terminal."""
-    tfds.disable_progress_bar()  # they count downloads even where there are none
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
     with (
         noted("TFDS", NO_MATTER),
         contextlib.redirect_stdout(None),  # TFDS prints messages
