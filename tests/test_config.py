@@ -202,6 +202,11 @@ def test_a_key_of_other_programs_is_answered_with_ours(key: str, hint: str) -> N
     assert unknown_key(key).startswith(f"unknown key config.{key}: {hint}")
 
 
+def test_a_key_that_is_like_no_other_is_answered_with_the_file_of_all() -> None:
+    path = unknown_key("help").removeprefix("unknown key config.help: the keys are in ")
+    assert Path(path).samefile(ROOT / "configs/default.py")
+
+
 def test_no_synonym_is_a_key_or_stands_for_none() -> None:
     known = {key.rsplit(".", 1)[-1].replace("_", "") for key in keys.KEYS}
     assert hints._SYNONYMS.keys() <= keys.KEYS.keys()

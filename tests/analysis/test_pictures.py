@@ -143,6 +143,9 @@ def test_a_net_that_started_from_other_weights_has_no_initial_ones_of_its_seed()
     figure = pictures.weights(tuned)
     assert len(figure.axes[0].collections) == len(zoo.models.layer_macs(net.model.net, (28, 28, 1)))
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [f"epoch {net.epoch}"]
+    figure = pictures.weights(dataclasses.replace(tuned, is_of_run=False))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["trained"]
+    assert "epoch" not in figure.axes[0].get_title()
 
 
 @pytest.mark.parametrize("count", [1, 3, 12])

@@ -43,7 +43,8 @@ def weights(net: TrainedNet) -> Figure:
     The initial ones are left out of a net that started from others than its seed's.
     """
     kernels = _kernels(net)
-    sides = [("high", kernels, COLORS[0], f"epoch {net.epoch}")]
+    after = f"epoch {net.epoch}" if net.is_of_run else "trained"
+    sides = [("high", kernels, COLORS[0], after)]
     if net.data.is_from_seed:
         before = zoo.training.step.create_train_state(
             net.model, optax.identity(), net.seed, net.image_shape
@@ -295,7 +296,8 @@ def _thinned(array: np.ndarray) -> np.ndarray:
 
 
 def _title(net: TrainedNet, text: str) -> str:
-    return f"{plain(net.name)} after epoch {net.epoch}: {text}"
+    after = f" after epoch {net.epoch}" if net.is_of_run else ""
+    return f"{plain(net.name)}{after}: {text}"
 
 
 def _label(axes: Axes, text: str) -> None:

@@ -156,6 +156,7 @@ def _of_weights(found: Pretrained, given: DataDirs) -> TrainedNet:
             f"the {CONFIG} of {found.source} is damaged or edited: save or download it again"
         ) from None
     height, width, channels = config["image_shape"]
+    is_of_run = {"seed", "epochs"} <= training.keys()
     return TrainedNet(
         source=found.source,
         name=config["net"] or Path(found.source).name,
@@ -169,14 +170,14 @@ def _of_weights(found: Pretrained, given: DataDirs) -> TrainedNet:
             sha256=data.get("sha256"),
             framing=config.get("framing"),
             validation=training.get("validation", "test"),
-            is_from_seed="init_from" not in training,
+            is_from_seed=is_of_run and "init_from" not in training,
             class_names=tuple(data.get("classes", ())),
             options=options,
         ),
         seed=training.get("seed", 0),
         epoch=training.get("epochs", 0),
         given=given,
-        is_of_run={"seed", "epochs"} <= training.keys(),
+        is_of_run=is_of_run,
     )
 
 

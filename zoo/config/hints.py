@@ -1,6 +1,7 @@
 """What a mistyped key of a configuration may mean."""
 
 import difflib
+import importlib.util
 import re
 from collections.abc import Collection
 
@@ -67,7 +68,9 @@ def unknown_key(key: str, keys: Collection[str]) -> str:
     near = [known for known in keys if _bare(known) == tail]  # batchsize, learning_rate
     near = near or [known for known, names in _SYNONYMS.items() if tail in names.split()]
     near = near or difflib.get_close_matches(key, keys, n=2, cutoff=0.7)
-    hint = f"did you mean {' or '.join(near)}?" if near else "the keys are in configs/default.py"
+    found = importlib.util.find_spec("zoo.configs.default")
+    place = found.origin if found else "configs/default.py"
+    hint = f"did you mean {' or '.join(near)}?" if near else f"the keys are in {place}"
     return f"unknown key config.{key}: {hint}"
 
 
