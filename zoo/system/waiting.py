@@ -6,10 +6,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
+_UNKNOWN = 79  # columns of a terminal that tells no width
 SILENT_SECONDS = 0.5  # a shorter wait is not worth a word
 
 
@@ -38,11 +39,20 @@ def waiting(what: str, *, quiet: bool = False, plainly: bool = True) -> Iterator
         thread.join()
 
 
+def columns(stream: TextIO | None) -> int | None:
+    """The width of the terminal that a stream goes to, now; None if it goes to none."""
+    if stream is None:  # the process was started without it
+        return None
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        return os.get_terminal_size(stream.fileno()).columns or _UNKNOWN
+    return None
+
+
 def bar_width() -> dict[str, Any]:
     """The width of a bar, for tqdm: the terminal's, or 79 columns where it tells none."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         if not os.get_terminal_size(sys.stderr.fileno()).columns:
-            return {"ncols": 79}
+            return {"ncols": _UNKNOWN}
     return {"dynamic_ncols": True}
 
 

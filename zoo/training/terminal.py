@@ -16,13 +16,14 @@ from tqdm import tqdm
 from zoo.config import rates
 from zoo.data.names import short
 from zoo.system.text import counted, metric_text
-from zoo.system.waiting import bar_width, waiting
+from zoo.system.waiting import bar_width, columns, waiting
 from zoo.training import distributed, mesh
 from zoo.training.history import History, seeds_text
 from zoo.training.step import Metrics
 
 # tqdm sets the comma before the postfix itself.
 _BAR = "{desc} {bar} {n_fmt}/{total_fmt}{postfix}, {rate_fmt}, {remaining} left"
+_FEWEST_CELLS = 10  # of a bar, before its text is shortened
 
 
 class Terminal:
@@ -70,7 +71,7 @@ class Terminal:
         with tqdm(
             total=num_images,
             desc=title,
-            unit=" img",
+            unit=" images",
             bar_format=_BAR,
             leave=False,
             mininterval=0.0,  # update() itself keeps to ten times a second
@@ -83,7 +84,7 @@ class Terminal:
                 nonlocal done, shown_at
                 done = min(done + num_new, num_images)  # the last batch is padded
                 if not bar.disable and time.monotonic() - shown_at > 0.1:
-                    bar.set_postfix_str(_metrics_text(metrics.means(), ", "), refresh=False)
+                    bar.set_postfix_str(_beside_bar(title, num_images, metrics), refresh=False)
                     bar.update(done - bar.n)
                     shown_at = time.monotonic()
 
@@ -91,12 +92,50 @@ class Terminal:
 
     def epoch(self, record: dict[str, Any], num_epochs: int) -> None:
         """The line of a finished epoch, `record` being its entry in the history."""
-        width = len(str(num_epochs))
-        metrics = {key: record[key] for key in ("loss", "accuracy", "val_loss", "val_accuracy")}
-        self.say(
-            f"epoch {record['epoch']:{width}}/{num_epochs}  {record['seconds']:6.1f} s  "
-            f"{record['images_per_second']:7,.0f} images/s  {_metrics_text(metrics)}"
-        )
+        self.say(_epoch_text(record, num_epochs, columns(sys.stdout)))
+
+
+def _epoch_text(record: dict[str, Any], num_epochs: int, room: int | None) -> str:
+    """The line in `room` columns if it can be; None: in as many as it takes.
+
+    All lines of a run leave out the same, for each has room for accuracies of 100%.
+    """
+    metrics = {key: record[key] for key in ("loss", "accuracy", "val_loss", "val_accuracy")}
+    texts = _epoch_texts(record, num_epochs, metrics)
+    if room is None:
+        return texts[0]
+    full = {key: np.ones_like(metrics[key]).tolist() for key in ("accuracy", "val_accuracy")}
+    widest = map(len, _epoch_texts(record, num_epochs, metrics | full))
+    fitting = (text for text, width in zip(texts, widest, strict=True) if width <= room)
+    return next(fitting, texts[-1])
+
+
+def _epoch_texts(
+    record: dict[str, Any], num_epochs: int, metrics: dict[str, Any]
+) -> tuple[str, ...]:
+    """A finished epoch, each text shorter than the one before."""
+    epoch = f"epoch {record['epoch']:{len(str(num_epochs))}}/{num_epochs}"
+    seconds = f"{record['seconds']:6.1f} s"
+    rate = f"{record['images_per_second']:7,.0f} images/s"
+    measured = _metrics_text(metrics)
+    short = measured.replace("accuracy", "acc")
+    accuracies = {key: metrics[key] for key in ("accuracy", "val_accuracy")}
+    parts = (
+        (epoch, seconds, rate, measured),
+        (epoch, seconds, measured),
+        (epoch, f"{record['seconds']:4.1f} s", short),
+        (epoch, short),
+        (epoch, _metrics_text(accuracies).replace("accuracy", "acc")),
+    )
+    return tuple(map("  ".join, parts))
+
+
+def _beside_bar(title: str, num_images: int, metrics: Metrics) -> str:
+    """As many of the metrics as leave a bar that is long enough."""
+    means, room = metrics.means(), columns(sys.stderr) or 0
+    room -= len(f"{title}  {num_images}/{num_images}, , 12345.00 images/s, 00:00 left")
+    texts = (_metrics_text(means, ", "), _metrics_text({"loss": means["loss"]}))
+    return next((text for text in texts if len(text) + _FEWEST_CELLS <= room), "")
 
 
 def _metrics_text(metrics: dict[str, Any], separator: str = "  ") -> str:
