@@ -5,7 +5,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from test_history import history_of
 from test_reproduction import make_run
 
@@ -102,6 +104,57 @@ def test_the_picture_is_reproducible(runs: list[Path], tmp_path: Path) -> None:
     assert text == (tmp_path / "b.svg").read_text()
     for label in ("convolutions", "parameters", "seconds per epoch", "test accuracy (%)", "second"):
         assert f"<!-- {label} -->" in text
+
+
+def entry(name: str, parameters: int, seconds: float, accuracy: float) -> zoo.web.comparison.Entry:
+    return zoo.web.comparison.Entry(
+        name=name,
+        layers=zoo.models.NETS[name],
+        dataset="digits",
+        num_parameters=parameters,
+        accuracies=(accuracy,),
+        losses=(0.1,),
+        seconds_per_epoch=seconds,
+        val_accuracy=np.array([[accuracy]]),
+    )
+
+
+def ticks_of(axes: Axes) -> list[str]:
+    """What is written at the ticks that are in view."""
+    low, high = axes.get_xlim()
+    labels = axes.get_xticklabels()
+    return [label.get_text() for label in labels if low <= label.get_position()[0] <= high]
+
+
+def legend_of(axes: Axes) -> list[str]:
+    legend = axes.get_legend()
+    return [text.get_text() for text in legend.get_texts()] if legend else []
+
+
+def test_two_nets_of_one_depth_and_nearly_one_cost_have_ticks_to_read() -> None:
+    figure = zoo.web.comparison.draw(
+        [
+            entry("pooling_cnn3", 87_914, 0.05, 0.95),
+            entry("ablation_cnn3_dropout", 91_000, 0.055, 0.96),
+        ]
+    )
+    figure.draw_without_rendering()
+    depth, size, cost, _ = figure.axes
+    assert ticks_of(depth) == ["2", "3", "4"]
+    assert {"88k", "91k"} <= {*ticks_of(size)}
+    assert {"0.05", "0.055"} <= {*ticks_of(cost)}
+    assert legend_of(depth) == ["with dropout", "without"]  # no line is drawn
+
+
+def test_the_legends_explain_the_lines_that_are_drawn() -> None:
+    entries = [entry("lenet3", 87_000, 0.02, 0.95), entry("vgg5", 2_000_000, 1.0, 0.96)]
+    figure = zoo.web.comparison.draw(entries)
+    figure.draw_without_rendering()
+    depth, size, cost, _ = figure.axes
+    assert legend_of(depth) == ["with dropout (mean)"]
+    assert legend_of(size) == legend_of(cost) == ["no cheaper net is as accurate"]
+    assert ticks_of(cost) == ["0.02", "0.05", "0.1", "0.2", "0.5", "1"]
+    assert legend_of(zoo.web.comparison.draw(entries[:1]).axes[1]) == []
 
 
 def test_the_front_contains_entries_that_no_cheaper_one_exceeds(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 import zoo.models
 import zoo.reproduction.results
@@ -193,11 +193,17 @@ def _draw_depth(axes: Axes, entries: Sequence[Entry]) -> None:
         by_depth: dict[int, list[float]] = {depth: [] for depth in depths}
         for depth, value in zip(depths, values, strict=True):
             by_depth[depth].append(value)
+        if len(by_depth) == 1:  # there is no line
+            points.set_label(label)
+            continue
         means = [*map(statistics.fmean, by_depth.values())]
         axes.plot([*by_depth], means, style, color=color, label=f"{label} (mean)")
     axes.set_xlabel("convolutions")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if axes.lines:  # not of modules alone
+        low, high = axes.get_xlim()
+        if high - low < 1:  # of one depth: so that its tick is not alone
+            axes.set_xlim(low - 1, high + 1)
         axes.legend(frameon=False)
 
 
@@ -215,10 +221,24 @@ def _draw_cost(
         add_tooltips(line, [f"{_tooltip(entry)}, {cost:,.4g} {label}"])
     axes.set_xscale("log")
     axes.set_xlabel(label)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))  # 500k: long numbers would overlap
-    axes.xaxis.set_minor_formatter("")
     _draw_front(axes, list(zip(costs, map(_percent, entries), strict=True)))
+    _set_log_ticks(axes)
+    if label == "parameters":
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))  # 500k: long numbers would overlap
+    else:
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _set_log_ticks(axes: Axes) -> None:
+    """Ticks at 1, 2, 5, 10, ...; where fewer than two are in view, at other round numbers."""
+    axes.xaxis.set_minor_formatter("")
+    low, high = axes.get_xlim()
+    ticks = LogLocator(subs=(1, 2, 5))
+    if sum(low <= tick <= high for tick in ticks.tick_values(low, high)) > 1:
+        axes.xaxis.set_major_locator(ticks)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _tooltip(entry: Entry) -> str:
@@ -235,4 +255,14 @@ def _draw_front(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
     for cost, accuracy in sorted(points, key=lambda point: (point[0], -point[1])):
         if not front or accuracy > front[-1][1]:
             front.append((cost, accuracy))
-    axes.step(*zip(*front, strict=True), where="post", color="#999999", zorder=0, label="front")
+    steps = axes.step(*zip(*front, strict=True), where="post", color="#999999", zorder=0)
+    if len(front) > 1:  # of one there is no line
+        axes.legend(
+            steps,
+            ["no cheaper net is as accurate"],
+            frameon=False,
+            fontsize=8,
+            loc="lower right",
+            bbox_to_anchor=(1, 1),  # above the axes: in them it would cover entries
+            borderaxespad=0,
+        )
