@@ -6,13 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from pixels import size_in_pixels
 from test_history import history_of
 
 from zoo.system.errors import ZooError
 from zoo.system.figures import save, to_svg
-from zoo.training.curves import draw_histories, draw_runs
+from zoo.training.curves import draw_curve, draw_histories, draw_runs
 from zoo.training.history import History
 
 STARTS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
@@ -106,6 +108,15 @@ def test_wrong_input_is_one_sentence(tmp_path: Path, run: str, output: str, sent
     with pytest.raises(ZooError, match=sentence):
         save(draw_runs([tmp_path / run]), tmp_path / output)
     assert not (tmp_path / output).exists()
+
+
+@pytest.mark.parametrize(("unit", "most"), [("%", 100.0), ("", 98 + 12**0.5)])
+def test_a_band_ends_where_values_do(unit: str, most: float) -> None:
+    axes = Figure().subplots()
+    draw_curve(axes, np.array([[0.0, 0.0, 6.0], [94.0, 100.0, 100.0]]), "run", unit, color="k")
+    ends = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert ends.min() == 0
+    assert ends.max() == pytest.approx(most)
 
 
 def test_no_history_no_picture() -> None:

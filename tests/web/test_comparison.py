@@ -1,5 +1,6 @@
 """`zoo compare`: runs and results files, as a table and a picture."""
 
+import dataclasses
 import os
 import shutil
 from collections.abc import Callable
@@ -144,6 +145,13 @@ def test_two_nets_of_one_depth_and_nearly_one_cost_have_ticks_to_read() -> None:
     assert {"88k", "91k"} <= {*ticks_of(size)}
     assert {"0.05", "0.055"} <= {*ticks_of(cost)}
     assert legend_of(depth) == ["with dropout", "without"]  # no line is drawn
+
+
+def test_bars_of_spread_end_at_100_percent() -> None:
+    spread = dataclasses.replace(entry("vgg5", 2_000_000, 1.0, 0.96), accuracies=(0.94, 1.0, 1.0))
+    size = zoo.web.comparison.draw([spread]).axes[1]
+    (bar,) = size.collections[0].get_segments()
+    assert bar[:, 1].tolist() == pytest.approx([98 - 12**0.5, 100])
 
 
 def test_the_legends_explain_the_lines_that_are_drawn() -> None:

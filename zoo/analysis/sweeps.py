@@ -207,7 +207,8 @@ def _draw_line(
     x, means, spreads, texts = zip(*sorted(found), strict=True)
     color, style = COLORS[index % len(COLORS)], ("-", "--")[index // len(COLORS) % 2]
     look: dict[str, Any] = {"color": color, "linestyle": style, "marker": "o", "capsize": 2}
-    line, _, _ = axes.errorbar(x, means, spreads, **look)
+    down_up = np.minimum(spreads, (means, 100 - np.array(means)))  # within 0% and 100%
+    line, _, _ = axes.errorbar(x, means, down_up, **look)
     line.set_label(plain(name))
     add_tooltips(line, texts)
 

@@ -72,6 +72,8 @@ def draw_histories(
 def draw_curve(axes: Axes, values: np.ndarray, name: str, unit: str, **look: Any) -> Line2D:
     """Draws the mean of values [epochs, seeds] by epoch, and their standard deviation as a band.
 
+    The band ends at 0 and, of a percentage, at 100.
+
     Returns:
         The line of the mean.
     """
@@ -82,7 +84,8 @@ def draw_curve(axes: Axes, values: np.ndarray, name: str, unit: str, **look: Any
     line: Line2D = axes.plot(epochs, mean, label=plain(name), **look)[0]
     std = values.std(axis=1, ddof=1) if values.shape[1] > 1 else None
     if std is not None:
-        band = (mean - std, mean + std)
+        most = 100 if unit == "%" else np.inf
+        band = np.clip((mean - std, mean + std), 0, most)
         axes.fill_between(epochs, *band, color=look["color"], alpha=0.2, linewidth=0)
     spread = [""] * len(mean) if std is None else [f" ± {own:.2g}{unit}" for own in std]
     add_tooltips(

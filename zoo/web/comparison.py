@@ -217,7 +217,9 @@ def _draw_cost(
     """Accuracy by cost, with the standard deviation over seeds, and the Pareto front."""
     for entry, cost, look in zip(entries, costs, looks, strict=True):
         spread = 100 * statistics.stdev(entry.accuracies) if len(entry.accuracies) > 1 else 0
-        line, _, _ = axes.errorbar(cost, _percent(entry), spread, **look)
+        mean = _percent(entry)
+        down_up = np.minimum(spread, ([mean], [100 - mean]))  # within 0% and 100%
+        line, _, _ = axes.errorbar(cost, mean, down_up, **look)
         add_tooltips(line, [f"{_tooltip(entry)}, {cost:,.4g} {label}"])
     axes.set_xscale("log")
     axes.set_xlabel(label)
