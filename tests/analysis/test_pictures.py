@@ -174,6 +174,50 @@ def test_a_net_without_mistakes_says_so(split: Split) -> None:
     assert overlapping_labels(pictures.confusion(net, right, probabilities)) == []
 
 
+def answers(labels: np.ndarray, num_wrong: int) -> np.ndarray:
+    """Probabilities of ten classes that are highest at the label, but for the first images."""
+    said = labels.copy()
+    said[:num_wrong] = (said[:num_wrong] + 1) % 10
+    return np.full((len(labels), 10), 0.02) + 0.8 * np.eye(10)[said]
+
+
+@pytest.mark.parametrize(
+    ("num_wrong", "said"), [(1, "1 mistake"), (14, "14 mistakes"), (30, "the worst of 30 mistakes")]
+)
+def test_the_title_of_mistakes_tells_whether_all_are_there(
+    num_wrong: int, said: str, split: Split
+) -> None:
+    figure = pictures.mistakes(make_net("lenet3"), split, answers(split.labels, num_wrong))
+    assert figure.get_suptitle() == f"lenet3 after epoch 3: {said}"
+
+
+def test_numbers_of_images_beside_confusions_are_plain(split: Split) -> None:
+    many = Split(np.repeat(split.images, 400, axis=0), np.repeat(split.labels, 400))
+    figure = pictures.confusion(make_net("lenet3"), many, answers(many.labels, 9))
+    figure.draw_without_rendering()
+    texts = {label.get_text() for label in figure.axes[1].get_yticklabels()}
+    assert {"1", "10", "100", "1,000"} <= texts
+    assert not any(label.get_text() for label in figure.axes[1].get_yticklabels(minor=True))
+
+
+@pytest.mark.parametrize("right", [1.0, 0.0])
+def test_the_legend_of_calibration_covers_no_point(right: float) -> None:
+    """Nets that are surer than they should be, and less sure."""
+    confidence = np.repeat(np.linspace(0.12, 0.98, 15), 4)
+    rest = (1 - confidence) / 9
+    probabilities = np.tile(rest[:, None], (1, 10))
+    probabilities[:, 0] = confidence
+    labels = np.full(len(confidence), 0 if right else 1, np.int32)
+    split = Split(np.zeros((len(labels), 28, 28, 1), np.uint8), labels)
+    figure = pictures.calibration(make_net("lenet3"), split, probabilities)
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    box = axes.get_legend().get_window_extent()
+    for line in axes.lines[1:]:
+        points = axes.transData.transform(line.get_xydata())
+        assert not any(box.contains(*point) for point in points)
+
+
 @pytest.mark.slow
 def test_colour_images_can_be_drawn(split: Split) -> None:
     net = make_net("lenet3", (28, 28, 3))

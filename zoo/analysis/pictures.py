@@ -13,7 +13,7 @@ import optax
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 import zoo.training.step
 from zoo.analysis.evaluation import calibration_bins, calibration_error
@@ -27,6 +27,7 @@ from zoo.models.net import ConvNet, places
 from zoo.system.errors import ZooError
 from zoo.system.figures import COLORS, label_text, name_ticks, plain
 from zoo.system.settings import usual_settings
+from zoo.system.text import counted
 
 _MAX_WEIGHTS = 5000  # of a layer, sampled at random: enough for the shape of a violin
 _MAX_FILTERS = 64
@@ -201,7 +202,10 @@ def confusion(net: TrainedNet, split: Split, probabilities: np.ndarray) -> Figur
             axis.set_major_locator(MaxNLocator(min(num_classes, _MAX_NAMED), integer=True))
     accuracy = np.trace(matrix) / matrix.sum()
     axes.set_title(_title(net, f"{accuracy:.2%} of {matrix.sum():,} images right"))
-    figure.colorbar(image, ax=axes, label="images")
+    bar = figure.colorbar(
+        image, ax=axes, label="images", ticks=LogLocator(subs=(1, 2, 5)), format="{x:,.0f}"
+    )
+    bar.ax.yaxis.set_minor_formatter(NullFormatter())
     return figure
 
 
@@ -229,7 +233,9 @@ def mistakes(net: TrainedNet, split: Split, probabilities: np.ndarray) -> Figure
             for label in (split.labels[index], predicted[index])
         ]
         axes.set_title(f"{names[0]}, said {names[1]}\n{said:.0%} (#{index})", fontsize=8)
-    figure.suptitle(_title(net, f"the worst of {len(wrong):,} mistakes"), fontsize=11)
+    number = counted(len(wrong), "mistake")
+    shown = number if len(worst) == len(wrong) else f"the worst of {number}"
+    figure.suptitle(_title(net, shown), fontsize=11)
     return figure
 
 
@@ -245,7 +251,7 @@ def calibration(net: TrainedNet, split: Split, probabilities: np.ndarray) -> Fig
     share, accuracy = confidences[filled] / counts[filled], rights[filled] / counts[filled]
     upper.plot(share, accuracy, "o-", color=COLORS[0], label=plain(net.name))
     upper.set(ylabel="fraction right", ylim=(0, 1.03))
-    upper.legend(frameon=False, loc="upper left")
+    upper.legend(frameon=False, loc="best")  # where it covers no point
     error = calibration_error(confidence, is_right)
     upper.set_title(_title(net, f"calibration error {error:.2%}"))
     edges = np.linspace(0, 1, len(counts) + 1)
