@@ -98,6 +98,18 @@ def test_runs_in_directories_of_the_same_name_are_told_apart(tmp_path: Path) -> 
     assert [entry.name for entry in zoo.web.comparison.read([nameless])] == ["caf?"]
 
 
+def test_seconds_are_those_of_cpus_where_there_are_any(tmp_path: Path) -> None:
+    runs = [make_run("lenet3", 0.95, seed) for seed in (0, 1)]
+    runs[1].epochs["seconds"] = [0.1, 0.1]
+    on_gpu = dataclasses.replace(runs[1], environment={**runs[1].environment, "platform": "gpu"})
+    write([runs[0], on_gpu], tmp_path)
+    (entry,) = zoo.web.comparison.read([tmp_path / "reproduction.json"])
+    assert entry.seconds_per_epoch == 2
+    write([on_gpu], tmp_path)
+    (entry,) = zoo.web.comparison.read([tmp_path / "reproduction.json"])
+    assert entry.seconds_per_epoch == 0.1
+
+
 def test_the_picture_is_reproducible(runs: list[Path], tmp_path: Path) -> None:
     for name in ("a.svg", "b.svg"):
         figures.save(zoo.web.comparison.draw(zoo.web.comparison.read(runs)), tmp_path / name)

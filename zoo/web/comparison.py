@@ -17,6 +17,7 @@ import zoo.training.history
 from zoo.analysis.summary import summarize
 from zoo.data.names import short
 from zoo.models.layers import Conv, DepthwiseConv, Dropout, Net, every_layer
+from zoo.reproduction.table import is_of_cpu
 from zoo.system.errors import ZooError
 from zoo.system.figures import COLORS, add_legend, add_tooltips, light_frame
 from zoo.system.text import mean_text, table_text
@@ -112,7 +113,9 @@ def _of_results(path: Path) -> list[Entry]:
             num_parameters=summarize(net).parameters,  # for MNIST images
             accuracies=tuple(run.test["accuracy"] for run in runs),
             losses=tuple(run.test["loss"] for run in runs),
-            seconds_per_epoch=statistics.median(s for run in runs for s in run.epochs["seconds"]),
+            seconds_per_epoch=statistics.median(  # of a GPU only where no run was on a CPU
+                s for run in [*filter(is_of_cpu, runs)] or runs for s in run.epochs["seconds"]
+            ),
             val_accuracy=np.array(  # the epochs that all runs have
                 list(zip(*(run.epochs["val_accuracy"] for run in runs), strict=False))
             ),
