@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from conftest import REAL_MNIST_DIR, train_for_drawings
 from drawings import STROKES
+from test_history import history_of
 from test_watch import serve
 
 import zoo.training.history
@@ -154,6 +155,24 @@ def test_a_live_page_follows_a_run(browser: Any, runs: Path, tmp_path: Path) -> 
         assert f"epoch {len(whole.epochs)}: " in tooltip_at_a_point(browser, svg)
         browser.find_element(By.CSS_SELECTOR, "details[data-load] summary").click()
         wait_for(lambda: browser.find_elements(By.CSS_SELECTOR, "[data-kind=weights] svg"), 60)
+
+
+def test_a_long_name_leaves_the_accuracies_of_the_list_in_view(
+    browser: Any, tmp_path: Path
+) -> None:
+    workdir = tmp_path / "sweep-pooling_cnn3-digits/learning_rate=3e-3,seed=1"
+    workdir.mkdir(parents=True)
+    history = history_of(3)
+    history.config["model"] = "ablation_cnn3_dropout"
+    history.write(workdir)
+    with serve(tmp_path) as address:
+        browser.get(address)
+        wait_for(lambda: browser.find_elements(By.CSS_SELECTOR, "table"))
+        hidden = browser.execute_script(
+            "const list = document.querySelector('.wide');"
+            "return list.scrollWidth - list.clientWidth;"
+        )
+    assert hidden == 0
 
 
 def draw_with_the_pointer(browser: Any, digit: int) -> None:
