@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -29,6 +30,12 @@ ROOT = Path(__file__).parent.parent
 GOLDEN = json.loads((ROOT / "tests/golden/nets.json").read_text())
 REAL_MNIST_DIR = os.environ.get("ZOO_MNIST_DIR")
 EIGHT_DEVICES = "--xla_force_host_platform_device_count=8"  # a flag of XLA: virtual ones
+HANGUP = pytest.param(
+    signal.SIGHUP,
+    marks=pytest.mark.skipif(
+        signal.getsignal(signal.SIGHUP) == signal.SIG_IGN, reason="these tests run under nohup"
+    ),
+)
 # Tests that need eight devices; tests/training/test_mesh.py runs them in a process that has them.
 collect_ignore = [] if EIGHT_DEVICES in os.environ.get("XLA_FLAGS", "") else ["eight_devices"]
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from conftest import HANGUP, ROOT
 
 STARTS = "from zoo.system import process\nfrom zoo.system.errors import StoppedError, ZooError\n"
 WAITS = """
@@ -65,7 +65,7 @@ def start(code: str, redirection: str = "") -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("code", [WAITS, SAVES], ids=["at once", "after saving"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, HANGUP])
 def test_a_signal_stops_a_command_without_standard_error(code: str, number: signal.Signals) -> None:
     process = start(code, "2>&-")
     assert process.stdout is not None
