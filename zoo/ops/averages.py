@@ -1,8 +1,8 @@
 """Average-pooling: sums over windows, and their transpose, which spreads values over windows.
 
 Both are primitives of JAX, each the transpose of the other, so that pooling can be differentiated
-in any mode. On a CPU they are sums of shifted images, two to five times as fast as XLA's
-`reduce_window`; a GPU or TPU gets the latter.
+in any mode. On a CPU they are sums of shifted images, one to three times as fast as XLA's
+`reduce_window` (benchmarks/layers.py --others); a GPU or TPU gets the latter.
 """
 
 import functools
