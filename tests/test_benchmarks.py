@@ -242,3 +242,16 @@ def test_the_bytes_of_collectives_are_read_off_a_program() -> None:
       %c = bf16[4]{0} all-gather(%z), dimensions={0}
     """
     assert devices.collectives(program) == {"all-reduce": [80, 16], "all-gather": [8]}
+
+
+def test_memory_of_reading_a_net_is_not_counted_as_a_peers(run_python: Run) -> None:
+    """In a process that has not imported JAX before."""
+    code = (
+        "import sys; sys.path.insert(0, 'benchmarks'); import worker; "
+        "print(worker.reading_bytes('zoo'), worker.reading_bytes('torch'))"
+    )
+    done = run_python("-c", code)
+    assert (done.returncode, done.stderr) == (0, "")
+    own, of_peer = map(int, done.stdout.split())
+    assert own == 0
+    assert of_peer > 5e7
