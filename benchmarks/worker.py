@@ -120,8 +120,8 @@ def main() -> None:
         use_one_arena()
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # output of libraries must not mix with the replies
-    foreign = reading_bytes(args.contender)
     kind = _inference if args.inference else _exported if args.exported else _training
+    foreign = reading_bytes(args.contender) if kind is _training else 0
     hello, answer = kind(args)
     print(json.dumps(hello), file=replies)
     for line in sys.stdin:
