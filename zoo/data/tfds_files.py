@@ -31,6 +31,7 @@ from zoo.system.notes import noted
 _NAME = re.compile(r"(?P<name>[a-z]\w*(/[\w.-]+)?)(:(?P<version>\d+\.\d+\.\d+))?", re.ASCII)
 _VERSION = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
 NO_MATTER = ("OpenCV is not installed",)  # Pillow is enough
+_RECORDS = 100  # that are held at once, as they lie on disk
 _ERRORS = (RuntimeError, OSError, ValueError, KeyError, TypeError, ParseError, struct.error)
 
 
@@ -107,8 +108,16 @@ def examples(
     builder: tfds.core.DatasetBuilder, split: str, decoders: dict[str, Any] | None = None
 ) -> Iterator[Any]:
     """The examples of a split in the order on disk, from array_record or tfrecord files."""
+    for record in _records(builder, split):
+        yield builder.info.features.deserialize_example_np(record, decoders=decoders)
+
+
+def _records(builder: tfds.core.DatasetBuilder, split: str) -> Iterator[bytes]:
     if builder.info.file_format == tfds.core.file_adapters.FileFormat.ARRAY_RECORD:
-        yield from builder.as_data_source(split, decoders=decoders)
+        source = builder.as_data_source(split).data_source
+        # Read one by one, a record of MNIST takes as long as its image takes to be decoded.
+        for start in range(0, len(source), _RECORDS):
+            yield from source.__getitems__(list(range(start, min(start + _RECORDS, len(source)))))
         return
     for path in builder.info.splits[split].filepaths:
         check_is_file(Path(path))
@@ -118,8 +127,7 @@ def examples(
                 (length,) = struct.unpack("<Q", header[:8])
                 if length > os.path.getsize(path):
                     raise ValueError(f"a record of {path} declares {length:,} bytes")
-                record = file.read(length)
-                yield builder.info.features.deserialize_example_np(record, decoders=decoders)
+                yield file.read(length)
                 file.read(4)
 
 
