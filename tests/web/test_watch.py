@@ -1,5 +1,6 @@
 """The live view: its pages, what it refuses, the answers to drawings."""
 
+import collections
 import contextlib
 import io
 import json
@@ -18,7 +19,7 @@ import flask.testing
 import numpy as np
 import pytest
 from conftest import ROOT
-from drawings import draw_strokes
+from drawings import draw_strokes, write_ten
 from ml_collections import ConfigDict
 from PIL import Image
 from test_history import history_of
@@ -154,6 +155,18 @@ def test_a_drawing_is_answered_by_all_nets(client: flask.testing.FlaskClient) ->
     without_run = client.post("/answers", data=drawing).json
     assert without_run["run"] is None
     assert without_run["answers"].keys() == content["answers"].keys()
+
+
+def test_every_net_knows_ten_digits(client: flask.testing.FlaskClient, tmp_path: Path) -> None:
+    """At least 9 of them, of many looks and sizes, without any dataset."""
+    right: collections.Counter[str] = collections.Counter()
+    for path, digit in write_ten(tmp_path):
+        with Image.open(path) as picture:
+            drawing = png(picture.convert("RGBA"))
+        for net, answer in client.post("/answers", data=drawing).json["answers"].items():
+            right[net] += int(np.argmax(answer["probabilities"]) == digit)
+    assert sorted(right) == list_models(pretrained=True)
+    assert min(right.values()) >= 9, right
 
 
 def test_a_net_that_comes_while_others_answer_is_told_as_loading(
