@@ -25,6 +25,7 @@ CASES = {  # (images, kernel, padding, stride, groups)
     "depthwise": ((3, 7, 6, 5), (3, 3, 1, 5), "SAME", 1, 5),
     "depthwise, stride 2": ((3, 7, 6, 5), (3, 3, 1, 5), "SAME", 2, 5),
     "depthwise, two features each": ((3, 7, 6, 5), (3, 2, 1, 10), "VALID", 1, 5),
+    "depthwise, two features each, stride 2": ((3, 7, 6, 5), (3, 2, 1, 10), "SAME", 2, 5),
 }
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 

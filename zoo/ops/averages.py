@@ -15,15 +15,7 @@ from jax.interpreters import ad
 
 from zoo.ops.pooling import output_shape, window_pixels
 from zoo.ops.primitives import batch_as_images, primitive
-from zoo.ops.windows import (
-    NO_PADS,
-    Padding,
-    Pads,
-    Shape,
-    place,
-    same_or_valid,
-    seen_by_windows,
-)
+from zoo.ops.windows import NO_PADS, Padding, Pads, Shape, same_or_valid, spread
 
 
 def avg_pool(x: jax.Array, window: int, stride: int, padding: Padding) -> jax.Array:
@@ -71,15 +63,7 @@ def _sums_on_cpu(
 def _spread_on_cpu(
     dy: jax.Array, window: int, stride: int, pads: Pads, size: tuple[int, int]
 ) -> jax.Array:
-    batch, rows, columns, channels = dy.shape
-    if window != stride:
-        taps = [(i, j) for i in range(window) for j in range(window)]
-        return functools.reduce(jnp.add, [place(dy, size, tap, stride, pads) for tap in taps])
-    spread = jnp.broadcast_to(
-        dy.reshape(batch, rows, 1, columns, 1, channels),
-        (batch, rows, window, columns, window, channels),
-    ).reshape(batch, rows * window, columns * window, channels)
-    return seen_by_windows(spread, size, pads)
+    return spread(dy, jnp.ones((window, window, 1), dy.dtype), stride, size, pads)
 
 
 def _sums_shape(x: Shape, window: int, stride: int, pads: Pads, size: tuple[int, int]) -> Shape:

@@ -2,8 +2,8 @@
 
 There is nothing to share between channels, so it is no matrix product but a sum of shifted and
 weighted images, which XLA makes one loop of. XLA's own convolution with as many groups takes 12 to
-34 times as long and its kernel gradient seconds; its input gradient of stride 2, a fourth of the
-time (benchmarks/layers.py --others).
+34 times as long, its input gradient 1 to 3 times, its kernel gradient seconds
+(benchmarks/layers.py --others).
 """
 
 import functools
@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from zoo.ops.windows import Pads, pad_images
+from zoo.ops.windows import Pads, pad_images, spread
 
 
 def output(x: jax.Array, kernel: jax.Array, stride: int, pads: Pads) -> jax.Array:
@@ -30,14 +30,10 @@ def input_gradient(
     dy: jax.Array, kernel: jax.Array, stride: int, pads: Pads, size: tuple[int, int], channels: int
 ) -> jax.Array:
     """The gradient with respect to the images: `[B, *size, C]`."""
-    if stride == 1 and dy.shape[3] == channels:
-        top, left = (
-            (side - 1 - before, side - 1 - after)
-            for side, (before, after) in zip(kernel.shape[:2], pads, strict=True)
-        )
-        return output(dy, kernel[::-1, ::-1], 1, (top, left))
-    x = jax.ShapeDtypeStruct((dy.shape[0], *size, channels), dy.dtype)
-    return jax.linear_transpose(lambda x: output(x, kernel, stride, pads), x)(dy)[0]
+    dx = spread(dy, kernel[:, :, 0], stride, size, pads)  # [B, *size, F]
+    if dy.shape[3] == channels:
+        return dx
+    return dx.reshape(*dx.shape[:3], channels, -1).sum(axis=4)  # as _repeated
 
 
 def kernel_gradient(
