@@ -1,6 +1,7 @@
 """`zoo compare`: runs and results files, as a table and a picture."""
 
 import dataclasses
+import itertools
 import os
 import shutil
 from collections.abc import Callable
@@ -26,6 +27,7 @@ Zoo = Callable[..., tuple[int, str, str]]
 def finished(net: str, accuracy: float | list[float]) -> History:
     history = history_of(3)
     several = isinstance(accuracy, list)
+    history.environment["platform"] = "cpu"
     if net in zoo.models.MODELS:
         history.model["num_params"] = zoo.analysis.summary.summarize(net).parameters
     history.config.update(
@@ -104,10 +106,10 @@ def test_seconds_are_those_of_cpus_where_there_are_any(tmp_path: Path) -> None:
     on_gpu = dataclasses.replace(runs[1], environment={**runs[1].environment, "platform": "gpu"})
     write([runs[0], on_gpu], tmp_path)
     (entry,) = zoo.web.comparison.read([tmp_path / "reproduction.json"])
-    assert entry.seconds_per_epoch == 2
+    assert (entry.seconds_per_epoch, entry.platform) == (2, "cpu")
     write([on_gpu], tmp_path)
     (entry,) = zoo.web.comparison.read([tmp_path / "reproduction.json"])
-    assert entry.seconds_per_epoch == 0.1
+    assert (entry.seconds_per_epoch, entry.platform) == (0.1, "gpu")
 
 
 def test_the_picture_is_reproducible(runs: list[Path], tmp_path: Path) -> None:
@@ -119,7 +121,9 @@ def test_the_picture_is_reproducible(runs: list[Path], tmp_path: Path) -> None:
         assert f"<!-- {label} -->" in text
 
 
-def entry(name: str, parameters: int, seconds: float, accuracy: float) -> zoo.web.comparison.Entry:
+def entry(
+    name: str, parameters: int, seconds: float, accuracy: float, platform: str = "cpu"
+) -> zoo.web.comparison.Entry:
     return zoo.web.comparison.Entry(
         name=name,
         layers=zoo.models.NETS[name],
@@ -128,6 +132,7 @@ def entry(name: str, parameters: int, seconds: float, accuracy: float) -> zoo.we
         accuracies=(accuracy,),
         losses=(0.1,),
         seconds_per_epoch=seconds,
+        platform=platform,
         val_accuracy=np.array([[accuracy]]),
     )
 
@@ -164,6 +169,46 @@ def test_bars_of_spread_end_at_100_percent() -> None:
     size = zoo.web.comparison.draw([spread]).axes[1]
     (bar,) = size.collections[0].get_segments()
     assert bar[:, 1].tolist() == pytest.approx([98 - 12**0.5, 100])
+
+
+def test_a_net_that_learned_nothing_does_not_press_the_others_together() -> None:
+    """A third of the height lies between 98% and 99.5%, and its ticks do not overlap."""
+    figure = zoo.web.comparison.draw(
+        [
+            entry("pooling_cnn3", 88_000, 1.0, 0.98),
+            entry("vgg5", 2_000_000, 3.0, 0.995),
+            entry("pairs_cnn10", 579_000, 2.0, 0.1135),
+            entry("lenet3", 716_000, 2.0, 1.0),
+        ]
+    )
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        low, high = axes.bbox.height * (np.array([0, 1]))
+        places = [
+            axes.transData.transform((1, y))[1] - axes.bbox.y0 for y in (11.35, 98, 99.5, 100)
+        ]
+        assert low < places[0] < places[1] < places[2] < places[3] < high
+        assert places[2] - places[1] > 0.15 * high
+        shown = [tick.get_window_extent() for tick in axes.get_yticklabels() if tick.get_text()]
+        tops = sorted((box.y0, box.y1) for box in shown)
+        assert len(tops) > 4
+        assert all(below[1] < above[0] for below, above in itertools.pairwise(tops))
+
+
+def test_seconds_are_compared_on_one_platform() -> None:
+    """A GPU's beside a CPU's would say nothing of the nets."""
+    entries = [
+        entry("lenet3", 716_000, 160.0, 0.99),
+        entry("vgg5", 2_000_000, 230.0, 0.99),
+        entry("ablation_cnn7", 1_400_000, 6.6, 0.99, "gpu"),
+    ]
+    seconds = [row[-1] for row in zoo.web.comparison.to_rows(entries)]
+    assert sorted(seconds) == ["160.0 (CPU)", "230.0 (CPU)", "6.6 (GPU)", "s/epoch"]
+    _, size, cost, _ = zoo.web.comparison.draw(entries).axes
+    assert cost.get_xlabel() == "seconds per epoch (CPU)"
+    drawn = [len(axes.lines) for axes in (size, cost)]
+    assert drawn[0] == drawn[1] + 1
+    assert zoo.web.comparison.draw(entries[:2]).axes[2].get_xlabel() == "seconds per epoch"
 
 
 def test_the_legends_explain_the_lines_that_are_drawn() -> None:

@@ -17,10 +17,12 @@ from zoo.system.figures import (
     COLORS,
     add_legend,
     add_tooltips,
+    bars_of,
     light_frame,
     name_ticks,
     plain,
     save,
+    spread_accuracies,
 )
 from zoo.system.files import write_whole
 from zoo.system.text import mean_text, table_text
@@ -151,6 +153,7 @@ def draw(rows: Sequence[Row]) -> Figure:
         lines.setdefault(name_of(others), []).append(row)
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     both = figure.subplots(1, 2, sharey=True)
+    spread_accuracies(both[0])  # and the other, which shares its scale
     for axes, title in zip(both, ("validation", "test"), strict=True):
         for index, (name, own) in enumerate([*lines.items()][:_MOST_LINES]):
             _draw_line(axes, name, own, across, places, title == "test", index)
@@ -207,8 +210,7 @@ def _draw_line(
     x, means, spreads, texts = zip(*sorted(found), strict=True)
     color, style = COLORS[index % len(COLORS)], ("-", "--")[index // len(COLORS) % 2]
     look: dict[str, Any] = {"color": color, "linestyle": style, "marker": "o", "capsize": 2}
-    down_up = np.minimum(spreads, (means, 100 - np.array(means)))  # within 0% and 100%
-    line, _, _ = axes.errorbar(x, means, down_up, **look)
+    line, _, _ = axes.errorbar(x, means, bars_of(means, spreads), **look)
     line.set_label(plain(name))
     add_tooltips(line, texts)
 

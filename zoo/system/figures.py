@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import matplotlib
@@ -19,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator
 from matplotlib.transforms import Bbox
 
 from zoo.system.errors import ZooError
@@ -31,6 +33,12 @@ _MAX_NAME = 16  # characters of a name at an axis
 _MOST_LETTERS = 80  # side by side below a picture
 _SHORTEST_LINE = 12  # characters of a legend's text
 _LEGEND_INCHES = 0.6  # of a figure's height, of two lines
+_ACCURACIES = (  # ticks, percent: of a wide and of a narrow range
+    (0, 50, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9, 100),
+    (0, 20, 40, 60, 70, 80, 85, 90, 92, 94, 96, 97, 98, 98.5, 99, 99.2, 99.4, 99.6, 99.8, 100),
+)
+_APART = 0.06  # of an axis, between ticks
+_PERFECT = 0.1  # percentage points of error, added so that none has a logarithm
 _MARGIN = 0.05  # inches around what would leave a figure
 _ONE_THREAD = threading.Lock()
 _TOOLTIPS: WeakKeyDictionary[Line2D, list[str]] = WeakKeyDictionary()
@@ -66,6 +74,49 @@ def light_frame(axes: Axes) -> None:
     """Gives axes a light grid, and lines at the left and below alone."""
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def bars_of(percent: Sequence[float], spreads: Sequence[float]) -> np.ndarray:
+    """Lengths down and up [2, N] of error bars of percentages [N], which end at 0 and 100."""
+    values = np.asarray(percent)
+    return np.minimum(spreads, np.stack([values, 100 - values]))
+
+
+def spread_accuracies(axes: Axes) -> None:
+    """Scales accuracies in percent by the logarithm of their errors: 99 and 99.5 lie apart.
+
+    And a net that has learned nothing does not press the others together. Call it before anything
+    is drawn.
+    """
+    axes.set_yscale("function", functions=(_place_of, _percent_at))
+    axes.yaxis.set_major_locator(_Accuracies())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda percent, _: f"{percent:.6g}"))
+
+
+def _place_of(percent: Any) -> Any:
+    return -np.log(np.maximum(100 + _PERFECT - percent, 1e-3))
+
+
+def _percent_at(place: Any) -> Any:
+    return 100 + _PERFECT - np.exp(-place)
+
+
+class _Accuracies(Locator):
+    """Ticks at well-known accuracies, not too close; where hardly any is in view, at others."""
+
+    def __call__(self) -> Sequence[float]:
+        assert self.axis is not None
+        low, high = self.axis.get_view_interval()
+        apart = _APART * (_place_of(high) - _place_of(low))
+        for choice in _ACCURACIES:
+            ticks: list[float] = []
+            for tick in choice:
+                is_apart = not ticks or _place_of(tick) - _place_of(ticks[-1]) > apart
+                if low <= tick <= high and is_apart:
+                    ticks.append(tick)
+            if len(ticks) > 4:
+                return ticks
+        return MaxNLocator(5, steps=(1, 2, 5, 10)).tick_values(low, high)
 
 
 def add_tooltips(line: Line2D, texts: Sequence[str]) -> None:

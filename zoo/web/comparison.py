@@ -1,5 +1,6 @@
 """Compares several runs or the runs of a results file: a table and a picture."""
 
+import collections
 import dataclasses
 import statistics
 from collections.abc import Sequence
@@ -19,7 +20,14 @@ from zoo.data.names import short
 from zoo.models.layers import Conv, DepthwiseConv, Dropout, Net, every_layer
 from zoo.reproduction.table import is_of_cpu
 from zoo.system.errors import ZooError
-from zoo.system.figures import COLORS, add_legend, add_tooltips, light_frame
+from zoo.system.figures import (
+    COLORS,
+    add_legend,
+    add_tooltips,
+    bars_of,
+    light_frame,
+    spread_accuracies,
+)
 from zoo.system.text import mean_text, table_text
 from zoo.training.curves import draw_curve
 from zoo.training.nets import layers_of
@@ -48,6 +56,7 @@ class Entry:
     accuracies: tuple[float, ...]  # on the test set, one per seed
     losses: tuple[float, ...]
     seconds_per_epoch: float  # median, for one seed
+    platform: str  # that took them: cpu, gpu, tpu
     val_accuracy: np.ndarray  # [epochs, seeds]
 
     @property
@@ -97,6 +106,7 @@ def _of_run(workdir: Path, name: str) -> Entry:
         accuracies=tuple(np.atleast_1d(history.test["accuracy"]).tolist()),
         losses=tuple(np.atleast_1d(history.test["loss"]).tolist()),
         seconds_per_epoch=history.seconds_per_epoch,
+        platform=str(history.environment.get("platform", "unknown")),
         val_accuracy=np.array([np.atleast_1d(r["val_accuracy"]) for r in history.epochs]),
     )
 
@@ -105,6 +115,9 @@ def _of_results(path: Path) -> list[Entry]:
     groups: dict[tuple[str, str], list[zoo.reproduction.results.FinishedRun]] = {}
     for run in zoo.reproduction.results.read(path):
         groups.setdefault((run.net, run.protocol), []).append(run)
+    timed = {  # a GPU's only where no run was on a CPU
+        key: [*filter(is_of_cpu, runs)] or runs for key, runs in groups.items()
+    }
     return [
         Entry(
             name=net if protocol == "notebook" else f"{net}, {protocol}",
@@ -113,9 +126,10 @@ def _of_results(path: Path) -> list[Entry]:
             num_parameters=summarize(net).parameters,  # for MNIST images
             accuracies=tuple(run.test["accuracy"] for run in runs),
             losses=tuple(run.test["loss"] for run in runs),
-            seconds_per_epoch=statistics.median(  # of a GPU only where no run was on a CPU
-                s for run in [*filter(is_of_cpu, runs)] or runs for s in run.epochs["seconds"]
+            seconds_per_epoch=statistics.median(
+                s for run in timed[net, protocol] for s in run.epochs["seconds"]
             ),
+            platform=timed[net, protocol][0].environment["platform"],
             val_accuracy=np.array(  # the epochs that all runs have
                 list(zip(*(run.epochs["val_accuracy"] for run in runs), strict=False))
             ),
@@ -131,6 +145,7 @@ def to_text(entries: Sequence[Entry]) -> str:
 
 def to_rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
     """The rows of the table: the column names, then the entries, the most accurate first."""
+    is_mixed = len({entry.platform for entry in entries}) > 1
     rows = [
         (
             entry.name,
@@ -140,7 +155,7 @@ def to_rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
             f"{entry.num_parameters:,}",
             f"{mean_text(entry.accuracies, '.2%')} (n = {len(entry.accuracies)})",
             mean_text(entry.losses, ".4f"),
-            f"{entry.seconds_per_epoch:.1f}",
+            f"{entry.seconds_per_epoch:.1f}{f' ({entry.platform.upper()})' if is_mixed else ''}",
         )
         for entry in sorted(entries, key=lambda entry: -statistics.fmean(entry.accuracies))
     ]
@@ -151,6 +166,8 @@ def draw(entries: Sequence[Entry]) -> Figure:
     """Draws accuracy by depth, with and without dropout, by parameters and seconds; curves."""
     figure = Figure(figsize=(11, 8), layout="constrained")
     (depth, size), (cost, curves) = figure.subplots(2, 2)
+    for axes in (depth, size, cost, curves):
+        spread_accuracies(axes)
     looks: list[dict[str, Any]] = [  # if there are more runs than colours, lines and markers differ
         {
             "color": COLORS[index % len(COLORS)],
@@ -161,8 +178,7 @@ def draw(entries: Sequence[Entry]) -> Figure:
     ]
     _draw_depth(depth, entries)
     _draw_cost(size, entries, looks, "parameters", [entry.num_parameters for entry in entries])
-    seconds = [entry.seconds_per_epoch for entry in entries]
-    _draw_cost(cost, entries, looks, "seconds per epoch", seconds)
+    _draw_seconds(cost, entries, looks)
     lines = [
         draw_curve(curves, 100 * entry.val_accuracy, entry.name, "%", markersize=3, **look)
         for entry, look in zip(entries, looks, strict=True)
@@ -210,6 +226,15 @@ def _draw_depth(axes: Axes, entries: Sequence[Entry]) -> None:
         axes.legend(frameon=False)
 
 
+def _draw_seconds(axes: Axes, entries: Sequence[Entry], looks: Sequence[dict[str, Any]]) -> None:
+    """Accuracy by seconds per epoch, on the platform that most entries have."""
+    ((platform, number),) = collections.Counter(entry.platform for entry in entries).most_common(1)
+    label = "seconds per epoch" + (f" ({platform.upper()})" if number < len(entries) else "")
+    chosen = [pair for pair in zip(entries, looks, strict=True) if pair[0].platform == platform]
+    own, own_looks = zip(*chosen, strict=True)
+    _draw_cost(axes, own, own_looks, label, [entry.seconds_per_epoch for entry in own])
+
+
 def _draw_cost(
     axes: Axes,
     entries: Sequence[Entry],
@@ -221,8 +246,7 @@ def _draw_cost(
     for entry, cost, look in zip(entries, costs, looks, strict=True):
         spread = 100 * statistics.stdev(entry.accuracies) if len(entry.accuracies) > 1 else 0
         mean = _percent(entry)
-        down_up = np.minimum(spread, ([mean], [100 - mean]))  # within 0% and 100%
-        line, _, _ = axes.errorbar(cost, mean, down_up, **look)
+        line, _, _ = axes.errorbar(cost, mean, bars_of([mean], [spread]), **look)
         add_tooltips(line, [f"{_tooltip(entry)}, {cost:,.4g} {label}"])
     axes.set_xscale("log")
     axes.set_xlabel(label)
