@@ -2,7 +2,7 @@
 
 There is nothing to share between channels, so it is no matrix product but a sum of shifted and
 weighted images, which XLA makes one loop of. XLA's own convolution with as many groups takes 12 to
-34 times as long, its input gradient 1 to 3 times, its kernel gradient seconds
+34 times as long, its input gradient 1 to 2 times, its kernel gradient seconds
 (benchmarks/layers.py --others).
 """
 

@@ -94,7 +94,7 @@ def spread(
 
     The transpose of a sum of shifted and weighted images. The images are computed in blocks of
     stride x stride pixels that the same windows cover, as one loop, whereas shifted images between
-    zeros are 1.3 to 7 times as slow (benchmarks/layers.py --others).
+    zeros take 3 to 8 times as long (docs/results/2026-11-27-layers.md).
     """
     height, width = (-(-side // stride) for side in weights.shape[:2])  # of a window, in blocks
     missing = (height * stride - weights.shape[0], width * stride - weights.shape[1])
