@@ -172,6 +172,20 @@ def test_average_pooling_and_its_gradients_equal_xla(window, stride, padding):
         )
 
 
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_a_gradient_that_is_not_finite_stays_in_its_window(value):
+    """With a stride below the window's side, its pixels are no whole number of blocks."""
+    x, kernel = jnp.zeros((1, 7, 7, 2)), jnp.ones((3, 3, 1, 2))
+    dy = jnp.zeros((1, 3, 3, 2)).at[0, 1, 1].set(value)
+    pool = functools.partial(zoo.ops.avg_pool, window=3, stride=2, padding="VALID")
+    conv = functools.partial(zoo.ops.conv, kernel=kernel, padding="VALID", stride=2, groups=2)
+    covered = np.zeros((7, 7), bool)
+    covered[2:5, 2:5] = True
+    for function in (pool, conv):
+        dx = jax.vjp(function, x)[1](dy)[0]
+        np.testing.assert_array_equal(~np.isfinite(dx[0, :, :, 0]), covered)
+
+
 def test_average_of_a_window_at_the_border_is_that_of_its_pixels():
     x = jnp.arange(9.0).reshape(1, 3, 3, 1)
     y = zoo.ops.avg_pool(x, 2, 2, "SAME")

@@ -6,6 +6,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Padding = Literal["VALID", "SAME"]
 Shape = tuple[int, ...]
@@ -98,18 +99,21 @@ def spread(
     """
     height, width = (-(-side // stride) for side in weights.shape[:2])  # of a window, in blocks
     missing = (height * stride - weights.shape[0], width * stride - weights.shape[1])
+    is_tap = np.pad(np.ones(weights.shape[:2], bool), ((0, missing[0]), (0, missing[1])))
+    is_tap = is_tap.reshape(height, stride, width, stride, 1)
     weights = jnp.pad(weights, ((0, missing[0]), (0, missing[1]), (0, 0)))
     weights = weights.reshape(height, stride, width, stride, -1)
     values = pad_images(values, ((height - 1, height - 1), (width - 1, width - 1)))
     batch, rows, columns, channels = values.shape
     rows, columns = rows - height + 1, columns - width + 1
-    blocks = [  # [B, rows, stride, columns, stride, C]
-        values[:, up : up + rows, None, left : left + columns, None]
-        * weights[height - 1 - up, :, None, width - 1 - left]
-        for up in range(height)
-        for left in range(width)
-    ]
-    tiled = functools.reduce(jnp.add, blocks)
+
+    def block(i: int, j: int) -> jax.Array:  # [B, rows, stride, columns, stride, C]
+        up, left = height - 1 - i, width - 1 - j
+        seen = values[:, up : up + rows, None, left : left + columns, None]
+        # A pixel that the window does not cover gets nothing of a value that is not finite.
+        return jnp.where(is_tap[i, :, None, j], seen * weights[i, :, None, j], 0)
+
+    tiled = functools.reduce(jnp.add, [block(i, j) for i in range(height) for j in range(width)])
     return seen_by_windows(
         tiled.reshape(batch, rows * stride, columns * stride, channels), size, pads
     )
